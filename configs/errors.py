@@ -1,0 +1,9 @@
+"""The two ways a user's request can fail; scripts print them as one line and never as a traceback."""
+
+
+class UsageError(Exception):
+    """The request cannot be carried out as asked (exit code 2): says what, where, and what would work."""
+
+
+class RunError(Exception):
+    """The run failed on what it found: a dataset, an image, a file, a download (exit code 1)."""
