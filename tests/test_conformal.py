@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 from collections import defaultdict
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformal import HierarchicalPredictor, aps, predictor, raps, thr
+from conformal import HierarchicalPredictor, aps, calibration_split, predictor, raps, thr
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
 
 MODES = ["exact", "paper"]
@@ -60,7 +59,8 @@ def branches(weight, activation, predicted, *, active_only):
         )
         for row in weight
     ]
-    depths = [len(os.path.commonprefix([order, orders[predicted]])) for order in orders]
+    path = orders[predicted]
+    depths = [max(d for d in range(len(path) + 1) if order[:d] == path[:d]) for order in orders]
     return [order[: depth + 1] for order, depth in zip(orders, depths, strict=True)]
 
 
@@ -193,3 +193,17 @@ def test_other_requests_are_refused(rng):
         hierarchical.nonconformity(features, logits, 5)
     with pytest.raises(ValueError, match="unknown mode 'best': choose one of paper, exact"):
         HierarchicalPredictor(weight, mode="best")
+
+
+def test_calibration_images_are_drawn_per_class():
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [50, 13, 2]))
+    drawn = calibration_split(labels, per_class=10, seed=3)
+    assert np.bincount(labels[drawn]).tolist() == [10, 6, 0, 1]  # never more than half of a class
+    assert np.array_equal(drawn, calibration_split(labels, per_class=10, seed=3))
+    assert not np.array_equal(drawn, calibration_split(labels, per_class=10, seed=4))
+
+
+def test_every_image_of_a_class_is_as_likely_to_calibrate():
+    drawn = [calibration_split(np.zeros(20, dtype=int), per_class=5, seed=s) for s in range(2000)]
+    frequency = np.mean(drawn, axis=0)
+    assert abs(frequency - 0.25).max() < 5 * (0.25 * 0.75 / 2000) ** 0.5
