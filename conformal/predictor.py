@@ -136,7 +136,7 @@ class HierarchicalPredictor(ConformalPredictor):
     def __init__(self, weight, mode="exact"):
         super().__init__(mode)
         self._class_features = class_feature_indices(weight)
-        self._weight = torch.as_tensor(weight).detach().to("cpu", torch.uint8)
+        self.weight = torch.as_tensor(weight).detach().to("cpu", torch.uint8)
         self._calibration = None  # hierarchy of the true classes of the calibration samples
 
     @property
@@ -161,7 +161,7 @@ class HierarchicalPredictor(ConformalPredictor):
     def save(self, file):
         """Write the calibrated predictor to an npz file (path or binary file object)."""
         calibration = {field: x.numpy() for field, x in vars(self._calibrated()).items()}
-        np.savez_compressed(file, mode=self.mode, weight=self._weight.numpy(), **calibration)
+        np.savez_compressed(file, mode=self.mode, weight=self.weight.numpy(), **calibration)
 
     @classmethod
     def load(cls, file):

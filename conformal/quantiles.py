@@ -2,8 +2,6 @@
 
 import math
 
-import torch
-
 # Coverages arrive as 1 - alpha: rounding must not move (n + 1) * coverage past an integer.
 ROUNDING = 1e-9
 
@@ -24,7 +22,7 @@ def interpolated_quantile(scores, coverage):
     As in the published implementation, compared strictly (`score < quantile`): without a
     finite-sample guarantee.
     """
-    fraction = (len(scores) + 1) * coverage / len(scores)
-    if fraction > 1 + ROUNDING:
+    position = (len(scores) + 1) * coverage
+    if position > len(scores) + ROUNDING:
         return math.inf
-    return float(torch.quantile(scores, min(fraction, 1.0)))
+    return float(scores.quantile(min(position / len(scores), 1.0)))

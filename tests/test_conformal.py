@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformal import HierarchicalPredictor, aps, calibration_split, predictor, raps, thr
+from conformal import HierarchicalPredictor, aps, predictor, raps, thr
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
+from conformal.split import calibration_split
 
 MODES = ["exact", "paper"]
 
@@ -196,14 +197,16 @@ def test_other_requests_are_refused(rng):
 
 
 def test_calibration_images_are_drawn_per_class():
-    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [50, 13, 2]))
-    drawn = calibration_split(labels, per_class=10, seed=3)
-    assert np.bincount(labels[drawn]).tolist() == [10, 6, 0, 1]  # never more than half of a class
-    assert np.array_equal(drawn, calibration_split(labels, per_class=10, seed=3))
-    assert not np.array_equal(drawn, calibration_split(labels, per_class=10, seed=4))
+    labels = torch.tensor([0] * 50 + [1] * 13 + [3] * 2)[torch.randperm(65)]
+    drawn, rest = calibration_split(labels, seed=3)
+    assert labels[drawn].bincount().tolist() == [10, 6, 0, 1]  # never more than half of a class
+    assert torch.equal(torch.cat([drawn, rest]).sort().values, torch.arange(65))
+    assert torch.equal(drawn, calibration_split(labels, seed=3)[0])
+    assert not torch.equal(drawn, calibration_split(labels, seed=4)[0])
 
 
 def test_every_image_of_a_class_is_as_likely_to_calibrate():
-    drawn = [calibration_split(np.zeros(20, dtype=int), per_class=5, seed=s) for s in range(2000)]
-    frequency = np.mean(drawn, axis=0)
-    assert abs(frequency - 0.25).max() < 5 * (0.25 * 0.75 / 2000) ** 0.5
+    counts = torch.zeros(20)
+    for seed in range(1000):
+        counts[calibration_split(torch.zeros(20, dtype=int), seed, per_class=5)[0]] += 1
+    assert (counts / 1000 - 0.25).abs().max() < 5 * (0.25 * 0.75 / 1000) ** 0.5

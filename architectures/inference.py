@@ -1,0 +1,139 @@
+"""Forward passes over a whole dataset without autograd: the one place where trained models meet images."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from architectures.activations import peak_positions
+from architectures.resnet import InterpretableResNet, ModelOutput
+from architectures.tables import TensorTable
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder, sha256
+from configs.runs import feature_table_file, sparse_model_file
+from configs.settings import Settings
+
+INFERENCE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FeatureTable(TensorTable):
+    """What a sparse model says about every image of a dataset, without the maps; all on the CPU.
+
+    Attributes:
+        features: `[N, n]`, what the head multiplies: normalised, after ReLU for CHiQPM.
+        pooled: `[N, n]`, mean of the feature maps, >= 0.
+        logits: `[N, C]`.
+        labels: `[N]`.
+        peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
+    """
+
+    features: Tensor
+    pooled: Tensor
+    logits: Tensor
+    labels: Tensor
+    peaks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows) -> "FeatureTable":
+        """The table of some of the images."""
+        return FeatureTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @property
+    def predictions(self) -> Tensor:
+        """Predicted classes, `[N]`."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of correctly classified images."""
+        return (self.predictions == self.labels).double().mean().item()
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: InterpretableResNet, dataset, hardware: Hardware, description: str
+) -> Iterator[tuple[ModelOutput, Tensor]]:
+    """Model output and labels of every batch, in the dataset's order, on the model's device.
+
+    Args:
+        model: put into evaluation mode.
+        dataset: yields `(image, label)`.
+        hardware: device and loading workers.
+        description: what the progress bar says.
+    """
+    model.eval()
+    loader = DataLoader(dataset, batch_size=INFERENCE_BATCH, **hardware.loader_options())
+    for images, labels in tqdm(loader, desc=description, unit="batch", leave=False):
+        images = hardware.to_device(images)
+        yield model(images), labels.to(hardware.device)
+
+
+def collect_feature_table(
+    model: InterpretableResNet, dataset, hardware: Hardware, description: str = "Features"
+) -> FeatureTable:
+    """The feature table of a sparse model on a dataset (one pass, maps are dropped batch by batch)."""
+    parts = []
+    for output, labels in predict_batches(model, dataset, hardware, description):
+        maps = output.feature_maps
+        cells = torch.tensor(maps.shape[-2:], device=maps.device)
+        parts.append(
+            (
+                output.features,
+                maps.mean(dim=(2, 3)),
+                output.logits,
+                labels,
+                (peak_positions(maps) + 0.5) / cells,
+            )
+        )
+    return FeatureTable(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+
+
+class FeatureTables(NamedTuple):
+    """The sparse model's feature tables on the training images (test transform) and the test images."""
+
+    train: FeatureTable
+    test: FeatureTable
+
+
+def feature_tables(
+    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+) -> FeatureTables:
+    """The feature tables of a run's sparse model, reused where they are current.
+
+    A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
+    """
+    depends_on = {
+        **settings.backbone_dependencies(),
+        "model": sha256(run.file(sparse_model_file(settings))),
+    }
+    tables = []
+    for split, dataset in (("train", data.train_plain), ("test", data.test)):
+        artefact = run.artefact(
+            feature_table_file(settings, split), {**depends_on, **described(dataset)}
+        )
+        if artefact.is_current():
+            tables.append(FeatureTable.load(artefact.path))
+        else:
+            table = collect_feature_table(model, dataset, hardware, f"Sparse features ({split})")
+            artefact.write(table.save)
+            tables.append(table)
+    return FeatureTables(*tables)
+
+
+def described(dataset) -> dict:
+    """What identifies a dataset's images and labels, for the manifest."""
+    labels = np.asarray(dataset.labels, dtype=np.int64)
+    return {
+        "classes": list(dataset.classes),
+        "images": len(labels),
+        "labels": hashlib.sha256(labels.tobytes()).hexdigest()[:16],
+    }
