@@ -22,7 +22,9 @@ class DenseRecipe:
     classifier_lr: float = 0.01  # of the final layer
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: str = "step"  # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
+    schedule: str = (
+        "step"  # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
+    )
     step_size: int = 30  # epochs
     gamma: float = 0.4
     batch_size: int = 16
@@ -71,7 +73,12 @@ HEADS = {
 
 # From random weights the published rates are too small: warm-up to a larger rate, then cosine.
 FROM_SCRATCH = DenseRecipe(
-    epochs=120, lr=0.05, classifier_lr=0.05, schedule="one_cycle", batch_size=64, label_smoothing=0.1
+    epochs=120,
+    lr=0.05,
+    classifier_lr=0.05,
+    schedule="one_cycle",
+    batch_size=64,
+    label_smoothing=0.1,
 )
 
 

@@ -34,7 +34,9 @@ class ImageDataset(Dataset):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     attribute_names: list[str] | None = None
-    square = False  # whether images are resized to a square, or by their short side and then cropped
+    square = (
+        False  # whether images are resized to a square, or by their short side and then cropped
+    )
 
     def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
         """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
@@ -134,7 +136,9 @@ def read_image(path: str) -> Image.Image:
     except UnidentifiedImageError:
         raise RunError(f"{path} is not an image (or is damaged); replace or remove it.") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise RunError(f"The image {path} cannot be read ({error}); replace or remove it.") from None
+        raise RunError(
+            f"The image {path} cannot be read ({error}); replace or remove it."
+        ) from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -153,7 +157,9 @@ def crop(image: Image.Image, box, path: str) -> Image.Image:
     left, top = max(0, round(x)), max(0, round(y))
     right, bottom = min(image.width, round(x + width)), min(image.height, round(y + height))
     if left >= right or top >= bottom:
-        raise RunError(f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels).")
+        raise RunError(
+            f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels)."
+        )
     return image.crop((left, top, right, bottom))
 
 

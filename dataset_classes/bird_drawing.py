@@ -50,15 +50,14 @@ def draw_bird(looks, size, rng):
     scene.take_pose()
     draw_perch(scene)
     head, beak, wing, belly, tail = looks
-    with_part = scene.part
-    with_part("tail", TAILS[tail])
+    scene.part("tail", TAILS[tail])
     draw_body(scene)
-    with_part("belly", BELLIES[belly])
-    with_part("wing", WINGS[wing])
-    with_part("beak", BEAKS[beak])
-    with_part("head", HEADS[head])
+    scene.part("belly", BELLIES[belly])
+    scene.part("wing", WINGS[wing])
+    scene.part("beak", BEAKS[beak])
+    scene.part("head", HEADS[head])
     draw_eye(scene)
-    locations, areas = scene.measure_parts()
+    locations, areas = scene.part_centres(), scene.part_areas()
     draw_clutter(scene, locations)
     return DrawnBird(scene.finish(), locations, scene.part_areas() >= VISIBLE_SHARE * areas)
 
@@ -70,11 +69,24 @@ class Scene:
         self.rng = rng
         self.size = size
         self.pixels = size * max(2, 256 // size)
-        self.image = Image.new("RGB", (self.pixels, self.pixels))
-        self.part_map = Image.new("L", (self.pixels, self.pixels))
+        self._set_canvas(
+            Image.new("RGB", (self.pixels, self.pixels)), Image.new("L", (self.pixels, self.pixels))
+        )
         self.pose = np.eye(2) * self.pixels
         self.origin = np.zeros(2)
         self._part = 0
+
+    def _set_canvas(self, image, part_map):
+        self.image, self.part_map = image, part_map
+        self._draw, self._draw_map = ImageDraw.Draw(image), ImageDraw.Draw(part_map)
+
+    def paint_background(self, image):
+        """Start from `image`, enlarged to the canvas."""
+        canvas = image.resize((self.pixels, self.pixels), Image.Resampling.BICUBIC)
+        self._set_canvas(canvas, self.part_map)
+
+    def _to_pixels(self, points):
+        return [tuple(p) for p in (np.asarray(points) @ self.pose.T + self.origin).tolist()]
 
     def take_pose(self):
         """Draw facing, rotation, scale and position of the bird."""
@@ -93,45 +105,51 @@ class Scene:
 
     def shape(self, points, fill, outline=True):
         """Fill a polygon given in the current frame, with a darker contour that keeps parts apart at small sizes."""
-        corners = [tuple(p) for p in np.asarray(points) @ self.pose.T + self.origin]
-        draw = ImageDraw.Draw(self.image)
-        draw.polygon(corners, fill=fill)
+        corners = self._to_pixels(points)
+        self._draw.polygon(corners, fill=fill)
         if outline:
             width = max(1, round(0.007 * self.pixels))
-            draw.line([*corners, corners[0]], fill=shade(fill, 0.62), width=width, joint="curve")
-        ImageDraw.Draw(self.part_map).polygon(corners, fill=self._part)
+            self._draw.line(
+                [*corners, corners[0]], fill=shade(fill, 0.62), width=width, joint="curve"
+            )
+        self._draw_map.polygon(corners, fill=self._part)
 
     def stroke(self, points, fill, width):
         """Draw a line with round joints; `width` in units of the frame. Lines decorate: the part map ignores them."""
-        corners = [tuple(p) for p in np.asarray(points) @ self.pose.T + self.origin]
+        corners = self._to_pixels(points)
         pixels = max(1, round(width * np.linalg.norm(self.pose[:, 1])))
-        ImageDraw.Draw(self.image).line(corners, fill=fill, width=pixels, joint="curve")
+        self._draw.line(corners, fill=fill, width=pixels, joint="curve")
 
     def clipped(self, outline, draw):
         """Let `draw` paint a pattern that stays inside `outline`."""
-        before = self.image.copy()
-        map_before = self.part_map.copy()
+        before, map_before = self.image.copy(), self.part_map.copy()
         draw(self)
         mask = Image.new("L", self.image.size)
-        corners = [tuple(p) for p in np.asarray(outline) @ self.pose.T + self.origin]
+        corners = self._to_pixels(outline)
         ImageDraw.Draw(mask).polygon(corners, fill=255)
-        self.image = Image.composite(self.image, before, mask)
-        self.part_map = Image.composite(self.part_map, map_before, mask)
+        self._set_canvas(
+            Image.composite(self.image, before, mask),
+            Image.composite(self.part_map, map_before, mask),
+        )
+
+    def _small_map(self):
+        """The part map at the final size, `[S, S]`."""
+        step = self.pixels // self.size
+        return np.asarray(self.part_map)[step // 2 :: step, step // 2 :: step]
 
     def part_areas(self):
         """Pixels of each part that are uncovered, `[P]`."""
-        counts = np.bincount(np.asarray(self.part_map).ravel(), minlength=len(PART_NAMES) + 1)
-        return counts[1 : len(PART_NAMES) + 1]
+        return np.bincount(self._small_map().ravel(), minlength=len(PART_NAMES) + 1)[1:]
 
-    def measure_parts(self):
-        """Centre of each part as (x, y) fractions, moved onto the part where its shape is hollow, and its area."""
-        part_map = np.asarray(self.part_map)
-        locations = []
+    def part_centres(self):
+        """Centre of each part as (x, y) fractions `[P, 2]`, moved onto the part where its shape is hollow."""
+        part_map = self._small_map()
+        centres = []
         for part in range(1, len(PART_NAMES) + 1):
             points = np.argwhere(part_map == part)
-            nearest = np.abs(points - points.mean(0)).sum(1).argmin()
-            locations.append((points[nearest][::-1] + 0.5) / self.pixels)
-        return np.array(locations), self.part_areas()
+            nearest = ((points - points.mean(0)) ** 2).sum(1).argmin()
+            centres.append((points[nearest][::-1] + 0.5) / self.size)
+        return np.array(centres)
 
     def finish(self):
         """The image at its size under the scene's light, uint8 `[S, S, 3]`."""
@@ -151,26 +169,26 @@ def shade(colour, factor):
     return tuple(int(min(255, c * factor)) for c in colour)
 
 
+# Powers of t times this matrix weigh the four control points of a Catmull-Rom segment.
+CATMULL_ROM = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+
+
 def smooth(points, steps=7):
     """Closed Catmull-Rom curve through `points` `[K, 2]`, `[K * steps, 2]`."""
-    here = np.asarray(points, dtype=float)
-    before, after, beyond = np.roll(here, 1, 0), np.roll(here, -1, 0), np.roll(here, -2, 0)
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
-    curve = 0.5 * (
-        2 * here
-        + (after - before) * t
-        + (2 * before - 5 * here + 4 * after - beyond) * t**2
-        + (3 * here - before - 3 * after + beyond) * t**3
-    )  # (steps, K, 2)
-    return curve.transpose(1, 0, 2).reshape(-1, 2)
+    points = np.asarray(points, dtype=float)
+    neighbours = (np.arange(len(points))[:, None] + np.arange(-1, 3)) % len(points)  # (K, 4)
+    powers = (np.arange(steps)[:, None] / steps) ** np.arange(4)
+    return (powers @ CATMULL_ROM @ points[neighbours]).reshape(-1, 2)
+
+
+CIRCLE = np.linspace(0, 2 * np.pi, 28, endpoint=False)
 
 
 def ellipse(x, y, radius_x, radius_y=None, angle=0.0):
     """Outline of an ellipse turned by `angle` degrees, `[28, 2]`."""
     radius_y = radius_x if radius_y is None else radius_y
-    t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     a = np.deg2rad(angle)
-    u, v = radius_x * np.cos(t), radius_y * np.sin(t)
+    u, v = radius_x * np.cos(CIRCLE), radius_y * np.sin(CIRCLE)
     return np.stack([x + u * np.cos(a) - v * np.sin(a), y + u * np.sin(a) + v * np.cos(a)], 1)
 
 
@@ -208,7 +226,16 @@ BODY = smooth(
     ]
 )
 BELLY = smooth(
-    [(0.60, -0.06), (0.56, 0.16), (0.40, 0.42), (0.06, 0.58), (-0.20, 0.54), (0.02, 0.28), (0.26, -0.06), (0.44, -0.16)]
+    [
+        (0.60, -0.06),
+        (0.56, 0.16),
+        (0.40, 0.42),
+        (0.06, 0.58),
+        (-0.20, 0.54),
+        (0.02, 0.28),
+        (0.26, -0.06),
+        (0.44, -0.16),
+    ]
 )
 
 
@@ -236,14 +263,19 @@ def red_crest(scene):
     """Red spikes swept back over a red forehead."""
     red = (214, 38, 40)
     for angle, length in ((172, 0.60), (150, 0.68), (128, 0.66), (106, 0.56)):
-        scene.shape(feather(polar(*HEAD, 0.12, angle), polar(*HEAD, length, angle + 8), 0.2, 0.45), red)
+        scene.shape(
+            feather(polar(*HEAD, 0.12, angle), polar(*HEAD, length, angle + 8), 0.2, 0.45), red
+        )
     cap = [polar(*HEAD, HEAD_RADIUS, a) for a in range(20, 200, 12)]
     scene.shape([*cap, (0.28, -0.40), (0.52, -0.54)], red)
 
 
 def blue_hood(scene):
     """A smooth azure hood down to the throat, with a pale collar."""
-    scene.shape(smooth([(0.06, -0.10), (0.30, 0.08), (0.60, 0.00), (0.58, -0.20), (0.20, -0.30)]), (236, 240, 246))
+    scene.shape(
+        smooth([(0.06, -0.10), (0.30, 0.08), (0.60, 0.00), (0.58, -0.20), (0.20, -0.30)]),
+        (236, 240, 246),
+    )
     hood = [polar(*HEAD, HEAD_RADIUS + 0.03, a) for a in range(-30, 215, 15)]
     scene.shape(smooth([*hood, (0.16, -0.08), (0.36, 0.0), (0.58, -0.08)], 3), (36, 104, 214))
     scene.shape(ellipse(0.32, -0.54, 0.11, 0.05, -25), (96, 160, 240), outline=False)
@@ -277,9 +309,21 @@ HEADS = (red_crest, blue_hood, black_cap, gold_plumes)
 def hook_beak(scene):
     """Orange, deep at the root, curved down like a parrot's."""
     orange = (244, 116, 28)
-    scene.shape(smooth([(0.58, -0.24), (0.78, -0.24), (0.76, -0.12), (0.62, -0.14)]), shade(orange, 0.8))
     scene.shape(
-        smooth([(0.60, -0.54), (0.84, -0.52), (0.98, -0.32), (0.92, -0.08), (0.84, -0.24), (0.60, -0.26)]), orange
+        smooth([(0.58, -0.24), (0.78, -0.24), (0.76, -0.12), (0.62, -0.14)]), shade(orange, 0.8)
+    )
+    scene.shape(
+        smooth(
+            [
+                (0.60, -0.54),
+                (0.84, -0.52),
+                (0.98, -0.32),
+                (0.92, -0.08),
+                (0.84, -0.24),
+                (0.60, -0.26),
+            ]
+        ),
+        orange,
     )
 
 
@@ -291,10 +335,10 @@ def spear_beak(scene):
 
 
 def cone_beak(scene):
-    """A short, thick, bright yellow cone."""
-    yellow = (255, 222, 30)
-    scene.shape([(0.60, -0.56), (0.90, -0.34), (0.60, -0.14)], yellow)
-    scene.shape([(0.60, -0.34), (0.90, -0.34), (0.60, -0.14)], shade(yellow, 0.82), outline=False)
+    """A short, thick cone of bone white."""
+    bone = (255, 246, 214)
+    scene.shape([(0.58, -0.60), (0.98, -0.33), (0.58, -0.12)], bone)
+    scene.shape([(0.60, -0.33), (0.98, -0.33), (0.58, -0.12)], shade(bone, 0.78))
 
 
 def spoon_beak(scene):
@@ -314,20 +358,40 @@ BEAKS = (hook_beak, spear_beak, cone_beak, spoon_beak)
 def green_wing(scene):
     """Long, pointed and green, with fine feather lines."""
     green = (44, 158, 68)
-    scene.shape(smooth([(0.20, -0.06), (0.22, 0.18), (-0.16, 0.36), (-0.86, 0.36), (-0.46, 0.08), (-0.06, -0.12)]), green)
+    scene.shape(
+        smooth(
+            [
+                (0.20, -0.06),
+                (0.22, 0.18),
+                (-0.16, 0.36),
+                (-0.86, 0.36),
+                (-0.46, 0.08),
+                (-0.06, -0.12),
+            ]
+        ),
+        green,
+    )
     for y in (0.10, 0.19, 0.27):
-        scene.stroke([(0.12, y - 0.06), (-0.2, y + 0.02), (-0.58, y + 0.06)], shade(green, 0.6), 0.028)
+        scene.stroke(
+            [(0.12, y - 0.06), (-0.2, y + 0.02), (-0.58, y + 0.06)], shade(green, 0.6), 0.028
+        )
     scene.shape(ellipse(0.08, 0.02, 0.11, 0.08, -20), (150, 220, 90), outline=False)
 
 
 def barred_wing(scene):
     """Round and black with two broad white bars."""
-    outline = smooth([(0.22, 0.0), (0.14, 0.30), (-0.20, 0.44), (-0.52, 0.32), (-0.46, 0.06), (-0.06, -0.14)])
+    outline = smooth(
+        [(0.22, 0.0), (0.14, 0.30), (-0.20, 0.44), (-0.52, 0.32), (-0.46, 0.06), (-0.06, -0.14)]
+    )
     scene.shape(outline, (36, 36, 44))
 
     def bars(scene):
         for x in (0.0, -0.27):
-            scene.shape([(x + 0.02, -0.30), (x + 0.15, -0.30), (x + 0.02, 0.6), (x - 0.11, 0.6)], WHITE, outline=False)
+            scene.shape(
+                [(x + 0.02, -0.30), (x + 0.15, -0.30), (x + 0.02, 0.6), (x - 0.11, 0.6)],
+                WHITE,
+                outline=False,
+            )
 
     scene.clipped(outline, bars)
 
@@ -335,8 +399,22 @@ def barred_wing(scene):
 def violet_wing(scene):
     """Violet, built of round scales that give it a scalloped edge."""
     violet = (136, 62, 190)
-    scene.shape(smooth([(0.20, -0.02), (0.14, 0.20), (-0.20, 0.36), (-0.50, 0.30), (-0.42, 0.04), (-0.06, -0.14)]), violet)
-    for row, (y, left, right) in enumerate(((0.34, -0.52, -0.08), (0.20, -0.46, 0.06), (0.05, -0.32, 0.12))):
+    scene.shape(
+        smooth(
+            [
+                (0.20, -0.02),
+                (0.14, 0.20),
+                (-0.20, 0.36),
+                (-0.50, 0.30),
+                (-0.42, 0.04),
+                (-0.06, -0.14),
+            ]
+        ),
+        violet,
+    )
+    for row, (y, left, right) in enumerate(
+        ((0.34, -0.52, -0.08), (0.20, -0.46, 0.06), (0.05, -0.32, 0.12))
+    ):
         for x in np.arange(left, right + 0.01, 0.145):
             scene.shape(ellipse(x, y - 0.10 * (x - left), 0.1), shade(violet, 1.0 + 0.22 * row))
 
@@ -402,8 +480,13 @@ BELLIES = (cream_belly, spotted_belly, striped_belly, rose_belly)
 def fork_tail(scene):
     """Two long navy blades that part like a swallow's."""
     navy = (34, 48, 122)
-    scene.shape(smooth([(-0.36, 0.12), (-0.70, 0.06), (-1.10, -0.20), (-0.80, 0.20), (-0.50, 0.34)]), navy)
-    scene.shape(smooth([(-0.40, 0.22), (-0.66, 0.32), (-1.00, 0.68), (-0.62, 0.54), (-0.36, 0.42)]), shade(navy, 1.3))
+    scene.shape(
+        smooth([(-0.36, 0.12), (-0.70, 0.06), (-1.10, -0.20), (-0.80, 0.20), (-0.50, 0.34)]), navy
+    )
+    scene.shape(
+        smooth([(-0.40, 0.22), (-0.66, 0.32), (-1.00, 0.68), (-0.62, 0.54), (-0.36, 0.42)]),
+        shade(navy, 1.3),
+    )
 
 
 def fan_tail(scene):
@@ -421,7 +504,11 @@ def ribbon_tail(scene):
     teal = (0, 170, 170)
     for bend, end in (((-0.70, 0.06), (-0.98, -0.12)), ((-0.66, 0.40), (-0.88, 0.62))):
         t = np.linspace(0, 1, 12)[:, None]
-        path = (1 - t) ** 2 * np.array([-0.38, 0.24]) + 2 * t * (1 - t) * np.array(bend) + t**2 * np.array(end)
+        path = (
+            (1 - t) ** 2 * np.array([-0.38, 0.24])
+            + 2 * t * (1 - t) * np.array(bend)
+            + t**2 * np.array(end)
+        )
         side = np.array([0.03, 0.04])
         scene.shape(np.concatenate([path - side, path[::-1] + side]), shade(teal, 0.7))
         scene.shape(ellipse(*end, 0.15), teal)
@@ -471,11 +558,13 @@ def draw_background(scene):
         fill = tuple(int(c) for c in np.clip(base + rng.uniform(-24, 30), 0, 255))
         draw.ellipse([x - r, y - r * 0.6, x + r, y + r * 0.6], fill=fill)
     if kind < 2:
-        ridge = small * (0.84 + 0.06 * np.sin(np.linspace(0, rng.uniform(3, 7), 9) + rng.uniform(0, 6)))
+        ridge = small * (
+            0.84 + 0.06 * np.sin(np.linspace(0, rng.uniform(3, 7), 9) + rng.uniform(0, 6))
+        )
         hills = [(0, small), *zip(np.linspace(0, small, 9), ridge, strict=True), (small, small)]
         draw.polygon(hills, fill=((126, 158, 110), (112, 98, 130))[kind])
     image = image.filter(ImageFilter.GaussianBlur(1.5))
-    scene.image = image.resize((scene.pixels, scene.pixels), Image.Resampling.BICUBIC)
+    scene.paint_background(image)
 
 
 def draw_perch(scene):
@@ -483,7 +572,16 @@ def draw_perch(scene):
     bend = scene.rng.uniform(-0.08, 0.08, 2)
     wood = (110, 78, 54)
     scene.shape(
-        smooth([(-1.5, 0.82 + bend[0]), (0, 0.80), (1.5, 0.82 + bend[1]), (1.5, 0.95 + bend[1]), (0, 0.90), (-1.5, 0.95 + bend[0])]),
+        smooth(
+            [
+                (-1.5, 0.82 + bend[0]),
+                (0, 0.80),
+                (1.5, 0.82 + bend[1]),
+                (1.5, 0.95 + bend[1]),
+                (0, 0.90),
+                (-1.5, 0.95 + bend[0]),
+            ]
+        ),
         wood,
     )
     for _ in range(scene.rng.integers(1, 4)):
@@ -509,4 +607,6 @@ def draw_clutter(scene, locations):
     if rng.random() < HIDING_CHANCE:
         centre = to_frame @ (locations[rng.integers(len(locations))] * scene.pixels - scene.origin)
         for angle in rng.uniform(0, 360) + np.arange(0, 360, 72):
-            draw_leaf(scene, centre - 0.05 * polar(0, 0, 1, angle), angle + rng.uniform(-15, 15), 0.42)
+            draw_leaf(
+                scene, centre - 0.05 * polar(0, 0, 1, angle), angle + rng.uniform(-15, 15), 0.42
+            )

@@ -1,5 +1,6 @@
 """CUB-200-2011 (Wah et al., 2011) in its official layout, or any subset of its classes in that layout."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,10 @@ class CUB2011(ImageDataset):
         if crop_gt and cropped.is_dir():
             paths, boxes = [cropped / name for name in names], None
         else:
-            paths, boxes = [root / "images" / name for name in names], index.boxes[chosen] if crop_gt else None
+            paths, boxes = (
+                [root / "images" / name for name in names],
+                index.boxes[chosen] if crop_gt else None,
+            )
         require_images(paths, self.name)
 
         attributes = read_class_attributes(root, kept, list(index.class_names))
@@ -54,15 +58,15 @@ class CUB2011(ImageDataset):
         )
 
 
+@dataclass(frozen=True)
 class Index:
-    """The official text files of CUB, one row per image in the order of `images.txt`."""
+    """The official text files of CUB: one entry per image in the order of `images.txt`, and the classes by id."""
 
-    def __init__(self, images, class_ids, is_train, boxes, class_names):
-        self.images = images
-        self.class_ids = class_ids
-        self.is_train = is_train
-        self.boxes = boxes
-        self.class_names = class_names
+    images: list[str]
+    class_ids: np.ndarray
+    is_train: np.ndarray
+    boxes: np.ndarray
+    class_names: dict[int, str]
 
 
 def read_index(root: Path, dataset: str) -> Index:
@@ -70,19 +74,31 @@ def read_index(root: Path, dataset: str) -> Index:
     images = read_rows(root, "images", 1, str, dataset)
     columns = {
         name: read_rows(root, name, width, float, dataset)
-        for name, width in (("image_class_labels", 1), ("train_test_split", 1), ("bounding_boxes", 4))
+        for name, width in (
+            ("image_class_labels", 1),
+            ("train_test_split", 1),
+            ("bounding_boxes", 4),
+        )
     }
     class_names = read_rows(root, "classes", 1, str, dataset)
     try:
-        labels, is_train, boxes = (np.array([rows[key] for key in images]) for rows in columns.values())
+        labels, is_train, boxes = (
+            np.array([rows[key] for key in images]) for rows in columns.values()
+        )
     except KeyError as error:
-        raise RunError(f"{root}: image {error} of images.txt is missing from one of the other files.") from None
+        raise RunError(
+            f"{root}: image {error} of images.txt is missing from one of the other files."
+        ) from None
     class_ids = labels[:, 0].astype(np.int64)
     class_names = {int(key): name for key, (name,) in class_names.items()}
     unknown = set(class_ids) - set(class_names)
     if unknown:
-        raise RunError(f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt.")
-    return Index([name for (name,) in images.values()], class_ids, is_train[:, 0] == 1, boxes, class_names)
+        raise RunError(
+            f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
+        )
+    return Index(
+        [name for (name,) in images.values()], class_ids, is_train[:, 0] == 1, boxes, class_names
+    )
 
 
 def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str, list]:
@@ -104,7 +120,9 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
         except ValueError:
             values = []
         if len(values) != width:
-            raise RunError(f"{path}, line {number}: expected an id and {width} value(s), found '{line}'.")
+            raise RunError(
+                f"{path}, line {number}: expected an id and {width} value(s), found '{line}'."
+            )
     return rows
 
 
@@ -131,12 +149,17 @@ def read_attribute_names(root: Path, count: int) -> list[str] | None:
     for path in (root.parent / "attributes.txt", root / "attributes" / "attributes.txt"):
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
-            names = [line.split(maxsplit=1)[-1].replace("::", ": ").replace("_", " ") for line in lines]
+            names = [
+                line.split(maxsplit=1)[-1].replace("::", ": ").replace("_", " ") for line in lines
+            ]
             return names if len(names) == count else None
     return None
 
 
 def readable(official: str) -> str:
-    """"001.Black_footed_Albatross" -> "Black-footed Albatross": lower case continues a hyphenated word."""
+    """ "001.Black_footed_Albatross" -> "Black-footed Albatross": lower case continues a hyphenated word."""
     words = official.split(".", 1)[-1].split("_")
-    return "".join(word if i == 0 else ("-" if word[:1].islower() else " ") + word for i, word in enumerate(words))
+    return "".join(
+        word if i == 0 else ("-" if word[:1].islower() else " ") + word
+        for i, word in enumerate(words)
+    )

@@ -53,7 +53,9 @@ def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSpli
     """
     dataset = DATASETS[canonical_name(name)]
     root = Path(data_root).expanduser()
-    train, test = (dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test"))
+    train, test = (
+        dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")
+    )
     check_splits(train, test, root)
     test_transform = train.test_transform(img_size)
     return DataSplits(
@@ -67,7 +69,9 @@ def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
     """Raise a RunError unless there are 2 classes, 2 training images in each of them, and test images."""
     where = f"{train.name} under {root}"
     if len(train.classes) < 2:
-        raise RunError(f"{where} has {len(train.classes)} class; at least 2 are needed to tell apart.")
+        raise RunError(
+            f"{where} has {len(train.classes)} class; at least 2 are needed to tell apart."
+        )
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if counts.min() < 2:
         scarce = counts.argmin()

@@ -118,7 +118,8 @@ def train_phase(
             dataset,
             batch_size=phase.batch_size,
             shuffle=True,
-            drop_last=len(dataset) > phase.batch_size,  # no batch of one image for batch normalisation
+            drop_last=len(dataset)
+            > phase.batch_size,  # no batch of one image for batch normalisation
             **hardware.loader_options(),
         )
         _train_epoch(model, phase, loader, hardware, epoch)
@@ -148,7 +149,9 @@ def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, ep
         n_seen += len(targets)
         if step % 10 == 9 or step + 1 == n_batches:
             mean_loss, accuracy = (loss_sum / n_seen).item(), (n_correct / n_seen).item()
-            bar.set_postfix(loss=f"{mean_loss:.3f}", accuracy=f"{accuracy:.1%}", lr=f"{rates[0]:.1e}")
+            bar.set_postfix(
+                loss=f"{mean_loss:.3f}", accuracy=f"{accuracy:.1%}", lr=f"{rates[0]:.1e}"
+            )
             if not np.isfinite(mean_loss):
                 raise RunError(
                     f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step + 1}, "
@@ -158,5 +161,3 @@ def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, ep
         "%s  epoch %3d/%d  %3d left  loss %7.4f  train accuracy %6.2f %%  lr %.2e",
         phase.name, epoch + 1, phase.epochs, phase.epochs - epoch - 1, mean_loss, 100 * accuracy, rates[0],
     )  # fmt: skip
-
-
