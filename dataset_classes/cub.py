@@ -81,14 +81,11 @@ def read_index(root: Path, dataset: str) -> Index:
         )
     }
     class_names = read_rows(root, "classes", 1, str, dataset)
-    try:
-        labels, is_train, boxes = (
-            np.array([rows[key] for key in images]) for rows in columns.values()
-        )
-    except KeyError as error:
-        raise RunError(
-            f"{root}: image {error} of images.txt is missing from one of the other files."
-        ) from None
+    for name, rows in columns.items():
+        unknown = images.keys() - rows.keys()
+        if unknown:
+            raise RunError(f"{root / name}.txt has no line for image {min(unknown)} of images.txt.")
+    labels, is_train, boxes = (np.array([rows[key] for key in images]) for rows in columns.values())
     class_ids = labels[:, 0].astype(np.int64)
     class_names = {int(key): name for key, (name,) in class_names.items()}
     unknown = set(class_ids) - set(class_names)
@@ -114,7 +111,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read ({error}).") from None
     for number, line in enumerate(lines, start=1):
-        key, *values = line.split(maxsplit=width)
+        key, *values = line.split(maxsplit=width) or [""]
         try:
             rows[key] = [kind(value.strip()) for value in values]
         except ValueError:
@@ -123,6 +120,8 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
             raise RunError(
                 f"{path}, line {number}: expected an id and {width} value(s), found '{line}'."
             )
+    if not rows:
+        raise RunError(f"{path} is empty.")
     return rows
 
 
@@ -140,7 +139,9 @@ def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray 
         raise RunError(f"{path} is not a table of numbers ({error}).") from None
     rows = [class_ids.index(i) if len(table) == len(class_ids) else i - 1 for i in kept]
     if max(rows) >= len(table):
-        raise RunError(f"{path} has {len(table)} rows, but {len(class_ids)} classes need one each.")
+        raise RunError(
+            f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each."
+        )
     return table[rows]
 
 
