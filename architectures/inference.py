@@ -1,8 +1,9 @@
 """Forward passes over a whole dataset without autograd: the one place where trained models meet images."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,17 @@ from tqdm import tqdm
 
 from architectures.activations import peak_positions
 from architectures.resnet import InterpretableResNet, ModelOutput
+from architectures.tables import TensorTable
 from configs.hardware import Hardware
+from configs.run_folder import RunFolder, sha256
+from configs.runs import feature_table_file, sparse_model_file
+from configs.settings import Settings
 
 INFERENCE_BATCH = 64
 
 
 @dataclass(frozen=True)
-class FeatureTable:
+class FeatureTable(TensorTable):
     """What a sparse model says about every image of a dataset, without the maps; all on the CPU.
 
     Attributes:
@@ -34,16 +39,6 @@ class FeatureTable:
     logits: Tensor
     labels: Tensor
     peaks: Tensor
-
-    def save(self, path: Path) -> None:
-        """Write the table as `.npz`."""
-        np.savez(path, **{f.name: getattr(self, f.name).numpy() for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> "FeatureTable":
-        """Read a table written by `save`."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{f.name: torch.from_numpy(arrays[f.name]) for f in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -100,3 +95,45 @@ def collect_feature_table(
             )
         )
     return FeatureTable(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+
+
+class FeatureTables(NamedTuple):
+    """The sparse model's feature tables on the training images (test transform) and the test images."""
+
+    train: FeatureTable
+    test: FeatureTable
+
+
+def feature_tables(
+    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+) -> FeatureTables:
+    """The feature tables of a run's sparse model, reused where they are current.
+
+    A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
+    """
+    depends_on = {
+        **settings.backbone_dependencies(),
+        "model": sha256(run.file(sparse_model_file(settings))),
+    }
+    tables = []
+    for split, dataset in (("train", data.train_plain), ("test", data.test)):
+        artefact = run.artefact(
+            feature_table_file(settings, split), {**depends_on, **described(dataset)}
+        )
+        if artefact.is_current():
+            tables.append(FeatureTable.load(artefact.path))
+        else:
+            table = collect_feature_table(model, dataset, hardware, f"Sparse features ({split})")
+            artefact.write(table.save)
+            tables.append(table)
+    return FeatureTables(*tables)
+
+
+def described(dataset) -> dict:
+    """What identifies a dataset's images and labels, for the manifest."""
+    labels = np.asarray(dataset.labels, dtype=np.int64)
+    return {
+        "classes": list(dataset.classes),
+        "images": len(labels),
+        "labels": hashlib.sha256(labels.tobytes()).hexdigest()[:16],
+    }

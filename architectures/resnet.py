@@ -78,12 +78,6 @@ class InterpretableResNet(ResNet):
         return ModelOutput(self.linear(pooled), pooled, maps)
 
 
-def n_backbone_features(arch: str) -> int:
-    """Number of feature maps a backbone offers."""
-    block, _ = BACKBONES[arch]
-    return 512 * block.expansion
-
-
 def build_dense_model(
     arch: str, n_classes: int, weights: str, reduced_strides: bool = True
 ) -> InterpretableResNet:

@@ -4,10 +4,34 @@ Replaces the dense linear layer. Its state keys are those of the published model
 `selection, mean, std, layer.weight[, layer.bias]`.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from architectures.tables import TensorTable
+from configs.recipes import HeadRecipe
+
 MIN_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class SparseLayer(TensorTable):
+    """What the selection hands to the head: which features, and what every class makes of them.
+
+    Attributes:
+        selection: indices of the selected backbone features, `[n]`.
+        weight: class-feature weights, `[C, n]`.
+        mean: mean of the selected pooled features on the training images, `[n]`.
+        std: their standard deviation, `[n]`.
+        bias: `[C]`, or None.
+    """
+
+    selection: Tensor
+    weight: Tensor
+    mean: Tensor
+    std: Tensor
+    bias: Tensor | None = None
 
 
 class SparseHead(nn.Module):
@@ -69,3 +93,16 @@ class SparseHead(nn.Module):
         """`(logits [B, C], features [B, n])` from the pooled backbone features `[B, F]`."""
         features = self.normalise(pooled)
         return self.layer(features), features
+
+
+def build_head(layer: SparseLayer, recipe: HeadRecipe) -> SparseHead:
+    """The head of a model type with the selected features and weights."""
+    return SparseHead(
+        layer.selection,
+        layer.weight,
+        layer.mean,
+        layer.std,
+        layer.bias,
+        train_normalisation=recipe.train_normalisation,
+        relu=recipe.relu,
+    )

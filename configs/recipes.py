@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from configs.errors import UsageError
 
 MODEL_TYPES = ("chiqpm", "qpm", "qsenn", "sldd")
-ARCHITECTURES = ("resnet18", "resnet34", "resnet50")
+ARCHITECTURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}  # and their feature maps
 DIVERSITY_WEIGHT = 0.196  # factor of the feature diversity loss, dense and sparse
 
 

@@ -89,11 +89,6 @@ class Artefact:
             json.dumps(settings)
         )  # as it will be read back: tuples are lists
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the finished file's content: what later stages depend on."""
-        return self.folder.manifest()[self.name]["sha256"]
-
     def is_current(self) -> bool:
         """Whether the file is there, undamaged, and made from these settings (logs why if it is not)."""
         entry = self.folder.manifest().get(self.name)
@@ -117,15 +112,6 @@ class Artefact:
         write_atomically(self.path, write)
         self.folder.enter(self.name, {"settings": self.settings, "sha256": sha256(self.path)})
 
-    def reuse_or_make(self, load: Callable[[Path], Any], make: Callable[[], Any], write) -> Any:
-        """The loaded file if it is current, else what `make` returns, written with `write(path, made)`."""
-        if self.is_current():
-            log.info("%s: reused", self.name)
-            return load(self.path)
-        made = make()
-        self.write(lambda path: write(path, made))
-        return made
-
 
 class RunFolder:
     """A run's folder, `LOG_DIR/ARCH/DATASET[_crop]/SEED`."""
@@ -144,6 +130,10 @@ class RunFolder:
     def manifest(self) -> dict:
         """All finished files of this run."""
         return read_json(self.path / MANIFEST) or {}
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a finished file's content: what later stages depend on."""
+        return self.manifest()[name]["sha256"]
 
     def enter(self, name: str, entry: dict) -> None:
         """Record a finished file."""

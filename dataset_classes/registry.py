@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import RunError, UsageError
+from configs import recipes
+from configs.errors import RunError
 from dataset_classes.base import ImageDataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.stanford_cars import StanfordCars
@@ -32,10 +33,7 @@ def canonical_name(text: str) -> str:
     Raises:
         UsageError: for an unknown name; lists the known ones.
     """
-    for name in DATASETS:
-        if name.lower() == text.lower():
-            return name
-    raise UsageError(f"Unknown dataset '{text}'; choose one of {', '.join(DATASETS)}.")
+    return recipes.canonical_name(text, DATASETS, "dataset")
 
 
 def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSplits:

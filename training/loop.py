@@ -88,30 +88,29 @@ def seed_everything(*key: object) -> None:
     torch.manual_seed(seed)
 
 
-def train_phase(
+def train_phases(
     model: InterpretableResNet,
-    phase: Phase,
+    phases: list[Callable[[], Phase]],
     dataset,
     hardware: Hardware,
     *,
     seed: int,
-    first_epoch: int = 0,
-    after_epoch: Callable[[int], None] = lambda epochs_done: None,
+    checkpoint: Checkpoint,
 ) -> None:
-    """Train a model for the epochs of one phase.
+    """Train a model through phases, going on from the last finished epoch of an interrupted call.
 
     Args:
         model: trained in place.
-        phase: what is optimised, how and how long.
+        phases: each makes its phase, with a fresh optimiser, when its turn has come.
         dataset: yields augmented images and labels.
         hardware: device and loading workers.
         seed: of the run; shuffling, augmentation and dropout follow from it.
-        first_epoch: epochs of this phase already done.
-        after_epoch: called after every epoch with the number of epochs done.
+        checkpoint: written after every epoch; the caller removes it once the result is saved.
 
     Raises:
         RunError: if the loss is no longer finite.
     """
+<<<<<<< HEAD
     for epoch in range(first_epoch, phase.epochs):
         seed_everything(seed, phase.name, epoch)
         loader = DataLoader(
@@ -124,6 +123,38 @@ def train_phase(
         )
         _train_epoch(model, phase, loader, hardware, epoch)
         after_epoch(epoch + 1)
+=======
+    state = checkpoint.load() or {"phase": 0, "epoch": 0}
+    if "model" in state:
+        model.load_state_dict(state["model"])
+        log.info("Going on after epoch %d of an interrupted training.", state["epoch"])
+    for index in range(state["phase"], len(phases)):
+        phase = phases[index]()
+        first_epoch = state["epoch"] if index == state["phase"] else 0
+        if first_epoch:
+            phase.optimizer.load_state_dict(state["optimizer"])
+        for epoch in range(first_epoch, phase.epochs):
+            seed_everything(seed, phase.name, epoch)
+            _train_epoch(model, phase, _shuffled(dataset, phase, hardware), hardware, epoch)
+            checkpoint.save(
+                {
+                    "phase": index,
+                    "epoch": epoch + 1,
+                    "model": model.state_dict(),
+                    "optimizer": phase.optimizer.state_dict(),
+                }
+            )
+
+
+def _shuffled(dataset, phase: Phase, hardware: Hardware) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=phase.batch_size,
+        shuffle=True,
+        drop_last=len(dataset) > phase.batch_size,  # batch normalisation needs more than one image
+        **hardware.loader_options(),
+    )
+>>>>>>> main
 
 
 def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int) -> None:

@@ -1,0 +1,38 @@
+"""Stage 4: calibration of the prediction sets on part of the test images."""
+
+import logging
+
+from torch import Tensor
+
+from architectures.inference import FeatureTable
+from configs.run_folder import RunFolder
+from configs.runs import calibration_file, feature_table_file
+from configs.settings import Settings
+from conformal.predictor import HierarchicalPredictor
+from conformal.split import calibration_split
+
+log = logging.getLogger(__name__)
+
+
+def calibrate(
+    settings: Settings, run: RunFolder, weight: Tensor, test: FeatureTable
+) -> HierarchicalPredictor:
+    """The calibrated predictor of a run, also left in the run folder.
+
+    Args:
+        settings: the run's; its seed draws the calibration images.
+        run: where the calibration is kept.
+        weight: class-feature weights, `[C, n]`.
+        test: the sparse model's feature table on the test images.
+    """
+    rows, _ = calibration_split(test.labels, settings.seed)
+    calibration = test[rows]
+    predictor = HierarchicalPredictor(weight)
+    predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
+    artefact = run.artefact(
+        calibration_file(settings),
+        {"table": run.digest(feature_table_file(settings, "test")), "mode": predictor.mode},
+    )
+    artefact.write(predictor.save)
+    log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
+    return predictor
