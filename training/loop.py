@@ -110,20 +110,6 @@ def train_phases(
     Raises:
         RunError: if the loss is no longer finite.
     """
-<<<<<<< HEAD
-    for epoch in range(first_epoch, phase.epochs):
-        seed_everything(seed, phase.name, epoch)
-        loader = DataLoader(
-            dataset,
-            batch_size=phase.batch_size,
-            shuffle=True,
-            drop_last=len(dataset)
-            > phase.batch_size,  # no batch of one image for batch normalisation
-            **hardware.loader_options(),
-        )
-        _train_epoch(model, phase, loader, hardware, epoch)
-        after_epoch(epoch + 1)
-=======
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
     if "model" in state:
         model.load_state_dict(state["model"])
@@ -154,7 +140,6 @@ def _shuffled(dataset, phase: Phase, hardware: Hardware) -> DataLoader:
         drop_last=len(dataset) > phase.batch_size,  # batch normalisation needs more than one image
         **hardware.loader_options(),
     )
->>>>>>> main
 
 
 def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int) -> None:
