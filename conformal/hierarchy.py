@@ -55,24 +55,11 @@ class Hierarchy:
     own: torch.Tensor
 
 
-def ordered_features(features, class_features):
-    """Activations and indices of the features of classes, most active first, both `[N, M, k]`.
-
-    Equal activations are ordered by feature index, lower first.
-
-    Args:
-        features: `[N, n_features]`.
-        class_features: features of M classes, ascending, `[M, k]` or, with classes of its own per sample,
-            `[N, M, k]`.
-    """
-    indices = class_features.expand(len(features), -1, -1)
-    activations = features.gather(1, indices.flatten(1)).view(indices.shape)
-    activations, order = activations.sort(dim=2, descending=True, stable=True)
-    return activations, indices.gather(2, order)
-
-
 def prediction_hierarchy(features, predicted, class_features, classes=None):
     """Hierarchy of every prediction over all classes, or over the given `classes`.
+
+    Features of one image are ordered once, by activation; equal activations by index, lower first. Every class then
+    drops its leading feature as long as that is the next feature of the path.
 
     Args:
         features: normalised pooled features after ReLU, `[N, n_features]`.
@@ -80,12 +67,23 @@ def prediction_hierarchy(features, predicted, class_features, classes=None):
         class_features: features of every class, ascending, `[C, k]`.
         classes: classes to place in the hierarchy, `[N, M]`.
     """
-    path, path_features = ordered_features(features, class_features[predicted].unsqueeze(1))
-    candidates = class_features if classes is None else class_features[classes]
-    activations, candidate_features = ordered_features(features, candidates)
-    depth = (candidate_features == path_features).cumprod(dim=2).sum(dim=2)  # (N, M, k) -> (N, M)
-    own = F.pad(activations, (0, 1)).gather(2, depth.unsqueeze(2))  # (N, M, 1)
-    return Hierarchy(path.squeeze(1), depth, own.squeeze(2))
+    N, n_features = features.shape
+    activations, order = features.sort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1).int()  # (N, n_features)
+    path_rank = rank.gather(1, class_features[predicted]).sort(dim=1).values  # (N, k)
+    candidates = class_features.expand(N, -1, -1) if classes is None else class_features[classes]
+    candidates = candidates.transpose(1, 2)  # (N, k, M): classes innermost, the long dimension
+    ranks = rank.gather(1, candidates.flatten(1)).view(candidates.shape)
+    on_path = torch.ones_like(ranks[:, 0], dtype=torch.bool)
+    depth = torch.zeros_like(ranks[:, 0], dtype=torch.long)
+    for next_rank in path_rank.T.unsqueeze(2):  # (N, 1)
+        on_path &= ranks.amin(dim=1) == next_rank
+        depth += on_path
+        dropped = on_path.unsqueeze(1) & (ranks == next_rank.unsqueeze(1))
+        ranks.masked_fill_(dropped, n_features)
+    # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
+    own = F.pad(activations, (0, 1)).gather(1, ranks.amin(dim=1).long())
+    return Hierarchy(activations.gather(1, path_rank.long()), depth, own)
 
 
 def shared_prefix(hierarchy):
