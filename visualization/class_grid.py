@@ -95,6 +95,7 @@ def class_grid(
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     names = [fit_text(row.label, cell) for row in rows]
+    name_size = min(size for _, size in names)
     label = LABEL + LINE * max(name.count("\n") for name, _ in names)
     top = MARGIN + HEADER + (BRACKET if groups else 0)
     width = 2 * MARGIN + label + columns * (cell + GAP)
@@ -111,12 +112,19 @@ def class_grid(
     )
 
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
-    for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
+    for i, (row, (name, _)) in enumerate(zip(rows, names, strict=True)):
         y = top + i * (cell + GAP)
         weight = "bold" if row.bold else "normal"
         x = MARGIN + label / 2
         axes.text(
-            x, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
+            x,
+            y + cell / 2,
+            name,
+            size=name_size,
+            weight=weight,
+            rotation=90,
+            va="center",
+            ha="center",
         )
         _draw_cell(axes, row.image, lefts[0], y, cell)
         for feature in features:
