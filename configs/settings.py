@@ -52,9 +52,8 @@ class Settings:
         DATA, "CUB2011", "which images: " + ", ".join(recipes.DATASETS),
         parse=_choice(recipes.DATASETS, "dataset"),
     )  # fmt: skip
-    data_root: str = flag(
-        DATA, os.environ.get("CHIQPM_DATA", "~/tmp/datasets"),
-        "folder that holds the datasets; also set by CHIQPM_DATA", parse=_path,
+    data_root: str | None = flag(
+        DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=_path
     )  # fmt: skip
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
     img_size: int | None = flag(
@@ -195,7 +194,7 @@ def resolve(settings: Settings) -> Settings:
         arch=settings.arch or own.arch,
         img_size=own.img_size if settings.img_size is None else settings.img_size,
         weights=settings.weights or own.weights,
-        data_root=_path(settings.data_root),
+        data_root=_path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets"),
         log_dir=_path(settings.log_dir),
     )
 
@@ -238,31 +237,15 @@ def check(settings: Settings) -> None:
         )
 
 
-def check_classes(settings: Settings, labels, classes: Sequence[str]) -> None:
-    """Refuse data that these settings cannot be fulfilled on, before anything is computed.
-
-    Args:
-        settings: the run.
-        labels: training labels.
-        classes: names of the classes.
+def check_classes(settings: Settings, n_classes: int) -> None:
+    """Refuse more classes than there are sets of features.
 
     Raises:
-        UsageError: if there are too few classes, too few images of a class, or too few feature sets.
+        UsageError: names the numbers.
     """
-    counts = [0] * len(classes)
-    for label in labels:
-        counts[int(label)] += 1
-    if len(classes) < 2:
-        raise UsageError(f"{settings.dataset} has {len(classes)} class; at least 2 are needed")
-    scarce = min(range(len(classes)), key=counts.__getitem__)
-    if counts[scarce] < 2:
-        raise UsageError(
-            f"class {classes[scarce]!r} of {settings.dataset} has {counts[scarce]} training image(s); "
-            "every class needs at least 2"
-        )
     n, k = settings.n_features, settings.n_per_class
-    if settings.head.binary and comb(n, k) < len(classes):
+    if settings.head.binary and comb(n, k) < n_classes:
         raise UsageError(
-            f"{len(classes)} classes cannot all differ: there are only {comb(n, k)} sets of "
+            f"{n_classes} classes cannot all differ: there are only {comb(n, k)} sets of "
             f"--n_per_class {k} among --n_features {n}"
         )

@@ -1,0 +1,16 @@
+"""Feature selection by the quadratic program of QPM and CHiQPM."""
+
+from sparsification.qpm.class_pairs import exclusive_pairs, most_similar_pairs, sharing_pairs
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.selection import Selection
+from sparsification.qpm.solve import SOLVERS, solve
+
+__all__ = [
+    "SOLVERS",
+    "Selection",
+    "SelectionProblem",
+    "exclusive_pairs",
+    "most_similar_pairs",
+    "sharing_pairs",
+    "solve",
+]

@@ -1,0 +1,295 @@
+"""Calibrated prediction sets from nonconformity scores, one interface for hierarchy and baselines.
+
+A predictor is calibrated once, then answers any coverage without recalibration. Every set holds the
+predicted class, so no set is empty.
+"""
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+
+import numpy as np
+import torch
+
+from conformal.hierarchy import (
+    Hierarchy,
+    branch_nonconformity,
+    class_feature_indices,
+    level_accuracies,
+    level_nonconformity,
+    prediction_hierarchy,
+)
+from conformal.quantiles import ROUNDING, interpolated_quantile, order_statistic
+from conformal.scores import aps_score, raps_score, thr_score
+
+logger = logging.getLogger(__name__)
+
+# mode -> (threshold of the calibration scores, comparison of a score with it)
+MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
+
+# (sample, class) pairs worked on at a time: bounds the memory of [N, C, k] intermediates to a few
+# hundred MiB.
+PAIRS_PER_CHUNK = 2**20
+
+
+def _in_chunks(function, *rows):
+    """Concatenated results of `function` over chunks of samples; the last of `rows` is `[N, C]`."""
+    size = max(1, PAIRS_PER_CHUNK // rows[-1].shape[1])
+    return torch.cat(
+        [function(*chunk) for chunk in zip(*(r.split(size) for r in rows), strict=True)]
+    )
+
+
+def _validated(features, logits, labels=None):
+    """The arguments as tensors, reals in double precision; ValueError if their lengths differ."""
+    features, logits = (torch.as_tensor(x).detach().double() for x in (features, logits))
+    labels = None if labels is None else torch.as_tensor(labels, device=features.device).long()
+    lengths = {len(x) for x in (features, logits, labels) if x is not None}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"features, logits and labels must have equal lengths, found {sorted(lengths)}"
+        )
+    return features, logits, labels
+
+
+class ConformalPredictor(ABC):
+    """Split-conformal prediction sets.
+
+    Args:
+        mode: "exact" (order statistic, finite-sample guarantee) or "paper" (as published).
+
+    Raises:
+        ValueError: if the mode is unknown.
+    """
+
+    def __init__(self, mode="exact"):
+        if mode not in MODES:
+            raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
+        self.mode = mode
+        self._quantile, self._conforms = MODES[mode]
+
+    @abstractmethod
+    def calibrate(self, features, logits, labels):
+        """Remember the scores of the true classes; returns the predictor.
+
+        Args:
+            features: normalised pooled features after ReLU, `[N, n_features]`.
+            logits: `[N, C]`.
+            labels: `[N]` integers.
+        """
+
+    @abstractmethod
+    def _true_scores(self, coverage):
+        """Calibration scores of the true classes for this coverage, `[N]`."""
+
+    @abstractmethod
+    def _scores(self, features, logits, coverage):
+        """Scores of all classes for this coverage, `[N, C]`."""
+
+    def threshold(self, coverage):
+        """Score up to which a class is in the set; infinite when the calibration data are too few.
+
+        Raises:
+            ValueError: before calibration, or if `coverage` is not strictly between 0 and 1.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must lie between 0 and 1, found {coverage}")
+        scores = self._true_scores(coverage)
+        threshold = self._quantile(scores, coverage)
+        if threshold == math.inf:
+            logger.warning(
+                "%d calibration images are too few for a coverage of %g: sets hold every class",
+                len(scores),
+                coverage,
+            )
+        return threshold
+
+    def predict(self, features, logits, coverage):
+        """Prediction sets, bool `[N, C]`; each holds the predicted class.
+
+        Args:
+            features: normalised pooled features after ReLU, `[N, n_features]`.
+            logits: `[N, C]`.
+            coverage: targeted probability that the set holds the true class, as a fraction.
+        """
+        features, logits, _ = _validated(features, logits)
+        sets = self._conforms(self._scores(features, logits, coverage), self.threshold(coverage))
+        return sets.scatter_(1, logits.argmax(dim=1, keepdim=True), True)
+
+
+class HierarchicalPredictor(ConformalPredictor):
+    """Prediction sets that are unions of branches of the image's hierarchy (CHiQPM).
+
+    Mode "paper" picks the deepest level that covers on the calibration data and refines within it
+    with a threshold from the same data, as published. Mode "exact" runs through one nested family
+    of sets (`branch_nonconformity`) with one quantile, and has the finite-sample guarantee.
+
+    Args:
+        weight: binary class-feature weights `[C, n_features]`, k ones in every row.
+        mode: "exact" or "paper".
+
+    Raises:
+        ValueError: if a row has another number of ones or the mode is unknown.
+    """
+
+    def __init__(self, weight, mode="exact"):
+        super().__init__(mode)
+        self._class_features = class_feature_indices(weight)
+        self.weight = torch.as_tensor(weight).detach().to("cpu", torch.uint8)
+        self._calibration = None  # hierarchy of the true classes of the calibration samples
+
+    @property
+    def n_per_class(self):
+        """Features per class, k: the deepest level."""
+        return self._class_features.shape[1]
+
+    def calibrate(self, features, logits, labels):
+        """Remember where the true classes leave the path to the prediction; returns self."""
+        features, logits, labels = _validated(features, logits, labels)
+        truth = prediction_hierarchy(
+            features,
+            logits.argmax(dim=1),
+            self._class_features.to(features.device),
+            labels[:, None],
+        )
+        self._calibration = Hierarchy(
+            truth.activations[:, 0].cpu(), truth.depth[:, 0].cpu(), truth.path_length[:, 0].cpu()
+        )
+        return self
+
+    def save(self, file):
+        """Write the calibrated predictor to an npz file (path or binary file object)."""
+        calibration = {field: x.numpy() for field, x in vars(self._calibrated()).items()}
+        np.savez_compressed(file, mode=self.mode, weight=self.weight.numpy(), **calibration)
+
+    @classmethod
+    def load(cls, file):
+        """The calibrated predictor that `save` wrote."""
+        with np.load(file, allow_pickle=False) as state:
+            predictor = cls(state["weight"], str(state["mode"]))
+            fields = ("activations", "depth", "path_length")
+            predictor._calibration = Hierarchy(*(torch.from_numpy(state[f]) for f in fields))
+        return predictor
+
+    @property
+    def level_accuracies(self):
+        """Fraction of calibration samples whose label shares the first 1..k features, `[k]`."""
+        return level_accuracies(self._calibrated().depth, self.n_per_class)
+
+    def level(self, coverage):
+        """Leading features that every class of a set shares with the prediction, 0..k.
+
+        In mode "paper" the deepest level whose accuracy reaches `coverage`; in mode "exact" the
+        depth at which the threshold cuts.
+        """
+        if self.mode == "paper":
+            return int((self.level_accuracies >= coverage - ROUNDING).sum())
+        threshold = self.threshold(coverage)
+        return 0 if threshold == math.inf else self.n_per_class - math.ceil(threshold)
+
+    def nonconformity(self, features, logits, level):
+        """Nonconformity of every class at one level of the hierarchy (CHiQPM, eqs. 10-13).
+
+        Args:
+            features: normalised pooled features after ReLU, `[N, n_features]`, in standard
+                deviations.
+            logits: `[N, C]`.
+            level: how many leading features a class shares with the prediction, 0..k.
+
+        Returns:
+            `[N, C]`; at most 0, lower is more conforming.
+
+        Raises:
+            ValueError: if `level` is outside 0..k.
+        """
+        if not 0 <= level <= self.n_per_class:
+            raise ValueError(f"level must be in 0..{self.n_per_class}, found {level}")
+        features, logits, _ = _validated(features, logits)
+        return self._over_hierarchies(lambda h: level_nonconformity(h, level), features, logits)
+
+    def _over_hierarchies(self, score, features, logits):
+        class_features = self._class_features.to(features.device)
+        return _in_chunks(
+            lambda f, s: score(prediction_hierarchy(f, s.argmax(dim=1), class_features)),
+            features,
+            logits,
+        )
+
+    def _calibrated(self):
+        if self._calibration is None:
+            raise ValueError(
+                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
+            )
+        return self._calibration
+
+    def _true_scores(self, coverage):
+        if self.mode == "paper":
+            return level_nonconformity(self._calibrated(), self.level(coverage))
+        return branch_nonconformity(self._calibrated())
+
+    def _scores(self, features, logits, coverage):
+        if self.mode == "paper":
+            return self.nonconformity(features, logits, self.level(coverage))
+        return self._over_hierarchies(branch_nonconformity, features, logits)
+
+
+class SoftmaxPredictor(ConformalPredictor):
+    """Prediction sets from the softmax probabilities alone; the features are accepted and not used.
+
+    Args:
+        score: `score(probabilities [N, C], position [N, 1]) -> [N, C]`.
+        mode: "exact" or "paper".
+        seed: seed of the uniform draws; None replaces them by ones (no randomisation).
+    """
+
+    def __init__(self, score, mode="exact", seed=None):
+        super().__init__(mode)
+        self._score = score
+        self._seed = seed
+        self._calibration = None
+
+    def _score_all(self, logits, stream):
+        """Scores `[N, C]`; calibration (stream 0) and prediction (1) draw independently."""
+        position = torch.ones(len(logits), 1, dtype=logits.dtype)
+        if self._seed is not None:
+            position.uniform_(generator=torch.Generator().manual_seed(2 * self._seed + stream))
+        return _in_chunks(
+            lambda u, s: self._score(s.softmax(dim=1), u), position.to(logits.device), logits
+        )
+
+    def calibrate(self, features, logits, labels):
+        """Remember the scores of the true classes; returns the predictor."""
+        _, logits, labels = _validated(features, logits, labels)
+        self._calibration = self._score_all(logits, 0).gather(1, labels[:, None]).squeeze(1).cpu()
+        return self
+
+    def nonconformity(self, features, logits):
+        """Nonconformity of every class, `[N, C]`; lower is more conforming."""
+        _, logits, _ = _validated(features, logits)
+        return self._score_all(logits, 1)
+
+    def _true_scores(self, coverage):
+        if self._calibration is None:
+            raise ValueError(
+                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
+            )
+        return self._calibration
+
+    def _scores(self, features, logits, coverage):
+        return self.nonconformity(features, logits)
+
+
+def thr(mode="exact"):
+    """Threshold on the softmax probability (THR, also LAC; Sadinle, Lei and Wasserman 2019)."""
+    return SoftmaxPredictor(lambda probabilities, _: thr_score(probabilities), mode)
+
+
+def aps(mode="exact", seed=0):
+    """Adaptive prediction sets (Romano et al. 2020); `seed` None leaves out the randomisation."""
+    return SoftmaxPredictor(aps_score, mode, seed)
+
+
+def raps(mode="exact", seed=0, *, penalty=0.01, free_rank=5):
+    """APS with a penalty for ranks beyond `free_rank` (RAPS; Angelopoulos et al. 2021)."""
+    return SoftmaxPredictor(partial(raps_score, penalty=penalty, free_rank=free_rank), mode, seed)

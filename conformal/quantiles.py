@@ -1,0 +1,28 @@
+"""Two readings of the split-conformal quantile: the exact order statistic and interpolation."""
+
+import math
+
+# Coverages arrive as 1 - alpha: rounding must not move (n + 1) * coverage past an integer.
+ROUNDING = 1e-9
+
+
+def order_statistic(scores, coverage):
+    """The ceil((n + 1) coverage)-th smallest score; infinite if n is too small for the coverage.
+
+    With the comparison `score <= quantile` an exchangeable new sample is covered with probability
+    at least `coverage` (Vovk et al. 2005).
+    """
+    rank = math.ceil((len(scores) + 1) * coverage - ROUNDING)
+    return math.inf if rank > len(scores) else float(scores.sort().values[max(rank, 1) - 1])
+
+
+def interpolated_quantile(scores, coverage):
+    """The linearly interpolated (n + 1) coverage / n quantile; infinite if n is too small.
+
+    As in the published implementation, compared strictly (`score < quantile`): without a
+    finite-sample guarantee.
+    """
+    position = (len(scores) + 1) * coverage
+    if position > len(scores) + ROUNDING:
+        return math.inf
+    return float(scores.quantile(min(position / len(scores), 1.0)))

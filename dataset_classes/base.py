@@ -1,0 +1,191 @@
+"""What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
+
+import copy
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from configs.errors import RunError
+from dataset_classes import transforms
+from dataset_classes.transforms import ImageTransform
+
+CACHE_BYTES = 2**29
+NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
+
+
+class ImageDataset(Dataset):
+    """One split of a labelled image dataset; item i is `(transform(image), label)`.
+
+    Subclasses find their files; everything after that is here.
+
+    Attributes:
+        name: spelling of the dataset as on the command line.
+        mean, std: channel statistics, pixels in [0, 1].
+        classes: display names; the index is the label.
+        labels: `[N]` int64.
+        transform: from PIL image to tensor; None leaves the image as it is.
+        attribute_names: of the columns of `class_attributes()`, None where unknown.
+    """
+
+    name: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    attribute_names: list[str] | None = None
+    square = (
+        False  # whether images are resized to a square, or by their short side and then cropped
+    )
+
+    def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
+        """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
+        self.paths = [str(path) for path in paths]
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.classes = list(classes)
+        self.boxes = boxes
+        self.transform: Callable | None = None
+        self._attributes = attributes
+        self._resized = ImageCache(CACHE_BYTES)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        label = int(self.labels[index])
+        if self.transform is None:
+            return self.image(index), label
+        resize = getattr(self.transform, "resize", None)
+        if resize is None:
+            return self.transform(self.image(index)), label
+        key = (int(index), resize)
+        image = self._resized.get(key, lambda: resize(self.image(index)))
+        return self.transform.finish(image), label
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` in RGB before any transform, cropped to its box where there is one.
+
+        Raises:
+            RunError: if the file cannot be read or its box lies outside the image; names the file.
+        """
+        image = read_image(self.paths[index])
+        return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
+
+    def image_path(self, index: int) -> str:
+        """Where image `index` comes from."""
+        return self.paths[index]
+
+    def class_attributes(self) -> np.ndarray | None:
+        """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
+        return self._attributes
+
+    def class_similarity(self) -> np.ndarray | None:
+        """Cosine similarity of the classes' attributes, `[C, C]`, diagonal 0; None without attributes."""
+        attributes = self.class_attributes()
+        return None if attributes is None else cosine_similarity(attributes)
+
+    def with_transform(self, transform: Callable | None) -> "ImageDataset":
+        """The same images (and the same memory of resized ones) under another transform."""
+        twin = copy.copy(self)
+        twin.transform = transform
+        return twin
+
+    def train_transform(self, img_size: int) -> ImageTransform:
+        """The augmentation this dataset is trained with."""
+        return transforms.fine_grained_train(img_size, self.mean, self.std, square=self.square)
+
+    def test_transform(self, img_size: int) -> ImageTransform:
+        """The transform this dataset is evaluated with."""
+        return transforms.fine_grained_test(img_size, self.mean, self.std, square=self.square)
+
+
+class ImageCache:
+    """Resized images in memory: the first ones that fit into `max_bytes` stay, since every epoch reads all of them.
+
+    Worker processes each fill their own, which pays when they live on from epoch to epoch.
+    """
+
+    def __init__(self, max_bytes: int):
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._images: dict[Hashable, Image.Image] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Image.Image]) -> Image.Image:
+        """The image under `key`, made and kept when it is new and there is room."""
+        if key in self._images:
+            return self._images[key]
+        image = make()
+        size = 4 * image.width * image.height  # Pillow holds RGB in 4 bytes
+        if self.bytes + size <= self.max_bytes:
+            self.bytes += size
+            self._images[key] = image
+        return image
+
+
+def read_image(path: str) -> Image.Image:
+    """The first frame of an image file in RGB.
+
+    Raises:
+        RunError: if the file is missing, damaged or no image; names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except FileNotFoundError:
+        raise RunError(f"The image {path} is missing.") from None
+    except UnidentifiedImageError:
+        raise RunError(f"{path} is not an image (or is damaged); replace or remove it.") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise RunError(
+            f"The image {path} cannot be read ({error}); replace or remove it."
+        ) from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB with transparency laid over white and 16-bit values scaled (Pillow would cut both off)."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def crop(image: Image.Image, box, path: str) -> Image.Image:
+    """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges."""
+    x, y, width, height = box
+    left, top = max(0, round(x)), max(0, round(y))
+    right, bottom = min(image.width, round(x + width)), min(image.height, round(y + height))
+    if left >= right or top >= bottom:
+        raise RunError(
+            f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels)."
+        )
+    return image.crop((left, top, right, bottom))
+
+
+def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
+    """Cosine of every two rows of `attributes` `[C, A]`, `[C, C]`, with diagonal 0; a row of zeros is like no other."""
+    unit = attributes / np.maximum(np.linalg.norm(attributes, axis=1, keepdims=True), 1e-8)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, 0)
+    return similarity
+
+
+def require(path: Path, dataset: str, root: Path, source: str) -> Path:
+    """`path` if it exists; otherwise the one line that says where it was expected and where to get it."""
+    if not path.exists():
+        raise RunError(
+            f"No {dataset} under {root} (looked for {path.relative_to(root)}). Get it from {source} and unpack it "
+            f"there, set --data_root, {NEEDS_NO_DOWNLOAD}."
+        )
+    return path
+
+
+def require_images(paths, dataset: str) -> None:
+    """Raise a RunError if image files named by the annotations of `dataset` are missing."""
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise RunError(
+            f"{len(missing)} of {len(paths)} {dataset} images are missing, the first is {missing[0]}; "
+            f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
+        )

@@ -1,0 +1,212 @@
+"""The metrics of SLDD-Model, Q-SENN, QPM and CHiQPM.
+
+arXiv 2303.13166, 2312.13839, 2502.20130 and 2511.20779.
+
+Pure functions, each returning a float; nan where a metric is not defined on its input.
+N samples, F features, C classes, H x W feature maps. Arrays may be torch tensors or numpy arrays.
+"""
+
+import math
+
+import torch
+
+from architectures.activation_modes import activation_modes
+
+# Elements worked on at a time: bounds intermediates to a few hundred MiB.
+ELEMENTS_PER_CHUNK = 2**25
+
+
+def _real(array):
+    return torch.as_tensor(array).detach().double()
+
+
+def _chunks(*rows, width):
+    """The rows in chunks of at most `ELEMENTS_PER_CHUNK` elements of `width` each."""
+    size = max(1, ELEMENTS_PER_CHUNK // max(1, width))
+    return zip(*(r.split(size) for r in rows), strict=True)
+
+
+class SidAtK:
+    """Running mean of SID@k over batches, so that feature maps need not be held.
+
+    Args:
+        weight: class-feature weights of the head, `[C, F]`.
+        k: number of most important features of the predicted class.
+    """
+
+    def __init__(self, weight, k=5):
+        weight = torch.as_tensor(weight).detach()
+        self._k = k
+        self._enough = weight.count_nonzero(dim=1) >= k  # (C,)
+        self._top = weight.topk(min(k, weight.shape[1]), dim=1).indices  # (C, k)
+        self._sum, self._count = 0.0, 0
+
+    def update(self, feature_maps, logits):
+        """Add a batch: feature maps `[B, F, H, W]`, logits `[B, C]`."""
+        predicted = logits.argmax(dim=1).to(self._top.device)
+        kept = self._enough[predicted].nonzero().squeeze(1)
+        top = self._top[predicted[kept]].to(feature_maps.device)
+        kept = kept.to(feature_maps.device)
+        maps = feature_maps[kept[:, None], top].flatten(2).double()  # (B, k, H*W)
+        scale = maps.abs().mean(dim=2, keepdim=True).clamp(min=1e-5)
+        diversity = (maps / scale).softmax(dim=2).amax(dim=1).sum(dim=1) / self._k
+        self._sum += float(diversity.sum())
+        self._count += len(kept)
+
+    def compute(self):
+        """SID@k over all batches, a fraction; nan if no sample's class has k non-zero weights."""
+        return self._sum / self._count if self._count else math.nan
+
+
+def sid_at_k(feature_maps, logits, weight, k=5):
+    """Spatial diversity of the k most important features of the predicted class (SID@5), 1/k to 1.
+
+    The maps of the features with the largest weights are divided by their mean magnitude and become
+    distributions over positions; the largest of the k is taken at every position, summed over
+    positions and divided by k. Samples whose class has fewer than k non-zero weights are left out.
+
+    Args:
+        feature_maps: `[N, F, H, W]`.
+        logits: `[N, C]`.
+        weight: `[C, F]`.
+        k: number of features.
+    """
+    feature_maps, logits = torch.as_tensor(feature_maps).detach(), _real(logits)
+    running = SidAtK(weight, k)
+    for maps, rows in _chunks(feature_maps, logits, width=feature_maps[0].numel()):
+        running.update(maps, rows)
+    return running.compute()
+
+
+def class_independence(features, labels, n_classes):
+    """One minus the largest share of a feature's activation in one class, mean over features.
+
+    Args:
+        features: pooled features, `[N, F]`; their minimum is subtracted.
+        labels: `[N]` integers.
+        n_classes: number of classes.
+    """
+    features = _real(features)
+    labels = torch.as_tensor(labels, device=features.device).long()
+    activation = features - features.amin(dim=0)
+    per_class = activation.new_zeros(n_classes, features.shape[1]).index_add_(0, labels, activation)
+    share = per_class / activation.sum(dim=0).clamp(min=1e-8)
+    return float(1 - share.amax(dim=0).mean())
+
+
+def feature_correlation(features):
+    """Largest cosine similarity of a feature with another, over samples, mean over features."""
+    features = _real(features)
+    directions = features / features.norm(dim=0).clamp(min=1e-8)
+    return float((directions.T @ directions).fill_diagonal_(0).amax(dim=1).mean())
+
+
+def structural_grounding(weight, class_similarity, top=50):
+    """Similarity in features of the most similar classes, over their true similarity.
+
+    Args:
+        weight: class-feature weights, `[C, F]`; classes are compared by the cosine of their rows.
+        class_similarity: true similarity of classes, `[C, C]`, symmetric, diagonal 0.
+        top: number of largest entries of `class_similarity` (ordered pairs) that count.
+    """
+    weight, truth = _real(weight), _real(class_similarity)
+    directions = weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    similarity = (directions @ directions.T).fill_diagonal_(0)
+    largest = truth.flatten().topk(min(top, truth.numel()))
+    total = float(largest.values.sum())
+    if total == 0:
+        return math.nan
+    return float(similarity.flatten()[largest.indices.to(similarity.device)].sum()) / total
+
+
+def contrastiveness(features):
+    """One minus the overlap of the two modes of a feature (`activation_modes`), mean over features.
+
+    Args:
+        features: pooled features, `[N, F]`, N at least 2.
+    """
+    return 1 - float(activation_modes(features).overlap().mean())
+
+
+def set_coherence(sets, class_similarity):
+    """Mean similarity of two different classes of a prediction set, pooled over sets.
+
+    Args:
+        sets: `[N, C]` booleans or 0/1.
+        class_similarity: `[C, C]`.
+
+    Returns:
+        The mean over all ordered pairs of all sets; nan if every set has fewer than two classes.
+    """
+    sets, similarity = torch.as_tensor(sets), _real(class_similarity).clone().fill_diagonal_(0)
+    total, pairs = 0.0, 0.0
+    for (chunk,) in _chunks(sets, width=sets.shape[1]):
+        members = chunk.to(similarity)
+        total += float(((members @ similarity) * members).sum())
+        size = members.sum(dim=1)
+        pairs += float((size * (size - 1)).sum())
+    return total / pairs if pairs else math.nan
+
+
+def dependence(features, logits, weight):
+    """Share of the largest contribution to the predicted class's logit, mean over samples.
+
+    Samples without any contribution are left out.
+
+    Args:
+        features: what the head multiplies, `[N, F]`.
+        logits: `[N, C]`.
+        weight: `[C, F]`.
+    """
+    features, logits = _real(features), torch.as_tensor(logits).detach()
+    weight = _real(weight).to(features.device)
+    shares = []
+    for rows, scores in _chunks(features, logits, width=features.shape[1]):
+        contribution = (rows * weight[scores.argmax(dim=1)]).abs()
+        total = contribution.sum(dim=1)
+        shares.append((contribution.amax(dim=1) / total)[total > 0])
+    return float(torch.cat(shares).mean())
+
+
+def attribute_alignment(features, attribute_table):
+    """How much more active a feature is with its best attribute than without, mean over features.
+
+    In units of the feature's mean activation above its minimum. Annotations of certainty below 3
+    are left out, and so are attributes that are then never present or never absent.
+
+    Args:
+        features: pooled features `[N, F]`, rows in ascending order of image id.
+        attribute_table: `[M, 4]` integers: image id, attribute id (from 1), present (0/1),
+            certainty (1..4).
+
+    Raises:
+        ValueError: if the table does not annotate exactly N images.
+    """
+    matrix = alignment_matrix(features, attribute_table)
+    best = matrix.nan_to_num(nan=-math.inf).amax(dim=1)
+    return float(best.mean()) if best.isfinite().all() else math.nan
+
+
+def alignment_matrix(features, attribute_table):
+    """Gain in activation of features with attributes, `[F, A]`; see `attribute_alignment`.
+
+    nan for attributes that are never present or never absent.
+    """
+    features = _real(features)
+    table = torch.as_tensor(attribute_table).to(features.device).long()
+    images, row = table[:, 0].unique(return_inverse=True)
+    if len(images) != len(features):
+        raise ValueError(f"{len(features)} rows of features, {len(images)} images with attributes")
+    n_attributes = int(table[:, 1].max())
+    certain = table[:, 3] >= 3
+
+    def mean_activation(chosen):  # (F, A), nan where nothing is chosen
+        cells = (table[:, 1] - 1) * len(features) + row
+        counts = cells[chosen].bincount(minlength=n_attributes * len(features))
+        counts = counts.reshape(n_attributes, -1).double()
+        return (counts @ features).T / counts.sum(dim=1)
+
+    present = table[:, 2] == 1
+    gain = mean_activation(certain & present) - mean_activation(certain & ~present)
+    scale = (features - features.amin(dim=0)).mean(dim=0).clamp(min=1e-8)
+    return gain / scale[:, None]

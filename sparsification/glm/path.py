@@ -1,0 +1,165 @@
+"""Which features to use, and ever denser linear layers on them.
+
+Both follow Q-SENN (arXiv 2312.13839) and SLDD-Model (arXiv 2303.13166): minimise
+
+    mean cross entropy + lambda * (alpha * sum |w| + (1 - alpha) / 2 * ||W||_F^2)
+
+over weights `[C, F]` and unpenalised biases `[C]` on standardised features, for falling lambda.
+|w| is the 2-norm of a feature's column while features are chosen, the absolute value afterwards.
+This is the objective of glm-saga, with its scale of lambda.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sparsification.glm.datafit import CrossEntropy, Layer
+from sparsification.glm.penalty import ElasticNet
+from sparsification.glm.saga import GlmSaga
+from sparsification.glm.solver import Fista
+
+SOLVERS = {"fista": Fista, "glm_saga": GlmSaga}
+
+SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
+PATH_PENALTY = ElasticNet(alpha=0.99)
+N_STRENGTHS = 100
+SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
+MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
+
+
+class Path(NamedTuple):
+    """Layers of falling regularisation, on standardised features.
+
+    `weights` `[L, C, F]`, `biases` `[L, C]`, `lambdas` `[L]` (largest first).
+    """
+
+    weights: Tensor
+    biases: Tensor
+    lambdas: Tensor
+
+
+class Standardisation(NamedTuple):
+    """Mean and (sample) standard deviation of every feature, `[F]` each."""
+
+    mean: Tensor
+    std: Tensor
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Features of mean 0 and standard deviation 1; constant features become 0."""
+        return (features - self.mean) / self.std.clamp_min(MIN_STD)
+
+
+def standardisation(features: Tensor) -> Standardisation:
+    """Mean and standard deviation over the samples `[N, F]`, in double precision."""
+    features = features.double()
+    return Standardisation(features.mean(0), features.std(0))
+
+
+def choose_features(features, labels, n_features: int, solver: str = "fista") -> Tensor:
+    """Indices `[n_features]` of the chosen features, in the order in which they entered.
+
+    lambda falls from where no feature is used. Whenever features outside would lower the
+    objective, the one with the largest gradient enters alone and the weights are fitted anew
+    before the next is looked for; a feature that is in stays in. So the choice of 10 features
+    begins with the choice of 5. If the path ends with too few, features keep entering at its end.
+
+    Args:
+        features: pooled features `[N, F]`, not standardised.
+        labels: `[N]` integers, every class 0..C-1 present.
+        n_features: how many to choose.
+        solver: `fista` or `glm_saga`.
+
+    Raises:
+        ValueError: if fewer than `n_features` features vary, or the input is unusable.
+        UsageError: if the solver is unknown or not installed.
+    """
+    datafit, scale = _problem(features, labels)
+    varying = scale.std > MIN_STD
+    if not 1 <= n_features <= varying.sum():
+        raise ValueError(
+            f"cannot choose {n_features} features: {varying.sum()} of {len(varying)} vary"
+        )
+    minimise = _solver(solver).minimise
+    chosen: list[int] = []
+    inside, layer = datafit.subset(chosen), datafit.subset(chosen).start()
+    strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
+    with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
+        for strength in strengths:
+            if chosen:
+                layer = minimise(inside, SELECTION_PENALTY, strength, layer)
+            entry = 0.0 if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+            while len(chosen) < n_features:
+                residual = inside.value_and_residual(layer)[1]
+                pull = (residual.T @ datafit.features).norm(dim=0)  # [F]
+                pull[~varying] = pull[chosen] = -1.0
+                if pull.max() <= entry:
+                    break
+                chosen.append(pull.argmax().item())
+                inside = datafit.subset(chosen)
+                weight = torch.cat([layer.weight, layer.weight.new_zeros(len(layer.bias), 1)], 1)
+                layer = Layer(weight, layer.bias)
+                layer = minimise(inside, SELECTION_PENALTY, strength, layer)
+                progress.update()
+    return torch.tensor(chosen, device=datafit.labels.device)
+
+
+def regularisation_path(features, labels, solver: str = "fista", lambdas=None) -> Path:
+    """Layers for 100 strengths, from no weights to a thousandth of that strength.
+
+    Args:
+        features: pooled features `[N, F]`, not standardised; the weights are for standardised
+            features, `(features - mean) / std`, as the sparse head applies them.
+        labels: `[N]` integers, every class 0..C-1 present.
+        solver: `fista` or `glm_saga`.
+        lambdas: other strengths, in falling order.
+
+    Raises:
+        ValueError: if the input is unusable.
+        UsageError: if the solver is unknown or not installed.
+    """
+    datafit, _ = _problem(features, labels)
+    minimise = _solver(solver).minimise
+    if lambdas is None:
+        lambdas = _strengths(datafit, PATH_PENALTY)
+    lambdas = torch.as_tensor(lambdas).to(datafit.features)
+    layer, layers = datafit.start(), []
+    for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
+        layer = minimise(datafit, PATH_PENALTY, strength, layer)
+        layers.append(layer)
+    weights, biases = (torch.stack(part) for part in zip(*layers, strict=True))
+    return Path(weights, biases, lambdas)
+
+
+def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
+    # Double precision: at the end of the path gradients are told apart from a lambda that is a
+    # thousand times smaller than at its beginning.
+    features = torch.as_tensor(features).detach().double()
+    labels = torch.as_tensor(labels).to(features.device).long()
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
+        raise ValueError(
+            f"features must be [N, F] with labels [N] and N at least 2, found "
+            f"{tuple(features.shape)} and {tuple(labels.shape)}"
+        )
+    if not features.isfinite().all():
+        raise ValueError("features are not finite")
+    empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"no sample of class {empty[0]} ({len(empty)} classes without samples)")
+    scale = standardisation(features)
+    return CrossEntropy(scale.apply(features), labels), scale
+
+
+def _strengths(datafit: CrossEntropy, penalty: ElasticNet) -> Tensor:
+    gradient = datafit.value_and_gradient(datafit.start())[1].weight
+    largest = penalty.smallest_strength_without_weights(gradient)
+    return largest * torch.logspace(
+        0, torch.tensor(SMALLEST_STRENGTH).log10().item(), N_STRENGTHS, dtype=torch.float64
+    )
+
+
+def _solver(name: str):
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver {name!r}: choose from {', '.join(SOLVERS)}")
+    return SOLVERS[name]()

@@ -1,0 +1,42 @@
+"""Pairs of classes that look alike or share features (CHiQPM, arXiv 2511.20779)."""
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from sparsification.qpm.arrays import to_float64
+
+
+def most_similar_pairs(correlation: np.ndarray, count: int) -> np.ndarray:
+    """The `count` pairs of classes with the nearest columns of A, nearest first.
+
+    Args:
+        correlation: class-feature correlation A, `[F, C]`.
+        count: how many pairs; all of them if there are fewer.
+
+    Returns:
+        `[count, 2]` class indices, the larger index of a pair first (the published order).
+    """
+    correlation = to_float64(correlation)
+    smaller, larger = np.triu_indices(correlation.shape[1], 1)  # the order of pdist
+    nearest = np.argsort(pdist(correlation.T), kind="stable")[:count]
+    return np.stack([larger[nearest], smaller[nearest]], axis=1)
+
+
+def sharing_pairs(weight: np.ndarray, min_shared: int) -> np.ndarray:
+    """All pairs of classes that share at least `min_shared` features, `[m, 2]`.
+
+    The smaller index comes first, pairs in lexicographic order.
+
+    Args:
+        weight: 0/1 features of every class, `[C, n]`.
+        min_shared: least number of shared features.
+    """
+    weight = to_float64(weight)
+    return np.argwhere(np.triu(weight @ weight.T >= min_shared, 1))
+
+
+def exclusive_pairs(weight: np.ndarray, min_shared: int) -> np.ndarray:
+    """The `sharing_pairs` whose two classes occur in no other of these pairs, `[e, 2]`."""
+    pairs = sharing_pairs(weight, min_shared)
+    occurrences = np.bincount(pairs.ravel(), minlength=len(weight))
+    return pairs[(occurrences[pairs] == 1).all(axis=1)]

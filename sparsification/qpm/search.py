@@ -1,0 +1,197 @@
+"""Tabu search over sets of features: our solver for the selection problem.
+
+The search walks over sets by the best swap that is not tabu, valued without the rules that tie
+classes together (distinct rows, sharing pairs). That value is an upper bound on the objective with
+these rules, so the exact assignment is computed only for sets that could still beat the best. After
+a while without gain the walk starts over from an elite set, kicked by some random swaps.
+"""
+
+import heapq
+
+import numpy as np
+
+from configs.errors import RunError
+from sparsification.qpm.assignment import distinct_subsets
+from sparsification.qpm.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.pair_rule import sharing_subsets
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
+
+# Steps without a better value before the walk is kicked, and kicks without a better set before the
+# search ends.
+STEPS_PER_WALK = 200
+KICKS_WITHOUT_GAIN = 12
+# Steps a feature rests after it entered / left the set: at least this many, at most twice as many.
+REST_INSIDE, REST_OUTSIDE = 5, 10
+# Sets whose rows are tried under the pair rule.
+N_ELITE = 12
+# Values are compared in float32; differences below this are rounding.
+ROUNDING = 1e-4
+
+
+class ElitePool:
+    """The best sets of features with their value under the distinct-rows rule.
+
+    Args:
+        problem: values the sets.
+        capacity: how many sets are kept.
+    """
+
+    def __init__(self, problem: SelectionProblem, capacity: int):
+        self.problem, self.capacity = problem, capacity
+        self.sets: list[tuple[float, tuple[int, ...]]] = []  # a heap, the worst first
+        self.seen: set[tuple[int, ...]] = set()
+
+    @property
+    def bar(self) -> float:
+        """Value that a set has to exceed to enter the pool."""
+        return self.sets[0][0] if len(self.sets) == self.capacity else -np.inf
+
+    @property
+    def best(self) -> float:
+        """Value of the best set."""
+        return max((value for value, _ in self.sets), default=-np.inf)
+
+    def offer(self, members: np.ndarray) -> bool:
+        """Value a set and keep it if it is among the best; True if it is the best of all."""
+        key = tuple(sorted(members.tolist()))
+        if key in self.seen:
+            return False
+        self.seen.add(key)
+        value = distinct_value(self.problem, np.array(key))
+        best_before = self.best
+        if value > self.bar:
+            add = heapq.heappush if len(self.sets) < self.capacity else heapq.heapreplace
+            add(self.sets, (value, key))
+        return value > best_before
+
+    def ranked(self) -> list[tuple[float, np.ndarray]]:
+        """The sets with their values, best first."""
+        return [(value, np.array(key)) for value, key in sorted(self.sets, reverse=True)]
+
+
+def distinct_value(problem: SelectionProblem, members: np.ndarray) -> float:
+    """Objective of the best distinct rows over a set of features, without the pair rule."""
+    values = problem.gain[:, members]
+    subsets = distinct_subsets(values, problem.n_per_class)
+    return float(np.take_along_axis(values, subsets, axis=1).sum()) + problem.set_value(members)
+
+
+def search_feature_sets(
+    problem: SelectionProblem, progress: Progress, seed: int, n_elite: int
+) -> ElitePool:
+    """The best `n_elite` sets of features that the tabu search meets.
+
+    Args:
+        problem: what to maximise.
+        progress: the clock.
+        seed: of all random choices.
+        n_elite: size of the pool.
+    """
+    rng = np.random.default_rng(seed)
+    pool = ElitePool(problem, n_elite)
+    neighbourhood = SwapNeighbourhood(
+        problem.gain, problem.penalty, problem.bias, problem.n_per_class
+    )
+    start = rng.permutation(problem.pool_size)[: problem.n_features]
+    kicks_without_gain = 0
+    while kicks_without_gain < KICKS_WITHOUT_GAIN and not progress.expired:
+        gained = walk(neighbourhood, start, pool, progress, rng)
+        kicks_without_gain = 0 if gained else kicks_without_gain + 1
+        start = kicked(pool.ranked()[0][1], problem.pool_size, rng)
+    return pool
+
+
+def walk(
+    neighbourhood: SwapNeighbourhood,
+    start: np.ndarray,
+    pool: ElitePool,
+    progress: Progress,
+    rng: np.random.Generator,
+) -> bool:
+    """Tabu walk until it finds nothing better for a while; True if it improved the pool's best."""
+    members = start.copy()
+    n, pool_size = len(members), neighbourhood.gain.shape[1]
+    resting_until = np.zeros(pool_size, dtype=np.int64)
+    rest_inside, rest_outside = min(REST_INSIDE, n // 3), min(REST_OUTSIDE, (pool_size - n) // 3)
+    best_value, gained = -np.inf, False
+    step = last_gain = 0
+    while step - last_gain < STEPS_PER_WALK and not progress.expired:
+        value, change = neighbourhood.evaluate(members)
+        if value > best_value + ROUNDING:
+            best_value, last_gain = value, step
+        if value > pool.bar - ROUNDING and pool.offer(members):
+            gained = True
+            progress.improved(pool.best)
+        progress.report(value)
+        if not np.isfinite(change).any():
+            break  # every feature is selected
+        leaving, entering = best_swap(change, resting_until > step, members, best_value - value)
+        step += 1
+        resting_until[members[leaving]] = step + rest_outside * (1 + rng.random())
+        resting_until[entering] = step + rest_inside * (1 + rng.random())
+        members[leaving] = entering
+    return gained
+
+
+def best_swap(
+    change: np.ndarray, resting: np.ndarray, members: np.ndarray, aspiration: float
+) -> tuple[int, int]:
+    """Position that leaves and feature that enters: the best swap without resting features.
+
+    A swap that leads to a record is taken even if its features rest.
+    """
+    allowed = np.where(resting[members][:, None] | resting, -np.inf, change)
+    best = np.unravel_index(allowed.argmax(), change.shape)
+    record = np.unravel_index(change.argmax(), change.shape)
+    if change[record] > aspiration + ROUNDING or not np.isfinite(allowed[best]):
+        best = record
+    return int(best[0]), int(best[1])
+
+
+def kicked(members: np.ndarray, pool_size: int, rng: np.random.Generator) -> np.ndarray:
+    """The set with up to a quarter of its features, at least one, replaced at random."""
+    outside = np.setdiff1d(np.arange(pool_size), members)
+    count = min(int(rng.integers(1, max(len(members) // 4, 1) + 1)), len(outside))
+    replaced = members.copy()
+    positions = rng.permutation(len(members))[:count]
+    replaced[positions] = rng.permutation(outside)[:count]
+    return replaced
+
+
+def search(
+    problem: SelectionProblem, progress: Progress, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Best features found `[n]`, and for every class positions of its subset among them `[C, k]`.
+
+    Raises:
+        RunError: if the pair rule could not be met.
+    """
+    with_pairs = problem.n_required_pairs > 0
+    pool = search_feature_sets(problem, progress, seed, N_ELITE if with_pairs else 1)
+    if not with_pairs:
+        _, members = pool.ranked()[0]
+        return members, distinct_subsets(problem.gain[:, members], problem.n_per_class)
+    best, best_objective = None, -np.inf
+    for value, members in pool.ranked():
+        if value <= best_objective:
+            break
+        values = problem.gain[:, members]
+        subsets = sharing_subsets(
+            values, problem.n_per_class, problem.n_required_pairs, problem.named_pairs
+        )
+        if subsets is None:
+            continue
+        objective = float(np.take_along_axis(values, subsets, axis=1).sum())
+        objective += problem.set_value(members)
+        if objective > best_objective:
+            best, best_objective = (members, subsets), objective
+            progress.improved(objective)
+        if progress.expired:
+            break
+    if best is None:
+        raise RunError(
+            f"No selection found in which {problem.n_required_pairs} pairs of classes share "
+            f"{problem.n_per_class - 1} features; raise the time limit or lower the pair density"
+        )
+    return best

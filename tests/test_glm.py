@@ -1,0 +1,179 @@
+"""Sparse linear paths: optimal, at least as good as glm-saga, one feature at a time."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from configs.errors import UsageError
+from sparsification.glm import choose_features, fit_qsenn, fit_sldd, regularisation_path
+
+
+def problem(n_samples=240, n_features=12, n_classes=4, seed=0):
+    """Correlated features, some of which depend on the class; labels in no order."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n_samples) % n_classes)
+    centres = rng.normal(size=(n_classes, n_features)) * (rng.random(n_features) < 0.6)
+    features = centres[labels] + rng.normal(size=(n_samples, n_features))
+    mixing = np.eye(n_features) + 0.3 * rng.normal(size=(n_features, n_features))
+    return np.maximum(features @ mixing + 1, 0) * rng.uniform(0.1, 10, n_features), labels
+
+
+def standardise(features):
+    spread = features.std(0, ddof=1)
+    return (features - features.mean(0)) / np.where(spread > 0, spread, 1)
+
+
+def objective(features, labels, weight, bias, strength, alpha=0.99):
+    """The documented objective, written out."""
+    weight, bias = np.asarray(weight, float), np.asarray(bias, float)
+    logits = standardise(features) @ weight.T + bias
+    top = logits.max(1, keepdims=True)
+    loss = np.log(np.exp(logits - top).sum(1)) + top[:, 0] - logits[np.arange(len(labels)), labels]
+    l1, l2 = np.abs(weight).sum(), (weight**2).sum() / 2
+    return loss.mean() + strength * (alpha * l1 + (1 - alpha) * l2)
+
+
+def test_path_agrees_with_scikit_learn():
+    features, labels = problem()
+    path = regularisation_path(features, labels)
+    for member in (20, 50, 90):
+        strength = path.lambdas[member].item()
+        reference = LogisticRegression(
+            solver="saga", l1_ratio=0.99, C=1 / (strength * len(labels)), tol=1e-8, max_iter=20_000
+        ).fit(standardise(features), labels)
+        ours = objective(features, labels, path.weights[member], path.biases[member], strength)
+        theirs = objective(features, labels, reference.coef_, reference.intercept_, strength)
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_path_meets_the_optimality_conditions():
+    features, labels = problem()
+    path = regularisation_path(features, labels)
+    x, targets = standardise(features), np.eye(4)[labels]
+    for weight, bias, strength in zip(*(np.asarray(part) for part in path), strict=True):
+        exponentials = np.exp(x @ weight.T + bias)
+        residual = exponentials / exponentials.sum(1, keepdims=True) - targets
+        gradient = residual.T @ x / len(x) + 0.01 * strength * weight
+        slope = 0.99 * strength
+        assert np.abs(residual.mean(0)).max() <= 2e-3 * slope
+        assert np.abs(gradient).max() <= slope * 1.002
+        active = weight != 0
+        np.testing.assert_allclose(
+            gradient[active], -slope * np.sign(weight[active]), atol=2e-3 * slope
+        )
+
+
+def test_path_begins_empty_and_spans_a_thousandth():
+    features, labels = problem()
+    path = regularisation_path(features, labels)
+    assert path.weights.shape == (100, 4, 12) and path.biases.shape == (100, 4)
+    assert (path.weights[0] == 0).all() and (path.weights[1] != 0).any()
+    assert path.lambdas[-1] / path.lambdas[0] == pytest.approx(1e-3)
+    assert (path.lambdas.diff() < 0).all()
+
+
+def test_at_least_as_good_as_glm_saga():
+    pytest.importorskip("glm_saga")
+    features, labels = problem()
+    path = regularisation_path(features, labels)
+    some = slice(5, None, 19)
+    lambdas = path.lambdas[some]
+    published = regularisation_path(features, labels, solver="glm_saga", lambdas=lambdas)
+    for strength, *layers in zip(
+        lambdas.tolist(), path.weights[some], path.biases[some], *published[:2], strict=True
+    ):
+        ours = objective(features, labels, *layers[:2], strength)
+        theirs = objective(features, labels, *layers[2:], strength)
+        assert ours <= theirs + 1e-9
+        assert theirs <= ours + 0.02  # and they minimise the same thing
+
+
+def test_glm_saga_chooses_the_same_first_features():
+    pytest.importorskip("glm_saga")
+    features, labels = problem(n_samples=120)
+    ours = choose_features(features, labels, 2)
+    assert choose_features(features, labels, 2, solver="glm_saga").tolist() == ours.tolist()
+
+
+def test_missing_glm_saga_is_one_clear_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "glm_saga.elasticnet", None)
+    with pytest.raises(UsageError, match=r"pip install glm-saga==0\.1\.2") as error:
+        choose_features(*problem(), 3, solver="glm_saga")
+    assert "\n" not in str(error.value)
+
+
+def test_features_enter_one_at_a_time():
+    features, labels = problem()
+    features[:, 7] = 3 * features[:, 2] + 1  # equal after standardising: both pull equally
+    all_entered = choose_features(features, labels, 9).tolist()
+    assert len(set(all_entered)) == 9
+    for n_features in (1, 2, 5):
+        assert choose_features(features, labels, n_features).tolist() == all_entered[:n_features]
+
+
+def test_informative_features_are_chosen():
+    rng = np.random.default_rng(1)
+    labels = np.arange(300) % 6
+    features = rng.normal(size=(300, 40))
+    informative = [3, 17, 22, 31, 39]
+    features[:, informative] += 2 * rng.normal(size=(6, 5))[labels]
+    assert sorted(choose_features(features, labels, 5).tolist()) == informative
+
+
+def test_constant_features_are_never_chosen_and_carry_no_weight():
+    features, labels = problem()
+    features[:, [0, 5]] = [[0.0, 3.7]]
+    assert not {0, 5} & set(choose_features(features, labels, 10).tolist())
+    with pytest.raises(ValueError, match="10 of 12 vary"):
+        choose_features(features, labels, 11)
+    assert (regularisation_path(features, labels).weights[:, :, [0, 5]] == 0).all()
+
+
+def test_fewer_samples_than_features():
+    features, labels = problem(n_samples=12, n_features=30)
+    assert len(set(choose_features(features, labels, 25).tolist())) == 25
+    assert regularisation_path(features, labels, lambdas=[0.1, 0.01]).weights.isfinite().all()
+
+
+@pytest.mark.parametrize("fit", [fit_qsenn, fit_sldd])
+def test_fit_gives_a_sparse_layer_that_classifies(fit):
+    features, labels = problem(n_features=20)
+    features = torch.tensor(features, dtype=torch.float32)
+    layer = fit(features, labels, n_features=10, n_per_class=3)
+    assert layer.weight.shape == (4, 10) and layer.weight.dtype == torch.float32
+    assert (layer.weight != 0).sum() == 4 * 3
+    assert (layer.selected.diff() > 0).all()
+    standardised = (features[:, layer.selected] - layer.mean) / layer.std
+    torch.testing.assert_close(standardised.std(0), torch.ones(10))
+    logits = standardised @ layer.weight.T + layer.bias
+    assert (logits.argmax(1).numpy() == labels).mean() > 0.6
+    again = fit(features, labels, n_features=10, n_per_class=3)
+    assert all((a == b).all() for a, b in zip(layer, again, strict=True))
+
+
+def test_a_refit_keeps_all_its_features():
+    layer = fit_qsenn(*problem(), n_features=12, n_per_class=3)
+    assert layer.selected.tolist() == list(range(12))
+    assert layer.weight.unique().numel() == 3  # -a, 0, a
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (np.ones((4, 2, 2)), [0, 1, 0, 1], r"\[N, F\]"),
+        (np.ones((4, 2)), [0, 1, 0], r"\[N, F\]"),
+        (np.full((4, 2), np.nan), [0, 1, 0, 1], "finite"),
+        (np.eye(4), [0, 2, 0, 2], "no sample of class 1"),
+    ],
+)
+def test_unusable_input_is_refused(features, labels, message):
+    with pytest.raises(ValueError, match=message):
+        regularisation_path(features, labels)
+
+
+def test_unknown_solver_is_refused():
+    with pytest.raises(ValueError, match="fista, glm_saga"):
+        regularisation_path(*problem(), solver="newton")

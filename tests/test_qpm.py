@@ -1,0 +1,203 @@
+"""Feature selection: the problem, its parts against brute force, the search against optima."""
+
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+
+from configs.errors import RunError, UsageError
+from sparsification.qpm import (
+    SelectionProblem,
+    exclusive_pairs,
+    most_similar_pairs,
+    sharing_pairs,
+    solve,
+)
+from sparsification.qpm.assignment import distinct_subsets, ranked_subsets
+from sparsification.qpm.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.threshold import redundancy_threshold
+
+SMALL = [f"{family}_{i:02d}" for family in ("qpm", "chiqpm") for i in range(0, 12, 2)]
+LARGE = ["large_qpm_512x196", "large_qpm_stanford_cars_resnet18"]
+
+
+def instance_problem(case, **changes):
+    correlation = case["A"].astype(np.float64)
+    redundancy = case.get("R")
+    if redundancy is None:
+        rows = correlation / np.linalg.norm(correlation, axis=1, keepdims=True)
+        redundancy = np.triu(rows @ rows.T, 1).clip(min=0.0)
+    settings = {
+        "n_features": case["n"],
+        "n_per_class": case["k"],
+        "rho": case["rho"],
+        "threshold": case["threshold"],
+    }
+    return SelectionProblem(correlation, redundancy, case["b"], **(settings | changes))
+
+
+def random_problem(seed, *, n_pool=9, n_classes=4, n_features=5, n_per_class=2, **settings):
+    rng = np.random.default_rng(seed)
+    correlation = rng.normal(size=(n_pool, n_classes)) / 3
+    redundancy = np.triu(rng.random((n_pool, n_pool)), 1)
+    bias = 0.1 * rng.normal(size=n_pool)
+    return SelectionProblem(
+        correlation, redundancy, bias, n_features, n_per_class, threshold=0.5, **settings
+    )
+
+
+@pytest.mark.parametrize("name", SMALL + LARGE)
+def test_objective_and_rules_agree_with_the_reference_solutions(qp_instance, name):
+    case = qp_instance(name)
+    problem = instance_problem(case)
+    reference = case["optimum"] if "optimum" in case else case["best_known"]
+    assert problem.objective(case["selected"], case["weight"]) == pytest.approx(reference, rel=1e-7)
+    assert problem.violations(case["selected"], case["weight"]) == []
+
+
+def test_objective_by_hand():
+    correlation = np.array([[1.0, 0.0], [0.5, 1.0], [0.0, 0.5]])
+    redundancy = np.array([[0.0, 0.2, 0.6], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    problem = SelectionProblem(
+        correlation, redundancy, [0.1, 0.2, 0.4], n_features=3, n_per_class=1, threshold=0.5
+    )
+    weight = np.array([[1, 0, 0], [0, 1, 0]])
+    # 1000 / (1 * 2) * (1 + 1) - (0.6 - 0.2) / 0.8 - (1.0 - 0.2) / 0.8 + 0.7
+    assert problem.objective([0, 1, 2], weight) == pytest.approx(1000 - 0.5 - 1.0 + 0.7)
+
+
+def test_symmetric_redundancy_means_the_same_as_its_upper_triangle():
+    problem = random_problem(0)
+    both = problem.redundancy + problem.redundancy.T
+    twin = SelectionProblem(problem.correlation, both, problem.bias, 5, 2, threshold=0.5)
+    np.testing.assert_array_equal(twin.penalty, problem.penalty)
+
+
+def test_every_broken_rule_is_named():
+    problem = random_problem(1, rho=0.5)
+    weight = np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0]])
+    text = " ".join(problem.violations([0, 1, 2, 3, 3], weight))
+    for part in (
+        "4 different features instead of 5",
+        "1 classes do not use exactly 2",
+        "1 classes repeat",
+        "1 pairs of classes share exactly 1 features instead of at least 2",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_per_class", "error", "message"),
+    [
+        (10, 2, UsageError, "the model has 9 features"),
+        (2, 3, UsageError, "choose 1 <= n_per_class"),
+        (3, 2, UsageError, "describe 3 classes at most"),
+    ],
+)
+def test_impossible_numbers_are_refused(n_features, n_per_class, error, message):
+    with pytest.raises(error, match=message):
+        random_problem(0, n_features=n_features, n_per_class=n_per_class)
+
+
+def test_infinite_inputs_are_refused():
+    correlation = np.full((4, 2), np.nan)
+    with pytest.raises(RunError, match="correlation is not finite"):
+        SelectionProblem(correlation, np.zeros((4, 4)), np.zeros(4), 3, 1)
+
+
+def test_unknown_solver_is_refused():
+    with pytest.raises(UsageError, match="choose one of"):
+        solve(random_problem(0), solver="simplex")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_class_pairs_match_the_published_ones(golden, number):
+    case = golden(f"class_pairs_{number}")
+    count = len(case["out_similar_pairs"])
+    found = most_similar_pairs(case["in_A"], count)
+    np.testing.assert_array_equal(found, case["out_similar_pairs"])
+    for function, key in ((sharing_pairs, "sharing"), (exclusive_pairs, "exclusive")):
+        pairs = function(case["in_weight"], int(case["in_min_shared"]))
+        np.testing.assert_array_equal(pairs, case[f"out_{key}_pairs"].reshape(-1, 2))
+
+
+def test_ranked_subsets_are_all_subsets_in_order():
+    values = np.random.default_rng(0).normal(size=6)
+    ranked = list(ranked_subsets(values, 3))
+    assert {subset for _, subset in ranked} == set(combinations(range(6), 3))
+    losses = [loss for loss, _ in ranked]
+    assert losses == sorted(losses)
+    best = sum(sorted(values)[-3:])
+    for loss, subset in ranked:
+        assert best - loss == pytest.approx(sum(values[list(subset)]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distinct_subsets_are_the_best_distinct_ones(seed):
+    rng = np.random.default_rng(seed)
+    values = np.repeat(rng.normal(size=(1, 4)), 5, axis=0) + 0.1 * rng.normal(size=(5, 4))
+    subsets = distinct_subsets(values, 2)
+    assert len({tuple(row) for row in subsets.tolist()}) == 5
+    every = np.array(list(combinations(range(4), 2)))
+    table = values[:, every].sum(axis=2)  # (5 classes, 6 subsets)
+    best = max(table[range(5), list(order)].sum() for order in permutations(range(6), 5))
+    assert np.take_along_axis(values, subsets, axis=1).sum() == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 2), (4, 4), (5, 1)])
+def test_swap_changes_equal_recomputed_values(n, k):
+    problem = random_problem(3, n_features=5, n_per_class=2)
+    neighbourhood = SwapNeighbourhood(problem.gain, problem.penalty, problem.bias, k)
+    selected = np.arange(n)
+
+    def value(members):
+        best = np.sort(problem.gain[:, members], axis=1)[:, -k:]
+        return best.sum() + problem.set_value(members)
+
+    found, change = neighbourhood.evaluate(selected)
+    assert found == pytest.approx(value(selected), rel=1e-5)
+    for i in range(n):
+        for j in range(n, 9):
+            swapped = selected.copy()
+            swapped[i] = j
+            assert change[i, j] == pytest.approx(value(swapped) - value(selected), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_threshold_is_the_smallest_one(seed):
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.random((10, 10)), 1)
+    redundancy = upper + upper.T
+    threshold = redundancy_threshold(redundancy, 4)
+    smallest = min(redundancy[np.ix_(s, s)].max() for s in map(list, combinations(range(10), 4)))
+    assert threshold > smallest
+    assert not ((upper > smallest) & (upper < threshold)).any()
+
+
+def test_threshold_reaches_the_reference_on_the_large_instance(qp_instance):
+    problem = instance_problem(qp_instance("large_qpm_512x196"), threshold=None)
+    assert problem.threshold <= 0.195
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_search_finds_the_proven_optimum(qp_instance, name):
+    case = qp_instance(name)
+    problem = instance_problem(case)
+    selection = solve(problem, time_limit=3.0)
+    assert problem.violations(selection.selected, selection.weight) == []
+    assert selection.objective == pytest.approx(case["optimum"], rel=1e-6)
+    assert problem.objective(selection.selected, selection.weight) == selection.objective
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_search_reaches_the_best_known_selection(qp_instance, name):
+    case = qp_instance(name)
+    selection = solve(instance_problem(case), time_limit=5.0, seed=1)
+    assert selection.objective >= case["best_known"] - 1e-4
+
+
+def test_same_seed_gives_the_same_selection():
+    problem = random_problem(5, n_pool=30, n_features=8)
+    first, second = solve(problem, seed=4), solve(problem, seed=4)
+    np.testing.assert_array_equal(first.selected, second.selected)
+    np.testing.assert_array_equal(first.weight, second.weight)
