@@ -55,26 +55,6 @@ class ColumnGroup:
     features: tuple[int, ...]
 
 
-def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
-    """Features of the classes, those of the first class alone first, of the last class alone last."""
-    assigned = np.asarray(weight)[list(classes)] != 0  # (classes, n)
-    features = np.flatnonzero(assigned.any(axis=0))
-    centre = [np.flatnonzero(assigned[:, f]).mean() for f in features]
-    return features[np.argsort(centre, kind="stable")].tolist()
-
-
-def pair_groups(weight: np.ndarray, first: int, second: int, names: Sequence[str]):
-    """The columns of a class pair as groups: only the first, both, only the second."""
-    assigned = np.asarray(weight)[[first, second]] != 0
-    membership = (
-        (f"only {names[first]}", assigned[0] & ~assigned[1]),
-        ("shared", assigned[0] & assigned[1]),
-        (f"only {names[second]}", ~assigned[0] & assigned[1]),
-    )
-    groups = (ColumnGroup(name, tuple(np.flatnonzero(of).tolist())) for name, of in membership)
-    return [group for group in groups if group.features]
-
-
 def class_grid(
     rows: Sequence[GridRow],
     features: Sequence[int],

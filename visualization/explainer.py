@@ -1,6 +1,6 @@
 """A trained model as the figures see it: what it finds in an image, and which image stands for a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,12 +81,6 @@ class Explainer:
         """A transformed image `[3, H, W]` for people: RGB in [0, 1], `[H, W, 3]`."""
         return (image.permute(1, 2, 0).numpy() * self._std + self._mean).clip(0, 1)
 
-    def representative(self, dataset, table: FeatureTable, label: int) -> SeenImage | None:
-        """The image that stands for a class, None if the dataset has none of it."""
-        weight = torch.from_numpy(self.weight)
-        row = representative_image(table, weight, label, self.active_means)
-        return None if row is None else self.see(dataset[row][0])
-
     def class_features(self, label: int) -> dict[int, float]:
         """The features a class is made of, with their weights."""
         return {int(f): float(self.weight[label, f]) for f in np.flatnonzero(self.weight[label])}
@@ -102,3 +96,30 @@ class Explainer:
             weights={f: w for f, w in self.class_features(label).items() if f in features},
             bold=bold,
         )
+
+
+class ClassImages(Mapping):
+    """The image that stands for each class, `{class: SeenImage or None}`, looked at when first asked for.
+
+    Args:
+        explainer: the model.
+        dataset: images to choose from.
+        table: the model's feature table on them.
+    """
+
+    def __init__(self, explainer: Explainer, dataset, table: FeatureTable):
+        self._explainer, self._dataset, self._table = explainer, dataset, table
+        self._seen: dict[int, SeenImage | None] = {}
+
+    def __getitem__(self, label: int) -> SeenImage | None:
+        if label not in self._seen:
+            weight = torch.from_numpy(self._explainer.weight)
+            row = representative_image(self._table, weight, label, self._explainer.active_means)
+            self._seen[label] = None if row is None else self._explainer.see(self._dataset[row][0])
+        return self._seen[label]
+
+    def __iter__(self):
+        return iter(range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._explainer.class_names)

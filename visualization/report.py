@@ -6,9 +6,10 @@ feature's colour.
 """
 
 import base64
+import html
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
 from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
+from visualization.local_explanation import LocalExplanation
 from visualization.representatives import strongest_images
-from visualization.tree_layout import drawn_leaves, layout, tree_with_set
+from visualization.tree_layout import drawn_leaves, layout, node_activations, tree_with_set
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PICTURE_SIDE = 192  # pixels
@@ -29,6 +31,17 @@ PATCH_SIDE = 96
 PATCH_SHARE = 0.4  # side of a patch, as a fraction of the image's
 PATCHES = 6
 TREE_ROWS = 32
+INDEX_PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 24px; }}
+figure {{ display: inline-block; margin: 0 24px 28px 0; vertical-align: top; }}
+img {{ width: 560px; max-width: 94vw; }}
+</style>
+<h1>{title}</h1>
+{figures}
+</html>
+"""
 
 
 class ReportBuilder:
@@ -38,7 +51,7 @@ class ReportBuilder:
         title: heading of the page.
         explainer: the model.
         colours: of its features.
-        class_images: for every class the image that stands for it, None where there is none.
+        class_images: the image that stands for each class, None where there is none.
     """
 
     def __init__(
@@ -46,11 +59,11 @@ class ReportBuilder:
         title: str,
         explainer: Explainer,
         colours: FeatureColours,
-        class_images: Sequence[SeenImage | None],
+        class_images: Mapping[int, SeenImage | None],
     ):
         self.explainer = explainer
         self.colours = colours
-        self.seen = {f"class{c}": seen for c, seen in enumerate(class_images) if seen is not None}
+        self.seen = {f"class{c}": seen for c, seen in class_images.items() if seen is not None}
         self.pictures: dict[str, dict] = {
             key: {"src": _jpeg(s.picture, PICTURE_SIDE), "heat": {}} for key, s in self.seen.items()
         }
@@ -60,10 +73,11 @@ class ReportBuilder:
             "outside": colours.palette.outside,
             "classes": [self._class(c) for c in range(len(explainer.class_names))],
             "features": [],
-            "pairs": [],
+            "comparisons": [],
             "images": [],
             "coverages": [],
             "levels": [],
+            "startCoverage": 0.0,
         }
 
     def add_features(self, dataset, table: FeatureTable) -> None:
@@ -82,56 +96,53 @@ class ReportBuilder:
                 }
             )
 
-    def add_pair(self, first: int, second: int, columns: Sequence[int]) -> None:
-        """Comparison of two classes, its columns in the figure's order."""
-        for c in (first, second):
+    def add_comparison(self, classes: Sequence[int], columns: Sequence[int]) -> None:
+        """Comparison of classes, its columns in the figure's order."""
+        for c in classes:
             self._add_heatmaps(f"class{c}", columns)
-        self.page["pairs"].append(
+        self.page["comparisons"].append(
             {
-                "classes": [first, second],
+                "classes": list(classes),
                 "columns": list(columns),
                 "colours": self._hex(self.colours.distinct(columns)),
             }
         )
 
-    def set_coverages(self, coverages: Sequence[float], levels: Sequence[int]) -> None:
-        """The slider's positions, and the level of the hierarchy at each."""
-        self.page["coverages"], self.page["levels"] = list(coverages), list(levels)
+    def set_coverages(
+        self, coverages: Sequence[float], levels: Sequence[int], start: float
+    ) -> None:
+        """The slider's positions, the level of the hierarchy at each, and where it starts."""
+        self.page |= {
+            "coverages": list(coverages),
+            "levels": list(levels),
+            "startCoverage": start,
+        }
 
     def add_image(
-        self,
-        name: str,
-        seen: SeenImage,
-        label: int | None,
-        *,
-        columns: Sequence[int],
-        nearest: Sequence[int],
-        sets: Sequence[frozenset[int]],
+        self, explanation: LocalExplanation, label: int | None, sets: Sequence[frozenset[int]]
     ) -> None:
         """One explained image.
 
         Args:
-            name: what to call it.
-            seen: the image.
+            explanation: the image as the figures show it.
             label: its true class, if known.
-            columns: features shown, in order.
-            nearest: classes to compare with, the predicted one first.
             sets: its prediction set at every coverage of the slider.
         """
+        seen, classes, (columns, _) = explanation.seen, explanation.classes, explanation.columns
         key = f"image{len(self.page['images'])}"
         self.seen[key] = seen
         self.pictures[key] = {"src": _jpeg(seen.picture, PICTURE_SIDE), "heat": {}}
-        for subject in (key, *(f"class{c}" for c in nearest)):
+        for subject in (key, *(f"class{c}" for c in classes)):
             self._add_heatmaps(subject, columns)
         distinct = list(dict.fromkeys(sets))
         self.page["images"].append(
             {
-                "name": name,
+                "name": explanation.name,
                 "label": label,
                 "predicted": seen.predicted,
-                "columns": list(columns),
+                "columns": columns,
                 "colours": self._hex(self.colours.distinct(columns)),
-                "nearest": list(nearest),
+                "nearest": classes,
                 "sets": [sorted(s) for s in distinct],
                 "trees": [self._tree(seen, s) for s in distinct],
                 "setOfCoverage": [distinct.index(s) for s in sets],
@@ -164,15 +175,16 @@ class ReportBuilder:
     def _tree(self, seen: SeenImage, prediction_set: frozenset[int]) -> dict:
         tree = tree_with_set(seen.features, seen.logits, self.explainer.weight, prediction_set)
         nodes, rows = layout(drawn_leaves(tree, seen.logits, prediction_set, TREE_ROWS))
-        strongest = max((seen.features[path[-1]] for path in nodes if path), default=1.0)
+        activations = node_activations(tree)
+        strongest = max((activations[path] for path in nodes if path), default=1.0)
         names = self.explainer.class_names
         return {
             "nodes": [
                 {
                     "path": list(path),
                     "row": row,
-                    "activation": float(seen.features[path[-1]]) if path else 0.0,
-                    "size": float(np.sqrt(seen.features[path[-1]] / strongest)) if path else 0.0,
+                    "activation": activations.get(path, 0.0),
+                    "size": float(np.sqrt(activations.get(path, 0.0) / strongest)),
                 }
                 for path, row in nodes.items()
             ],
@@ -191,6 +203,21 @@ class ReportBuilder:
     @staticmethod
     def _hex(colours) -> dict[int, str]:
         return {feature: to_hex(colour) for feature, colour in colours.items()}
+
+
+def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -> Path:
+    """A page that shows all figures of a folder (caption, file); returns its path."""
+    entries = []
+    for caption, path in figures:
+        name, text = html.escape(path.name), html.escape(caption)
+        shown = text if path.suffix == ".pdf" else f'<img src="{name}" alt="{text}" loading="lazy">'
+        entries.append(
+            f'<figure><figcaption>{text}</figcaption><a href="{name}">{shown}</a></figure>'
+        )
+    page = INDEX_PAGE.format(title=html.escape(title), figures="\n".join(entries))
+    index = folder / "index.html"
+    write_atomically(index, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return index
 
 
 def crop_around(picture: np.ndarray, peak: Sequence[float]) -> np.ndarray:
