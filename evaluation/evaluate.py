@@ -8,8 +8,7 @@ from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json, write_json
 from configs.runs import dense_model_file, dense_results_file, shared_flags, sparse_results_file
 from configs.settings import Settings
-from conformal import HierarchicalPredictor
-from conformal.split import calibration_split
+from conformal import HierarchicalPredictor, calibration_split
 
 
 def evaluate_dense(
