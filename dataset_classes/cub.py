@@ -93,6 +93,11 @@ def read_index(root: Path, dataset: str) -> Index:
 
 def read_boxes(index: Index) -> np.ndarray:
     """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+    if not (index.root / "bounding_boxes.txt").exists():
+        raise RunError(
+            f"No bounding_boxes.txt in {index.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
+            f"which belongs in {CUB2011.folder} below the data root; or use whole images with --cropGT False."
+        )
     return read_column(index.root, "bounding_boxes", 4, index.image_ids, CUB2011.name)
 
 
