@@ -1,7 +1,6 @@
 """The data check finds what is wrong, passes what is sound, and says which is which."""
 
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -15,8 +14,9 @@ from fake_datasets import (
 )
 from PIL import Image
 
+from configs.script import run_script
 from configs.settings import parse_settings
-from dataset_classes import synthetic_birds
+from dataset_classes import check, synthetic_birds
 from dataset_classes.check import check_dataset, load_splits
 
 CUB = "CUB200/CUB_200_2011"
@@ -109,21 +109,15 @@ def test_too_few_images_are_reported(tmp_path):
     assert len(found.remarks["classes without test images"]) == 3
 
 
-@pytest.mark.parametrize(("damage", "code"), [(False, 0), (True, 1)])
-def test_command_line(tmp_path, damage, code):
+@pytest.mark.parametrize("damage", [False, True])
+def test_command_line(tmp_path, monkeypatch, capsys, damage):
     root = different_images(make_cub(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["check", "--dataset", "cub2011", "--data_root", str(root)])
     if damage:
         (root / FIRST).unlink()
-    command = [
-        sys.executable,
-        "-m",
-        "dataset_classes.check",
-        "--dataset",
-        "cub2011",
-        "--data_root",
-        str(root),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == code
-    assert "Traceback" not in done.stderr
-    assert ("missing files: 1" in done.stdout) == damage
+        with pytest.raises(SystemExit) as end:
+            run_script(check.main)
+        assert end.value.code == 1
+    else:
+        run_script(check.main)
+    assert ("missing files: 1" in capsys.readouterr().out) == damage

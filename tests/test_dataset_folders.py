@@ -420,6 +420,10 @@ ODD_IMAGES = {
     "sixteen_bit.tif": (save_sixteen_bit, (200, 200, 200)),
     "animated.gif": (save_animated, (200, 60, 20)),
     "animated.webp": (save_animated, (200, 60, 20)),
+    "float.tif": (
+        lambda path: Image.fromarray(np.full((40, 30), 200, dtype=np.float32)).save(path),
+        (200, 200, 200),
+    ),
     "bitmap.bmp": (lambda path: Image.fromarray(COLOUR).save(path), (200, 60, 20)),
     "turned.jpg": (save_turned, (200, 60, 20)),
     "png_named.jpg": (lambda path: Image.fromarray(COLOUR).save(path, format="PNG"), (200, 60, 20)),
@@ -469,7 +473,6 @@ UNREADABLE = {
     "page.jpg": lambda path: path.write_text("<html>404</html>"),
     "folder.jpg": lambda path: path.mkdir(),
     "gone.jpg": lambda path: path.symlink_to(path.parent / "nowhere"),
-    "bomb.png": lambda path: Image.new("1", (20000, 20000)).save(path),
 }
 
 
@@ -479,6 +482,13 @@ def test_unreadable_image_is_named(tmp_path, name):
     with pytest.raises(RunError) as error:
         read_image(str(tmp_path / name))
     assert_one_line(error, str(tmp_path / name))
+
+
+def test_an_image_too_large_to_decode_safely_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(RunError) as error:
+        read_image(str(save_image(tmp_path / "bomb.png")))
+    assert_one_line(error, "bomb.png", "exceeds limit")
 
 
 def test_unreadable_image_is_found_before_training(tmp_path):
