@@ -211,6 +211,16 @@ BROKEN = {
         overwrite(f"{CUB}/train_test_split.txt", b"1 1\n"),
         "train_test_split",
     ),
+    "class that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/classes.txt", b"one 001.Albatross\n"),
+        "line 1",
+    ),
+    "box that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/bounding_boxes.txt", b"1 nan 0 1 1\n"),
+        "line 1",
+    ),
     "class without name": (
         "CUB2011",
         overwrite(f"{CUB}/classes.txt", b"1 001.Albatross\n"),
