@@ -8,14 +8,13 @@ Try it without any data: python main.py --dataset SyntheticBirds
 
 import logging
 
-from dataset_classes.registry import load_data
-
 from architectures.inference import feature_tables
 from configs.hardware import Hardware
 from configs.runs import training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from conformal.calibrate import calibrate
+from dataset_classes.registry import load_data
 from evaluation.evaluate import evaluate_dense, evaluate_sparse, summary
 from sparsification.features import dense_features
 from sparsification.select import select_features

@@ -55,26 +55,6 @@ class ColumnGroup:
     features: tuple[int, ...]
 
 
-def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
-    """Features of the classes, those of the first class alone first, of the last class alone last."""
-    assigned = np.asarray(weight)[list(classes)] != 0  # (classes, n)
-    features = np.flatnonzero(assigned.any(axis=0))
-    centre = [np.flatnonzero(assigned[:, f]).mean() for f in features]
-    return features[np.argsort(centre, kind="stable")].tolist()
-
-
-def pair_groups(weight: np.ndarray, first: int, second: int, names: Sequence[str]):
-    """The columns of a class pair as groups: only the first, both, only the second."""
-    assigned = np.asarray(weight)[[first, second]] != 0
-    membership = (
-        (f"only {names[first]}", assigned[0] & ~assigned[1]),
-        ("shared", assigned[0] & assigned[1]),
-        (f"only {names[second]}", ~assigned[0] & assigned[1]),
-    )
-    groups = (ColumnGroup(name, tuple(np.flatnonzero(of).tolist())) for name, of in membership)
-    return [group for group in groups if group.features]
-
-
 def class_grid(
     rows: Sequence[GridRow],
     features: Sequence[int],
@@ -95,6 +75,7 @@ def class_grid(
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     names = [fit_text(row.label, cell) for row in rows]
+    name_size = min(size for _, size in names)
     label = LABEL + LINE * max(name.count("\n") for name, _ in names)
     top = MARGIN + HEADER + (BRACKET if groups else 0)
     width = 2 * MARGIN + label + columns * (cell + GAP)
@@ -111,12 +92,19 @@ def class_grid(
     )
 
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
-    for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
+    for i, (row, (name, _)) in enumerate(zip(rows, names, strict=True)):
         y = top + i * (cell + GAP)
         weight = "bold" if row.bold else "normal"
         x = MARGIN + label / 2
         axes.text(
-            x, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
+            x,
+            y + cell / 2,
+            name,
+            size=name_size,
+            weight=weight,
+            rotation=90,
+            va="center",
+            ha="center",
         )
         _draw_cell(axes, row.image, lefts[0], y, cell)
         for feature in features:

@@ -10,6 +10,8 @@ one scale.
 import numpy as np
 import torch
 from pytorch_grad_cam.utils.image import show_cam_on_image
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 # How much of the grey photograph shines through; the rest is the white-to-colour scale of the
@@ -17,7 +19,7 @@ from torch.nn.functional import interpolate
 PHOTO_WEIGHT = 0.3
 
 
-def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> torch.Tensor:
+def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> Tensor:
     """Heatmap of one feature in one image, in [0, 1]; its peak is the certainty of the feature.
 
     Args:
@@ -51,7 +53,26 @@ def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> torch.Tensor:
     return shape * peak * certainty[..., None, None]
 
 
-def certainty(features: torch.Tensor, active_means: torch.Tensor) -> torch.Tensor:
+def active_means(features: Tensor) -> Tensor:
+    """Typical activation of every feature where it is present, `[n]`.
+
+    The larger mean of a two-component Gaussian mixture over the images; a feature that never varies
+    is its own mean.
+
+    Args:
+        features: of the training images, as the head multiplies them, `[N, n]`.
+    """
+    means = []
+    for column in features.double().T.numpy():
+        if np.ptp(column) == 0:
+            means.append(column[0])
+            continue
+        mixture = GaussianMixture(2, random_state=0).fit(column[:, None])
+        means.append(mixture.means_.max())
+    return torch.tensor(means, dtype=features.dtype)
+
+
+def certainty(features: Tensor, active_means: Tensor) -> Tensor:
     """Certainty that each feature is there, in [0, 1]: activation over active mean, `[..., n]`."""
     return (features / active_means.clamp(min=1e-6)).clamp(0, 1)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Set
 
+import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
 from visualization.figure import FONT, SMALL_FONT, page, text_width
-from visualization.tree_layout import MAX_ROWS, drawn_leaves, layout, tree_with_set
+from visualization.tree_layout import MAX_ROWS, drawn_leaves, layout, node_activations
 
 MARGIN = 0.08  # inches, like every length below
 STEP = 0.62  # from one feature to the next
@@ -21,9 +22,8 @@ SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
 
 
 def tree_figure(
-    features: np.ndarray,
+    tree: nx.DiGraph,
     logits: np.ndarray,
-    weight: np.ndarray,
     *,
     prediction_set: Set[int],
     coverage: float,
@@ -36,9 +36,8 @@ def tree_figure(
     """Figure of one image's tree: the prediction in bold, the branches of its prediction set coloured.
 
     Args:
-        features: features of the image, `[n]`.
+        tree: from `explanation_tree`; holds every class of the prediction set.
         logits: `[C]`.
-        weight: class-feature weights, `[C, n]`.
         prediction_set: classes in the set at `coverage`.
         coverage: asked fraction of images whose set holds the true class.
         level: how many leading features all classes of the set share at this coverage.
@@ -47,9 +46,8 @@ def tree_figure(
         palette: colours of the branches.
         max_rows: most leaves; what is far from the prediction is counted instead of named.
     """
-    features, logits = np.asarray(features), np.asarray(logits)
-    predicted = int(logits.argmax())
-    tree = tree_with_set(features, logits, weight, prediction_set)
+    predicted = tree.graph["predicted"]
+    activations = node_activations(tree)
     nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, max_rows))
 
     def weight_of(leaf) -> str:
@@ -79,11 +77,11 @@ def tree_figure(
     for parent, row, depth, in_set in sorted(edges, key=lambda edge: edge[-1]):
         start = (x_of(depth - 1), y_of(nodes[parent]))
         _draw_branch(axes, start, (x_of(depth), y_of(row)), in_set, palette)
-    strongest = max((features[path[-1]] for path in nodes if path), default=1.0)
+    strongest = max((activations[path] for path in nodes if path), default=1.0)
     axes.add_patch(Circle((x_of(0), y_of(nodes[()])), 0.05, color="black", zorder=3))
     for path, row in nodes.items():
         if path:
-            share = np.sqrt(features[path[-1]] / strongest)
+            share = np.sqrt(activations[path] / strongest)
             colour = colours.get(path[-1], NEUTRAL)
             _draw_node(axes, x_of(len(path)), y_of(row), path[-1], share, colour)
     for (leaf, row), label in zip(rows, labels, strict=True):

@@ -48,6 +48,12 @@ def tree_with_set(features, logits, weight, prediction_set: Set[int]) -> nx.DiGr
     return explanation_tree(features, logits, weight, scope="global")
 
 
+def node_activations(tree: nx.DiGraph) -> dict[tuple[int, ...], float]:
+    """Activation of every feature node, named by its path."""
+    features = (node for _, node in tree.nodes(data=True) if node["kind"] == "feature")
+    return {node["path"]: node["activation"] for node in features}
+
+
 def drawn_leaves(
     tree: nx.DiGraph, logits: np.ndarray, prediction_set: Set[int], max_rows: int = MAX_ROWS
 ) -> list[Leaf]:
