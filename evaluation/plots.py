@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import beta
 
 from configs.run_folder import write_atomically
@@ -48,7 +48,6 @@ def plot_prediction_sets(folder: Path, weight, calibration, test, classes, cover
         ("class_coverage.png", class_coverage_figure(by_class, classes, coverage)),
     ):
         write_atomically(folder / file, figure.savefig)
-        plt.close(figure)
 
 
 def coverage_figure(curves: dict, n_calibration: int):
@@ -95,7 +94,8 @@ def class_coverage_figure(by_class: dict, classes, coverage: float):
 
 
 def _figure(x_label: str, y_label: str, width: float = 6.4):
-    figure, axes = plt.subplots(figsize=(width, 4.8), layout="constrained")
+    figure = Figure(figsize=(width, 4.8), layout="constrained")
+    axes = figure.subplots()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)

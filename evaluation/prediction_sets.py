@@ -1,6 +1,5 @@
 """Prediction sets of the hierarchy and of the softmax baselines, compared on the same images."""
 
-import torch
 from torch import Tensor
 
 from architectures.inference import FeatureTable

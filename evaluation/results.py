@@ -2,7 +2,9 @@
 
 import math
 
-from configs.run_folder import write_json
+from configs.run_folder import RunFolder, write_json
+from configs.runs import shared_flags
+from configs.settings import Settings
 
 PERCENT = (
     "Accuracy",
@@ -24,6 +26,24 @@ def _without_nan(value):
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
+    """What was reached, where it is, and what to do next: for people."""
+    flags = shared_flags(settings)
+    return "\n".join(
+        [
+            "",
+            f"{settings.model_type} on {settings.dataset}, seed {settings.seed}",
+            "",
+            results_table(dense, sparse, settings.model_name),
+            "",
+            f"Saved in {run.path}",
+            "Next:",
+            f"  python compare_classes.py {flags}",
+            f"  python visualize_tree.py {flags}",
+        ]
+    )
 
 
 def results_table(dense: dict, sparse: dict, name: str) -> str:
