@@ -19,8 +19,9 @@ from configs.hardware import Hardware
 from configs.runs import finished_run
 from configs.script import run_script
 from configs.settings import parse_settings
-from conformal import HierarchicalPredictor, calibration_split
+from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
+from conformal.split import calibration_split
 from dataset_classes.base import ImageDataset, read_image
 from dataset_classes.registry import load_data
 from visualization.colours import FeatureColours
