@@ -12,6 +12,7 @@ Pure functions on arrays; the level that is used and the threshold belong to `co
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 
 def class_feature_indices(weight):
@@ -41,38 +42,24 @@ def class_feature_indices(weight):
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Where classes leave the path to the prediction.
+    """Where classes leave the path to the prediction, for N samples and M classes.
 
     Attributes:
-        activations: each class's own features, most active first, `[..., k]`.
-        depth: number of leading features shared with the predicted class, `[...]`, 0..k.
-        path_length: features of the predicted class with positive activation, broadcastable to
-            `depth`.
+        path: activations of the predicted class's features, most active first, `[N, k]`.
+        depth: number of leading features shared with the predicted class, `[N, M]`, 0..k.
+        own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
     """
 
-    activations: torch.Tensor
+    path: torch.Tensor
     depth: torch.Tensor
-    path_length: torch.Tensor
-
-
-def ordered_features(features, class_features):
-    """Activations and indices of the features of classes, most active first, both `[N, M, k]`.
-
-    Equal activations are ordered by feature index, lower first.
-
-    Args:
-        features: `[N, n_features]`.
-        class_features: features of M classes, ascending, `[M, k]` or, with classes of its own per
-            sample, `[N, M, k]`.
-    """
-    indices = class_features.expand(len(features), -1, -1)
-    activations = features.gather(1, indices.flatten(1)).view(indices.shape)
-    activations, order = activations.sort(dim=2, descending=True, stable=True)
-    return activations, indices.gather(2, order)
+    own: torch.Tensor
 
 
 def prediction_hierarchy(features, predicted, class_features, classes=None):
-    """Hierarchy of every prediction over all classes, `[N, C]`, or over the given `classes`.
+    """Hierarchy of every prediction over all classes, or over the given `classes`.
+
+    Features of one image are ordered once, by activation; equal activations by index, lower first. Every class then
+    drops its leading feature as long as that is the next feature of the path.
 
     Args:
         features: normalised pooled features after ReLU, `[N, n_features]`.
@@ -80,54 +67,59 @@ def prediction_hierarchy(features, predicted, class_features, classes=None):
         class_features: features of every class, ascending, `[C, k]`.
         classes: classes to place in the hierarchy, `[N, M]`.
     """
-    path_activations, path = ordered_features(features, class_features[predicted].unsqueeze(1))
-    candidates = class_features if classes is None else class_features[classes]
-    activations, ordered = ordered_features(features, candidates)
-    depth = (ordered == path).cumprod(dim=2).sum(dim=2)  # (N, M, k) -> (N, M)
-    return Hierarchy(activations, depth, (path_activations > 0).sum(dim=2))
+    N, n_features = features.shape
+    activations, order = features.sort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1).int()  # (N, n_features)
+    path_rank = rank.gather(1, class_features[predicted]).sort(dim=1).values  # (N, k)
+    candidates = class_features.expand(N, -1, -1) if classes is None else class_features[classes]
+    candidates = candidates.transpose(1, 2)  # (N, k, M): classes innermost, the long dimension
+    ranks = rank.gather(1, candidates.flatten(1)).view(candidates.shape)
+    on_path = torch.ones_like(ranks[:, 0], dtype=torch.bool)
+    depth = torch.zeros_like(ranks[:, 0], dtype=torch.long)
+    for next_rank in path_rank.T.unsqueeze(2):  # (N, 1)
+        on_path &= ranks.amin(dim=1) == next_rank
+        depth += on_path
+        dropped = on_path.unsqueeze(1) & (ranks == next_rank.unsqueeze(1))
+        ranks.masked_fill_(dropped, n_features)
+    # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
+    own = F.pad(activations, (0, 1)).gather(1, ranks.amin(dim=1).long())
+    return Hierarchy(activations.gather(1, path_rank.long()), depth, own)
 
 
 def shared_prefix(hierarchy):
-    """Whether the first j features of class and prediction agree: bool `[N, k, C]`, index j - 1."""
-    levels = torch.arange(1, hierarchy.activations.shape[-1] + 1, device=hierarchy.depth.device)
+    """Whether the first j features of class and prediction agree: bool `[N, k, M]`, index j - 1."""
+    levels = torch.arange(1, hierarchy.path.shape[1] + 1, device=hierarchy.depth.device)
     return hierarchy.depth.unsqueeze(1) >= levels[:, None]
 
 
-def level_accuracies(true_depth, n_per_class):
-    """Fraction of samples whose label is among the classes of the node at levels 1..k: `[k]`.
+def level_accuracies(truth):
+    """Fraction of samples whose true class shares the first 1..k features of the prediction, `[k]`.
 
     Args:
-        true_depth: depth of the true class of every sample, `[N]`.
-        n_per_class: number of features per class, k.
+        truth: hierarchy of the true classes alone (M = 1).
     """
-    levels = torch.arange(1, n_per_class + 1, device=true_depth.device)
-    return (true_depth >= levels[:, None]).double().mean(dim=1)
+    return shared_prefix(truth).squeeze(2).double().mean(dim=0)
 
 
 def level_nonconformity(hierarchy, level):
-    """Nonconformity of classes at one level (CHiQPM, eqs. 10-13): `[...]`, at most 0.
+    """Nonconformity of classes at one level of the hierarchy (CHiQPM, eqs. 10-13): `[N, M]`, at most 0.
 
-    Minus the activations of the features shared beyond `level`, and of the class's own feature
-    where it leaves the path; 0 for classes that left the path before `level`. Lower is more
-    conforming.
+    Minus the activations of the features shared beyond `level`, and of the class's own feature where it leaves the
+    path; 0 for classes that left the path before `level`. Lower is more conforming.
     """
-    positions = torch.arange(hierarchy.activations.shape[-1], device=hierarchy.depth.device)
-    counted = (positions >= level) & (positions <= hierarchy.depth.unsqueeze(-1))
-    return -(hierarchy.activations * counted).sum(dim=-1)
+    # Sums along the path are looked up by depth, so classes of one branch have equal scores to the last bit.
+    shared = F.pad(hierarchy.path[:, level:].cumsum(dim=1), (level + 1, 0))  # (N, k + 1)
+    evidence = shared.gather(1, hierarchy.depth) + hierarchy.own
+    return -evidence.masked_fill(hierarchy.depth < level, 0)
 
 
-def branch_nonconformity(hierarchy):
-    """Place of every class's branch in one nested family of sets: `[...]`, lower conforms.
+def relative_nonconformity(hierarchy):
+    """Evidence for the prediction that a class lacks: `[N, M]`, at least 0, lower is more conforming.
 
-    Branches that leave the path deeper come first; at equal depth, those whose own feature is more
-    active. The depth d and the activation v of the own feature are written as one number, k - d - v
-    / (1 + v), so that the order is lexicographic. The leaf of the prediction has 0: the predicted
-    class and classes that differ from it only in features that are not active in this image.
+    The nonconformity of the class minus that of the predicted class. It is the same at every level that the class
+    reaches, because what both share cancels: the activations of the prediction's features beyond the split, minus
+    the activation of the class's own feature there. It is 0 for the predicted class and for classes that differ from
+    it only in features that are silent in this image.
     """
-    k = hierarchy.activations.shape[-1]
-    own = hierarchy.activations.gather(-1, hierarchy.depth.clamp(max=k - 1).unsqueeze(-1)).squeeze(
-        -1
-    )
-    own = own.masked_fill(hierarchy.depth == k, 0)
-    in_leaf = (hierarchy.depth >= hierarchy.path_length) & (own == 0)
-    return (k - hierarchy.depth - own / (1 + own)).masked_fill(in_leaf, 0)
+    beyond = F.pad(hierarchy.path.flip(1).cumsum(dim=1).flip(1), (0, 1))  # (N, k + 1)
+    return (beyond.gather(1, hierarchy.depth) - hierarchy.own).clamp(min=0)

@@ -7,6 +7,7 @@ predicted class, so no set is empty.
 import logging
 import math
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from functools import partial
 
 import numpy as np
@@ -14,11 +15,11 @@ import torch
 
 from conformal.hierarchy import (
     Hierarchy,
-    branch_nonconformity,
     class_feature_indices,
     level_accuracies,
     level_nonconformity,
     prediction_hierarchy,
+    relative_nonconformity,
 )
 from conformal.quantiles import ROUNDING, interpolated_quantile, order_statistic
 from conformal.scores import aps_score, raps_score, thr_score
@@ -121,9 +122,9 @@ class ConformalPredictor(ABC):
 class HierarchicalPredictor(ConformalPredictor):
     """Prediction sets that are unions of branches of the image's hierarchy (CHiQPM).
 
-    Mode "paper" picks the deepest level that covers on the calibration data and refines within it
-    with a threshold from the same data, as published. Mode "exact" runs through one nested family
-    of sets (`branch_nonconformity`) with one quantile, and has the finite-sample guarantee.
+    Mode "paper" picks the deepest level that covers on the calibration data and refines within it with a threshold
+    from the same data, as published. Mode "exact" ranks classes by the evidence they lack (`relative_nonconformity`),
+    which needs no level: one nested family of sets, one quantile, a finite-sample guarantee.
 
     Args:
         weight: binary class-feature weights `[C, n_features]`, k ones in every row.
@@ -153,9 +154,7 @@ class HierarchicalPredictor(ConformalPredictor):
             self._class_features.to(features.device),
             labels[:, None],
         )
-        self._calibration = Hierarchy(
-            truth.activations[:, 0].cpu(), truth.depth[:, 0].cpu(), truth.path_length[:, 0].cpu()
-        )
+        self._calibration = Hierarchy(*(x.cpu() for x in vars(truth).values()))
         return self
 
     def save(self, file):
@@ -168,25 +167,21 @@ class HierarchicalPredictor(ConformalPredictor):
         """The calibrated predictor that `save` wrote."""
         with np.load(file, allow_pickle=False) as state:
             predictor = cls(state["weight"], str(state["mode"]))
-            fields = ("activations", "depth", "path_length")
-            predictor._calibration = Hierarchy(*(torch.from_numpy(state[f]) for f in fields))
+            calibration = {f.name: torch.from_numpy(state[f.name]) for f in fields(Hierarchy)}
+            predictor._calibration = Hierarchy(**calibration)
         return predictor
 
     @property
     def level_accuracies(self):
         """Fraction of calibration samples whose label shares the first 1..k features, `[k]`."""
-        return level_accuracies(self._calibrated().depth, self.n_per_class)
+        return level_accuracies(self._calibrated())
 
     def level(self, coverage):
-        """Leading features that every class of a set shares with the prediction, 0..k.
+        """Deepest level whose accuracy on the calibration data reaches `coverage`, 0..k.
 
-        In mode "paper" the deepest level whose accuracy reaches `coverage`; in mode "exact" the
-        depth at which the threshold cuts.
+        In mode "paper" every class of a set reaches this level; in mode "exact" no level is chosen.
         """
-        if self.mode == "paper":
-            return int((self.level_accuracies >= coverage - ROUNDING).sum())
-        threshold = self.threshold(coverage)
-        return 0 if threshold == math.inf else self.n_per_class - math.ceil(threshold)
+        return int((self.level_accuracies >= coverage - ROUNDING).sum())
 
     def nonconformity(self, features, logits, level):
         """Nonconformity of every class at one level of the hierarchy (CHiQPM, eqs. 10-13).
@@ -225,13 +220,13 @@ class HierarchicalPredictor(ConformalPredictor):
 
     def _true_scores(self, coverage):
         if self.mode == "paper":
-            return level_nonconformity(self._calibrated(), self.level(coverage))
-        return branch_nonconformity(self._calibrated())
+            return level_nonconformity(self._calibrated(), self.level(coverage)).squeeze(1)
+        return relative_nonconformity(self._calibrated()).squeeze(1)
 
     def _scores(self, features, logits, coverage):
         if self.mode == "paper":
             return self.nonconformity(features, logits, self.level(coverage))
-        return self._over_hierarchies(branch_nonconformity, features, logits)
+        return self._over_hierarchies(relative_nonconformity, features, logits)
 
 
 class SoftmaxPredictor(ConformalPredictor):

@@ -4,6 +4,8 @@ THR (LAC): Sadinle, Lei and Wasserman 2019. APS: Romano, Sesia and Candes 2020. 
 et al. 2021. Arrays in, arrays out, `[N, C]` -> `[N, C]`, lower is more conforming.
 """
 
+import torch
+
 
 def thr_score(probabilities):
     """One minus the probability of the class."""
@@ -15,15 +17,15 @@ def aps_score(probabilities, position):
 
     Args:
         probabilities: `[N, C]`, rows sum to 1.
-        position: `[N, 1]` in [0, 1]: uniform draws for the randomised score, ones for the
-            conservative one.
+        position: `[N, 1]` in [0, 1]: uniform draws for the randomised score, ones for the conservative one.
     """
-    ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
-    before = ranked.cumsum(dim=1) - ranked
-    return (before + position * ranked).gather(1, order.argsort(dim=1))
+    return raps_score(probabilities, position, penalty=0, free_rank=0)
 
 
 def raps_score(probabilities, position, *, penalty, free_rank):
     """The APS score plus `penalty` for every rank beyond the first `free_rank`."""
-    rank = probabilities.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
-    return aps_score(probabilities, position) + penalty * (rank - free_rank).clamp(min=0)
+    ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
+    before = ranked.cumsum(dim=1) - ranked
+    rank = torch.arange(1, ranked.shape[1] + 1, device=ranked.device)
+    score = before + position * ranked + penalty * (rank - free_rank).clamp(min=0)
+    return torch.empty_like(score).scatter_(1, order, score)

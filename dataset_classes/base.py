@@ -1,11 +1,11 @@
 """What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from configs.errors import RunError
@@ -28,15 +28,16 @@ class ImageDataset(Dataset):
         labels: `[N]` int64.
         transform: from PIL image to tensor; None leaves the image as it is.
         attribute_names: of the columns of `class_attributes()`, None where unknown.
+        square: whether images are resized to a square, or by their short side and then cropped.
+        upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
     """
 
     name: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     attribute_names: list[str] | None = None
-    square = (
-        False  # whether images are resized to a square, or by their short side and then cropped
-    )
+    square = False
+    upright = False
 
     def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
         """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
@@ -46,7 +47,7 @@ class ImageDataset(Dataset):
         self.boxes = boxes
         self.transform: Callable | None = None
         self._attributes = attributes
-        self._resized = ImageCache(CACHE_BYTES)
+        self._resized = ImageCache(CACHE_BYTES, len(self.labels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,8 +59,7 @@ class ImageDataset(Dataset):
         resize = getattr(self.transform, "resize", None)
         if resize is None:
             return self.transform(self.image(index)), label
-        key = (int(index), resize)
-        image = self._resized.get(key, lambda: resize(self.image(index)))
+        image = self._resized.get(int(index), resize, lambda: self.image(index))
         return self.transform.finish(image), label
 
     def image(self, index: int) -> Image.Image:
@@ -68,8 +68,16 @@ class ImageDataset(Dataset):
         Raises:
             RunError: if the file cannot be read or its box lies outside the image; names the file.
         """
-        image = read_image(self.paths[index])
+        image = self.full_image(index)
         return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
+
+    def full_image(self, index: int) -> Image.Image:
+        """Image `index` in RGB as it is stored."""
+        return read_image(self.paths[index], upright=self.upright)
+
+    def missing_images(self) -> list[str]:
+        """Paths that the annotations name and that do not exist."""
+        return [path for path in self.paths if not Path(path).is_file()]
 
     def image_path(self, index: int) -> str:
         """Where image `index` comes from."""
@@ -100,37 +108,40 @@ class ImageDataset(Dataset):
 
 
 class ImageCache:
-    """Resized images in memory: the first ones that fit into `max_bytes` stay, since every epoch reads all of them.
+    """Resized images in memory, at most `max_bytes` of them.
 
-    Worker processes each fill their own, which pays when they live on from epoch to epoch.
+    Every image has an equal share of the room and is kept if it fits into that: small images all stay, large or very
+    many images all go. Worker processes each fill their own, which pays when they live from epoch to epoch.
     """
 
-    def __init__(self, max_bytes: int):
-        self.max_bytes = max_bytes
-        self.bytes = 0
-        self._images: dict[Hashable, Image.Image] = {}
+    def __init__(self, max_bytes: int, n_images: int):
+        self._share = max_bytes // max(n_images, 1)
+        self._kept: dict[int, tuple[Callable, Image.Image]] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Image.Image]) -> Image.Image:
-        """The image under `key`, made and kept when it is new and there is room."""
-        if key in self._images:
-            return self._images[key]
-        image = make()
-        size = 4 * image.width * image.height  # Pillow holds RGB in 4 bytes
-        if self.bytes + size <= self.max_bytes:
-            self.bytes += size
-            self._images[key] = image
+    def get(self, index: int, resize: Callable, load: Callable[[], Image.Image]) -> Image.Image:
+        """`resize(load())`, remembered for this index until another `resize` is asked for."""
+        known_resize, image = self._kept.get(index, (None, None))
+        if known_resize == resize:
+            return image
+        image = resize(load())
+        if 4 * image.width * image.height <= self._share:  # Pillow holds RGB in 4 bytes
+            self._kept[index] = (resize, image)
         return image
 
 
-def read_image(path: str) -> Image.Image:
+def read_image(path: str, *, upright: bool = True) -> Image.Image:
     """The first frame of an image file in RGB.
+
+    Args:
+        path: of the file.
+        upright: turn the image as the camera noted it in the file.
 
     Raises:
         RunError: if the file is missing, damaged or no image; names the file.
     """
     try:
         with Image.open(path) as image:
-            return to_rgb(image)
+            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except FileNotFoundError:
         raise RunError(f"The image {path} is missing.") from None
     except UnidentifiedImageError:
@@ -179,13 +190,3 @@ def require(path: Path, dataset: str, root: Path, source: str) -> Path:
             f"there, set --data_root, {NEEDS_NO_DOWNLOAD}."
         )
     return path
-
-
-def require_images(paths, dataset: str) -> None:
-    """Raise a RunError if image files named by the annotations of `dataset` are missing."""
-    missing = [path for path in paths if not Path(path).is_file()]
-    if missing:
-        raise RunError(
-            f"{len(missing)} of {len(paths)} {dataset} images are missing, the first is {missing[0]}; "
-            f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
-        )

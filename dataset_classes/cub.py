@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import RunError
-from dataset_classes.base import ImageDataset, require, require_images
+from dataset_classes.base import ImageDataset, require
 
 SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
 
@@ -29,73 +29,80 @@ class CUB2011(ImageDataset):
 
     def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = True):
         self.square = crop_gt
-        root = Path(data_root) / self.folder
-        index = read_index(root, self.name)
+        root = Path(data_root)
+        index = self.read_index(root)
+        chosen = np.flatnonzero(index.is_train == (split == "train"))
+        cropped = root / self.cropped_folder / f"{split}_cropped"
+        if crop_gt and cropped.is_dir():
+            images, boxes = cropped, None
+        else:
+            images = self.image_folder(root, split)
+            boxes = read_boxes(index)[chosen] if crop_gt else None
+
         kept = np.unique(index.class_ids)
         self.official_classes = [index.class_names[class_id] for class_id in kept]
-        chosen = np.flatnonzero(index.is_train == (split == "train"))
-        names = [index.images[i] for i in chosen]
-
-        cropped = Path(data_root) / self.cropped_folder / f"{split}_cropped"
-        if crop_gt and cropped.is_dir():
-            paths, boxes = [cropped / name for name in names], None
-        else:
-            paths, boxes = (
-                [root / "images" / name for name in names],
-                index.boxes[chosen] if crop_gt else None,
-            )
-        require_images(paths, self.name)
-
-        attributes = read_class_attributes(root, kept, list(index.class_names))
+        attributes = read_class_attributes(index.root, kept, list(index.class_names))
         if attributes is not None:
-            self.attribute_names = read_attribute_names(root, attributes.shape[1])
+            self.attribute_names = read_attribute_names(index.root, attributes.shape[1])
         super().__init__(
-            paths,
+            [images / index.images[i] for i in chosen],
             np.searchsorted(kept, index.class_ids[chosen]),
             [readable(name) for name in self.official_classes],
             boxes=boxes,
             attributes=attributes,
         )
 
+    def read_index(self, root: Path) -> "Index":
+        """Which images there are, and of which class and split."""
+        require(root / self.folder, self.name, root, SOURCE)
+        return read_index(root / self.folder, self.name)
+
+    def image_folder(self, root: Path, split: str) -> Path:
+        """The folder that the image names of the index belong to."""
+        return root / self.folder / "images"
+
 
 @dataclass(frozen=True)
 class Index:
-    """The official text files of CUB: one entry per image in the order of `images.txt`, and the classes by id."""
+    """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id."""
 
-    images: list[str]
+    root: Path
+    image_ids: list[str]
+    images: list[str]  # paths below the image folder
     class_ids: np.ndarray
     is_train: np.ndarray
-    boxes: np.ndarray
     class_names: dict[int, str]
 
 
 def read_index(root: Path, dataset: str) -> Index:
-    """What `images`, `image_class_labels`, `train_test_split`, `bounding_boxes` and `classes.txt` say."""
+    """What `images`, `image_class_labels`, `train_test_split` and `classes.txt` say."""
     images = read_rows(root, "images", 1, str, dataset)
-    columns = {
-        name: read_rows(root, name, width, float, dataset)
-        for name, width in (
-            ("image_class_labels", 1),
-            ("train_test_split", 1),
-            ("bounding_boxes", 4),
-        )
-    }
+    class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
+    is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0] == 1
     class_names = read_rows(root, "classes", 1, str, dataset)
-    for name, rows in columns.items():
-        unknown = images.keys() - rows.keys()
-        if unknown:
-            raise RunError(f"{root / name}.txt has no line for image {min(unknown)} of images.txt.")
-    labels, is_train, boxes = (np.array([rows[key] for key in images]) for rows in columns.values())
-    class_ids = labels[:, 0].astype(np.int64)
     class_names = {int(key): name for key, (name,) in class_names.items()}
-    unknown = set(class_ids) - set(class_names)
+    unknown = set(class_ids.tolist()) - set(class_names)
     if unknown:
         raise RunError(
             f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
         )
     return Index(
-        [name for (name,) in images.values()], class_ids, is_train[:, 0] == 1, boxes, class_names
+        root, list(images), [name for (name,) in images.values()], class_ids, is_train, class_names
     )
+
+
+def read_boxes(index: Index) -> np.ndarray:
+    """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+    return read_column(index.root, "bounding_boxes", 4, index.image_ids, CUB2011.name)
+
+
+def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:
+    """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`."""
+    rows = read_rows(root, name, width, float, dataset)
+    missing = [image_id for image_id in image_ids if image_id not in rows]
+    if missing:
+        raise RunError(f"{root / name}.txt has no line for image {missing[0]} of images.txt.")
+    return np.array([rows[image_id] for image_id in image_ids])
 
 
 def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str, list]:

@@ -8,14 +8,20 @@ import numpy as np
 
 from configs import recipes
 from configs.errors import RunError
-from dataset_classes.base import ImageDataset
+from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
+from dataset_classes.image_folder import ImageFolder
+from dataset_classes.imagenet import ImageNet
 from dataset_classes.stanford_cars import StanfordCars
 from dataset_classes.synthetic_birds import SyntheticBirds
+from dataset_classes.traveling_birds import TravelingBirds
 
 logger = logging.getLogger(__name__)
 
-DATASETS = {dataset.name: dataset for dataset in (CUB2011, StanfordCars, SyntheticBirds)}
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (CUB2011, StanfordCars, TravelingBirds, ImageNet, ImageFolder, SyntheticBirds)
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,14 @@ def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSpli
 
 
 def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
-    """Raise a RunError unless there are 2 classes, 2 training images in each of them, and test images."""
+    """Raise a RunError unless all images are there: of 2 classes or more, 2 in each for training, and for testing."""
     where = f"{train.name} under {root}"
+    missing = train.missing_images() + test.missing_images()
+    if missing:
+        raise RunError(
+            f"{where}: {len(missing)} of {len(train) + len(test)} images are missing, the first is {missing[0]}; "
+            f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
+        )
     if len(train.classes) < 2:
         raise RunError(
             f"{where} has {len(train.classes)} class; at least 2 are needed to tell apart."

@@ -8,16 +8,18 @@ part, so that telling them apart needs that part. Every image knows where its pa
 draws all species on one page.
 """
 
-import argparse
 import logging
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from configs.arguments import flag, parse_flags
 from configs.run_folder import write_atomically
+from configs.script import run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset
 from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
@@ -86,9 +88,13 @@ class SyntheticBirds(ImageDataset):
         paths = [f"{cache}/{split}_{i:04d}" for i in range(len(labels))]
         super().__init__(paths, labels, SPECIES, attributes=one_hot_looks(CLASS_PARTS))
 
-    def image(self, index: int) -> Image.Image:
+    def full_image(self, index: int) -> Image.Image:
         """Image `index` as drawn."""
         return Image.fromarray(self._images[index])
+
+    def missing_images(self) -> list[str]:
+        """None: all images are in one file."""
+        return []
 
     def train_transform(self, img_size: int) -> transforms.ImageTransform:
         """Mild augmentation: the scenes vary already, and colours tell looks apart."""
@@ -174,20 +180,21 @@ def contact_sheet(per_class: int = 4, img_size: int = 112, columns: int = 3) -> 
     return sheet
 
 
+@dataclass(frozen=True)
+class SheetFlags:
+    """Flags of this module's command line."""
+
+    sheet: str = flag(
+        "output", "synthetic_birds.png", "where to save the page of all species", metavar="FILE"
+    )
+
+
 def main() -> None:
     """Command line: draw the contact sheet."""
-    parser = argparse.ArgumentParser(description="Draw all species of SyntheticBirds on one page.")
-    parser.add_argument(
-        "--sheet",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="where to save the page, e.g. sheet.png",
-    )
-    path = parser.parse_args().sheet
-    write_atomically(path, contact_sheet().save)
-    print(f"{len(SPECIES)} species drawn to {path}")
+    (flags,) = parse_flags(None, __doc__, SheetFlags)
+    write_atomically(Path(flags.sheet), contact_sheet().save)
+    print(f"{len(SPECIES)} species drawn to {flags.sheet}")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

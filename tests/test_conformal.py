@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformal import HierarchicalPredictor, aps, predictor, raps, thr
-from conformal.hierarchy import class_feature_indices, prediction_hierarchy
+from conformal.hierarchy import (
+    class_feature_indices,
+    level_nonconformity,
+    prediction_hierarchy,
+    relative_nonconformity,
+)
 from conformal.split import calibration_split
 
 MODES = ["exact", "paper"]
@@ -66,12 +71,17 @@ def branches(weight, activation, predicted, *, active_only):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(seed=st.integers(0, 2**32 - 1), coverage=st.floats(0.05, 0.99))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    coverage=st.floats(0.05, 0.99),
+    unrelated=st.sampled_from([0, 1, 10]),
+)
 @settings(max_examples=40, deadline=None)
-def test_sets_are_unions_of_branches(mode, seed, coverage):
+def test_sets_are_unions_of_branches(mode, seed, coverage, unrelated):
     rng = np.random.default_rng(seed)
     weight = np.unique(random_model(rng), axis=0)
     features, logits, labels = random_table(rng, weight, 60)
+    logits = logits + unrelated * rng.normal(size=logits.shape)
     hierarchical = HierarchicalPredictor(weight, mode).calibrate(features, logits, labels)
     sets = hierarchical.predict(features, logits, coverage).numpy()
     for row, activation, predicted in zip(sets, features, logits.argmax(1), strict=True):
@@ -92,6 +102,21 @@ def test_sets_hold_the_prediction(mode, seed, coverage):
     for method in calibrated_predictors(weight, mode, (features[:40], logits[:40], labels[:40])):
         sets = method.predict(features[40:], logits[40:], coverage)
         assert sets[range(20), logits[40:].argmax(1)].all()
+
+
+def test_relative_nonconformity_is_the_same_at_every_level(rng):
+    weight = torch.from_numpy(random_model(rng))
+    features, logits, _ = random_table(rng, weight.numpy(), 50)
+    predicted = torch.from_numpy(logits).argmax(dim=1)
+    hierarchy = prediction_hierarchy(
+        torch.from_numpy(features), predicted, class_feature_indices(weight)
+    )
+    relative = relative_nonconformity(hierarchy)
+    for level in range(5):
+        scores = level_nonconformity(hierarchy, level)
+        difference = scores - scores.gather(1, predicted[:, None])
+        reached = hierarchy.depth >= level
+        torch.testing.assert_close(difference[reached], relative[reached])
 
 
 @pytest.mark.parametrize("method", range(4))
@@ -160,7 +185,7 @@ def test_equal_activations_are_ordered_by_feature_index():
     hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
     # Orders: (0, 1, 2), (0, 2, 3), (1, 2, 3).
     assert hierarchy.depth.tolist() == [[3, 1, 0]]
-    assert hierarchy.path_length.tolist() == [[2]]
+    assert hierarchy.own.tolist() == [[0, 0, 2]]
 
 
 @pytest.mark.parametrize(

@@ -123,21 +123,34 @@ def test_images_are_decoded_once(tmp_path, monkeypatch):
     splits = load("CUB2011", make_cub(tmp_path))
     reads = []
     monkeypatch.setattr(
-        base, "read_image", lambda path: reads.append(path) or Image.new("RGB", SIZE)
+        base, "read_image", lambda path, **_: reads.append(path) or Image.new("RGB", SIZE)
     )
     for _ in range(3):
         _ = splits.train[0], splits.train_plain[0]
     assert len(reads) == 1
 
 
-def test_image_memory_is_bounded():
-    cache = base.ImageCache(max_bytes=4 * 10 * 10 * 3)
+@pytest.mark.parametrize(("side", "loads"), [(10, 3), (11, 6)])
+def test_images_are_remembered_if_all_fit(side, loads):
+    cache = base.ImageCache(max_bytes=3 * 4 * 10 * 10, n_images=3)
     made = []
     for _ in range(2):
-        for key in range(5):
-            cache.get(key, lambda: made.append(1) or Image.new("RGB", (10, 10)))
-    assert cache.bytes <= cache.max_bytes
-    assert len(made) == 5 + 2
+        for index in range(3):
+            cache.get(
+                index,
+                transforms.Resize(side, True),
+                lambda: made.append(1) or Image.new("RGB", SIZE),
+            )
+    assert len(made) == loads
+
+
+def test_another_size_is_not_taken_from_memory():
+    cache = base.ImageCache(max_bytes=10**6, n_images=1)
+    for side in (10, 12, 10):
+        assert cache.get(0, transforms.Resize(side, True), lambda: Image.new("RGB", SIZE)).size == (
+            side,
+            side,
+        )
 
 
 def test_short_side_is_resized_and_the_centre_taken():

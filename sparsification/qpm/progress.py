@@ -1,6 +1,8 @@
 """Clock of a solver: when to stop, and what to tell those who wait."""
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -11,6 +13,8 @@ SECONDS_BETWEEN_LINES = 1.0
 
 class Progress:
     """Elapsed time and limit of one solver run, with a log line per second.
+
+    Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
 
     Args:
         solver: name in the log lines.
@@ -30,6 +34,21 @@ class Progress:
         self.on_improvement = on_improvement
         self.best = -float("inf")
         self.start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._in_main_thread:  # no other thread may handle signals
+            self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._in_main_thread:
+            signal.signal(signal.SIGINT, self._previous_handler)
+
+    def _interrupt(self, *_) -> None:
+        logger.warning("%s: interrupted, taking the best so far", self.solver)
+        self.time_limit = 0.0
+        signal.signal(signal.SIGINT, self._previous_handler)
 
     @property
     def elapsed(self) -> float:

@@ -7,15 +7,20 @@ a while without gain the walk starts over from an elite set, kicked by some rand
 """
 
 import heapq
+import logging
 
 import numpy as np
 
 from configs.errors import RunError
 from sparsification.qpm.assignment import distinct_subsets
+from sparsification.qpm.exact import TooLargeError, optimise
 from sparsification.qpm.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.pair_rule import sharing_subsets
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
+from sparsification.qpm.selection import Incumbent, incumbent_of
+
+logger = logging.getLogger(__name__)
 
 # Steps without a better value before the walk is kicked, and kicks without a better set before the
 # search ends.
@@ -25,6 +30,8 @@ KICKS_WITHOUT_GAIN = 12
 REST_INSIDE, REST_OUTSIDE = 5, 10
 # Sets whose rows are tried under the pair rule.
 N_ELITE = 12
+# Features up to which branch and bound is tried after the search.
+MAX_PROVEN_POOL = 64
 # Values are compared in float32; differences below this are rounding.
 ROUNDING = 1e-4
 
@@ -77,19 +84,16 @@ def distinct_value(problem: SelectionProblem, members: np.ndarray) -> float:
     return float(np.take_along_axis(values, subsets, axis=1).sum()) + problem.set_value(members)
 
 
-def search_feature_sets(
-    problem: SelectionProblem, progress: Progress, seed: int, n_elite: int
-) -> ElitePool:
-    """The best `n_elite` sets of features that the tabu search meets.
+def search_feature_sets(problem: SelectionProblem, progress: Progress, seed: int) -> ElitePool:
+    """The best sets of features that the tabu search meets.
 
     Args:
         problem: what to maximise.
         progress: the clock.
         seed: of all random choices.
-        n_elite: size of the pool.
     """
     rng = np.random.default_rng(seed)
-    pool = ElitePool(problem, n_elite)
+    pool = ElitePool(problem, N_ELITE if problem.n_required_pairs else 1)
     neighbourhood = SwapNeighbourhood(
         problem.gain, problem.penalty, problem.bias, problem.n_per_class
     )
@@ -122,7 +126,8 @@ def walk(
             best_value, last_gain = value, step
         if value > pool.bar - ROUNDING and pool.offer(members):
             gained = True
-            progress.improved(pool.best)
+            if not pool.problem.n_required_pairs:
+                progress.improved(pool.best)
         progress.report(value)
         if not np.isfinite(change).any():
             break  # every feature is selected
@@ -159,39 +164,51 @@ def kicked(members: np.ndarray, pool_size: int, rng: np.random.Generator) -> np.
     return replaced
 
 
-def search(
-    problem: SelectionProblem, progress: Progress, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Best features found `[n]`, and for every class positions of its subset among them `[C, k]`.
+def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Incumbent, bool]:
+    """Best selection found by tabu search, and whether branch and bound proves it optimal.
 
     Raises:
-        RunError: if the pair rule could not be met.
+        RunError: if no selection with enough sharing pairs was found.
     """
-    with_pairs = problem.n_required_pairs > 0
-    pool = search_feature_sets(problem, progress, seed, N_ELITE if with_pairs else 1)
-    if not with_pairs:
-        _, members = pool.ranked()[0]
-        return members, distinct_subsets(problem.gain[:, members], problem.n_per_class)
-    best, best_objective = None, -np.inf
-    for value, members in pool.ranked():
-        if value <= best_objective:
-            break
-        values = problem.gain[:, members]
-        subsets = sharing_subsets(
-            values, problem.n_per_class, problem.n_required_pairs, problem.named_pairs
-        )
-        if subsets is None:
-            continue
-        objective = float(np.take_along_axis(values, subsets, axis=1).sum())
-        objective += problem.set_value(members)
-        if objective > best_objective:
-            best, best_objective = (members, subsets), objective
-            progress.improved(objective)
-        if progress.expired:
-            break
+    pool = search_feature_sets(problem, progress, seed)
+    best = best_of_pool(problem, pool, progress)
+    proven = False
+    if problem.pool_size <= MAX_PROVEN_POOL:
+        try:
+            best = optimise(problem, best, progress)
+            proven = True
+        except TooLargeError:
+            logger.debug("too large to be proven optimal by branch and bound")
     if best is None:
         raise RunError(
             f"No selection found in which {problem.n_required_pairs} pairs of classes share "
             f"{problem.n_per_class - 1} features; raise the time limit or lower the pair density"
         )
+    return best, proven
+
+
+def best_of_pool(
+    problem: SelectionProblem, pool: ElitePool, progress: Progress
+) -> Incumbent | None:
+    """The best selection over the elite sets under all rules; None if each fails the pair rule."""
+    best = None
+    for value, members in pool.ranked():
+        if best and (value <= best.objective or progress.expired):
+            break
+        subsets = feasible_subsets(problem, problem.gain[:, members])
+        if subsets is None:
+            continue
+        incumbent = incumbent_of(problem, members, subsets)
+        if best is None or incumbent.objective > best.objective:
+            best = incumbent
+            progress.improved(best.objective)
     return best
+
+
+def feasible_subsets(problem: SelectionProblem, values: np.ndarray) -> np.ndarray | None:
+    """Features of every class that keep the rules, `[C, k]`; None if too few pairs share."""
+    if not problem.n_required_pairs:
+        return distinct_subsets(values, problem.n_per_class)
+    return sharing_subsets(
+        values, problem.n_per_class, problem.n_required_pairs, problem.named_pairs
+    )

@@ -31,20 +31,27 @@ class Selection:
     seconds: float
 
 
-def make_selection(
-    problem: SelectionProblem,
-    selected: np.ndarray,
-    subsets: np.ndarray,
-    *,
-    upper_bound: float,
-    solver: str,
-    seconds: float,
-) -> Selection:
-    """Selection of features with, for every class, positions `[C, k]` of its subset among them."""
-    weight = weight_of(subsets, len(selected))
-    order = np.argsort(selected)
-    selected, weight = selected[order], weight[:, order]
-    objective = problem.objective(selected, weight)
-    upper_bound = max(upper_bound, objective)
-    gap = (upper_bound - objective) / max(abs(objective), 1e-12)
-    return Selection(selected, weight, objective, upper_bound, gap, solver, seconds)
+@dataclass(frozen=True)
+class Incumbent:
+    """A feasible selection as the solvers hold it.
+
+    Attributes:
+        members: indices of the selected features, ascending, `[n]`.
+        subsets: positions of the features of every class among them, `[C, k]`.
+        objective: its value.
+    """
+
+    members: np.ndarray
+    subsets: np.ndarray
+    objective: float
+
+    @property
+    def weight(self) -> np.ndarray:
+        """0/1 features of every class, `[C, n]`."""
+        return weight_of(self.subsets, len(self.members))
+
+
+def incumbent_of(problem: SelectionProblem, members: np.ndarray, subsets: np.ndarray) -> Incumbent:
+    """The incumbent with the given features and rows, valued."""
+    weight = weight_of(subsets, len(members))
+    return Incumbent(members, subsets, problem.objective(members, weight))

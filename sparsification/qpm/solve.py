@@ -7,7 +7,7 @@ from configs.errors import UsageError
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.search import search
-from sparsification.qpm.selection import Selection, make_selection
+from sparsification.qpm.selection import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,15 @@ def solve(
     """
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
-    progress = Progress("search", time_limit, seed, on_improvement)
-    members, subsets = search(problem, progress, seed)
-    selection = make_selection(
-        problem,
-        members,
-        subsets,
-        upper_bound=float("inf"),
+    with Progress("search", time_limit, seed, on_improvement) as progress:
+        best, proven = search(problem, progress, seed)
+    upper_bound = best.objective if proven else float("inf")
+    selection = Selection(
+        selected=best.members,
+        weight=best.weight,
+        objective=best.objective,
+        upper_bound=upper_bound,
+        gap=(upper_bound - best.objective) / max(abs(best.objective), 1e-12),
         solver="search",
         seconds=progress.elapsed,
     )

@@ -1,0 +1,187 @@
+"""Proven optimum of small selection problems by branch and bound.
+
+Feature by feature, all partial sets that can still beat the best known selection are kept side by
+side as rows of arrays and bounded together (see `lagrangian`). The few complete sets that are left
+are then worked off in the order of their value without class rules: their best rows, under the
+distinct-rows rule by linear assignment, under the pair rule by the same kind of enumeration over
+the classes.
+"""
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+
+from sparsification.qpm.assignment import distinct_subsets, weight_of
+from sparsification.qpm.lagrangian import class_multipliers, feature_scores
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
+from sparsification.qpm.selection import Incumbent, incumbent_of
+
+# Array entries that the partial sets of one level may take, and partial assignments of classes side
+# by side.
+MAX_ENTRIES = 10_000_000
+MAX_ASSIGNMENTS = 100_000
+# Subsets of the selected features from which every class may choose under the pair rule.
+MAX_SUBSETS = 5000
+# Selections whose objectives differ by less count as equal.
+TOLERANCE = 1e-7
+
+
+class TooLargeError(Exception):
+    """The enumeration would not fit; nothing is proven."""
+
+
+def optimise(
+    problem: SelectionProblem, best: Incumbent | None, progress: Progress
+) -> Incumbent | None:
+    """Selection with the largest objective of all; None if no selection keeps the rules.
+
+    Args:
+        problem: what to maximise.
+        best: best known selection; the closer it is to the optimum, the faster the proof.
+        progress: the clock.
+
+    Raises:
+        TooLargeError: if the enumeration does not fit into memory or time.
+    """
+    floor = TOLERANCE + (best.objective if best else -np.inf)
+    members, values = promising_sets(problem, floor)
+    for i in np.argsort(-values):
+        if values[i] <= floor:
+            break
+        if progress.expired:
+            raise TooLargeError
+        subsets = best_rows(problem, members[i], budget=values[i] - floor)
+        if subsets is None:
+            continue
+        found = incumbent_of(problem, members[i], subsets)
+        if found.objective > floor:
+            best, floor = found, found.objective
+            progress.improved(floor)
+    return best
+
+
+def promising_sets(problem: SelectionProblem, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """All sets worth more than `floor` when classes ignore one another, and their values.
+
+    Returns:
+        Sets `[N, n]` and values `[N]`.
+
+    Raises:
+        TooLargeError: if there are too many partial sets.
+    """
+    n, k, F = problem.n_features, problem.n_per_class, problem.pool_size
+    multipliers = class_multipliers(problem.gain, problem.bias, n_features=n, n_per_class=k)
+    scores = feature_scores(problem.gain, problem.bias, multipliers)
+    order = np.argsort(-scores)
+    penalty = problem.penalty[np.ix_(order, order)]
+    inside = np.zeros((1, F), dtype=bool)
+    value = np.array([k * multipliers.sum()])  # bound's share of the features decided so far
+    remaining = scores[order][None]  # scores less the penalties against the features inside
+    for position in range(F):
+        with_it = inside.copy()
+        with_it[:, position] = True
+        inside = np.concatenate([inside, with_it])
+        value = np.concatenate([value, value + remaining[:, position]])
+        remaining = np.concatenate([remaining, remaining - penalty[position]])
+        missing = n - inside.sum(axis=1)
+        kept = value + best_completion(remaining[:, position + 1 :], missing) > floor
+        inside, value, remaining = inside[kept], value[kept], remaining[kept]
+        if inside.size > MAX_ENTRIES:
+            raise TooLargeError
+    members = order[np.nonzero(inside)[1].reshape(-1, n)]
+    values = set_values(problem, members)
+    return members[values > floor], values[values > floor]
+
+
+def best_completion(scores: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Sum of the `missing[i]` largest entries of row i; minus infinity if it has fewer."""
+    n_left = scores.shape[1]
+    sums = np.zeros((len(scores), n_left + 1))
+    np.cumsum(-np.sort(-scores, axis=1), axis=1, out=sums[:, 1:])
+    possible = (missing >= 0) & (missing <= n_left)
+    best = sums[np.arange(len(scores)), np.where(possible, missing, 0)]
+    return np.where(possible, best, -np.inf)
+
+
+def set_values(problem: SelectionProblem, members: np.ndarray) -> np.ndarray:
+    """Value of every set `[N, n]` when each class takes its k best features, `[N]`."""
+    own = problem.gain[:, members]  # (C, N, n)
+    top = -np.partition(-own, problem.n_per_class - 1, axis=2)[:, :, : problem.n_per_class]
+    pairwise = problem.penalty[members[:, :, None], members[:, None, :]].sum(axis=(1, 2)) / 2
+    return top.sum(axis=(0, 2)) + problem.bias[members].sum(axis=1) - pairwise
+
+
+def best_rows(
+    problem: SelectionProblem, members: np.ndarray, *, budget: float
+) -> np.ndarray | None:
+    """Best rows over a set of features, `[C, k]`; None if the rules cost more than the budget."""
+    values = problem.gain[:, members]
+    if not problem.n_required_pairs:
+        return distinct_subsets(values, problem.n_per_class)
+    return best_sharing_subsets(
+        values, problem.n_per_class, required=problem.n_required_pairs, budget=budget
+    )
+
+
+def best_sharing_subsets(
+    values: np.ndarray, n_per_class: int, *, required: int, budget: float
+) -> np.ndarray | None:
+    """Distinct subsets of the largest total value with `required` pairs that share k - 1 features.
+
+    Class by class, all partial assignments are kept that lose less than the budget and in which
+    enough pairs are still within reach.
+
+    Args:
+        values: value of every selected feature for every class, `[C, n]`.
+        n_per_class: size of the subsets k.
+        required: how many pairs of classes share exactly k - 1 features.
+        budget: loss against the best subset of every class, summed, that must not be reached.
+
+    Returns:
+        `[C, k]`, or None if every assignment loses as much as the budget.
+
+    Raises:
+        TooLargeError: if there are too many partial assignments.
+    """
+    n_classes, n = values.shape
+    if comb(n, n_per_class) > MAX_SUBSETS:
+        raise TooLargeError
+    subsets = np.array(list(combinations(range(n), n_per_class)))  # (N, k)
+    members = weight_of(subsets, n)
+    loss = values @ members.T  # (C, N)
+    loss = loss.max(axis=1, keepdims=True) - loss
+    useful = (loss < budget).any(axis=0)
+    subsets, members, loss = subsets[useful], members[useful], loss[:, useful]
+    sharing = members @ members.T == n_per_class - 1  # (N, N)
+    # Least loss at which a class shares k - 1 features with a given subset, and with another class.
+    partner_loss = np.where(sharing[:, None, :], loss, np.inf).min(axis=2)  # (N, C)
+    pair_loss = np.stack([(own[:, None] + partner_loss).min(axis=0) for own in loss])  # (C, C)
+    options = [np.flatnonzero(own < budget) for own in loss]
+    order = sorted(range(n_classes), key=lambda c: len(options[c]))
+
+    chosen = np.zeros((1, 0), dtype=np.int64)  # (partial assignments, classes decided)
+    lost, n_pairs = np.zeros(1), np.zeros(1, dtype=np.int64)
+    for position, c in enumerate(order):
+        option = options[c]
+        total = lost[:, None] + loss[c, option]
+        pairs = n_pairs[:, None] + sharing[chosen[:, :, None], option].sum(axis=1)
+        repeated = (chosen[:, :, None] == option).any(axis=1)
+        parent, pick = np.nonzero((total < budget) & ~repeated)
+        if len(parent) > MAX_ASSIGNMENTS:
+            raise TooLargeError
+        chosen = np.column_stack([chosen[parent], option[pick]])
+        lost, n_pairs = total[parent, pick], pairs[parent, pick]
+        left = order[position + 1 :]
+        room = budget - lost
+        to_decided = (partner_loss[chosen][:, :, left] < room[:, None, None]).sum(axis=(1, 2))
+        among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu_indices(len(left), 1)])
+        reachable = n_pairs + to_decided + np.searchsorted(among_left, room)
+        kept = reachable >= required
+        chosen, lost, n_pairs = chosen[kept], lost[kept], n_pairs[kept]
+    if not len(lost):
+        return None
+    best = np.empty(n_classes, dtype=np.int64)
+    best[order] = chosen[lost.argmin()]
+    return subsets[best]
