@@ -50,9 +50,10 @@ class TreeFlags(FigureFlags):
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to explain; `label` is its true class, if known."""
+    """An image to explain: what it is called, its folder, and its true class, if known."""
 
     name: str
+    folder: str
     seen: SeenImage
     label: int | None
 
@@ -95,7 +96,7 @@ def main() -> None:
     output = flags.output_folder / "CHiQPMExplanations"
     for sample in tqdm(samples, desc="Explanations", leave=False):
         for coverage in settings.coverage:
-            folder = output / sample.name.replace(" ", "_") / f"acc_{coverage:g}"
+            folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():
                 save(figure, folder / name, flags.format)
     log.info("%d images explained in %s", len(samples), output)
@@ -125,10 +126,12 @@ def chosen_samples(
     samples = []
     for index in indices:
         image, label = test[index]
-        samples.append(Sample(f"SampleIndex {index}", explainer.see(image), label))
+        folder = f"SampleIndex_{index}"
+        samples.append(Sample(f"Test image {index}", folder, explainer.see(image), label))
     for path in flags.image:
         image = test.transform(read_image(path))
-        samples.append(Sample(f"Image {Path(path).stem}", explainer.see(image), None))
+        stem = Path(path).stem
+        samples.append(Sample(stem, f"Image_{stem}", explainer.see(image), None))
     return samples
 
 
