@@ -50,14 +50,14 @@ def test_leaves_in_the_set_are_the_predictors_set_at_every_coverage(mode, max_ro
     features = torch.from_numpy(np.maximum(rng.normal(0, 1, (300, 12)), 0)) + torch.tensor(
         weight[labels]
     )
-    features[:20] *= features[:20] > 1.5  # images with few active features
+    features[:5] *= features[:5] > 1.5  # images with few active features
     logits = features @ torch.from_numpy(weight).T
     predictor = HierarchicalPredictor(weight, mode).calibrate(
         features[100:], logits[100:], labels[100:]
     )
     for coverage in (0.5, 0.8, 0.9, 0.95, 0.99):
-        sets = predictor.predict(features[:30], logits[:30], coverage)
-        for x, s, members in zip(features[:30].numpy(), logits[:30].numpy(), sets, strict=True):
+        sets = predictor.predict(features[:10], logits[:10], coverage)
+        for x, s, members in zip(features[:10].numpy(), logits[:10].numpy(), sets, strict=True):
             prediction_set = set(members.nonzero().flatten().tolist())
             tree = tree_with_set(x, s, weight, prediction_set)
             leaves = drawn_leaves(tree, s, prediction_set, max_rows)
