@@ -75,6 +75,15 @@ def test_path_begins_empty_and_spans_a_thousandth():
     assert (path.lambdas.diff() < 0).all()
 
 
+def test_biases_have_mean_zero():
+    features, labels = problem()
+    frequent = np.concatenate([np.arange(len(labels)), np.flatnonzero(labels == 0)])
+    biases = regularisation_path(features[frequent], labels[frequent]).biases
+    torch.testing.assert_close(biases.mean(1), torch.zeros(100, dtype=biases.dtype))
+    log_frequency = np.log([0.4, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(biases[0], log_frequency - log_frequency.mean(), atol=1e-9)
+
+
 def test_at_least_as_good_as_glm_saga():
     pytest.importorskip("glm_saga")
     features, labels = problem()
@@ -175,5 +184,5 @@ def test_unusable_input_is_refused(features, labels, message):
 
 
 def test_unknown_solver_is_refused():
-    with pytest.raises(ValueError, match="fista, glm_saga"):
-        regularisation_path(*problem(), solver="newton")
+    with pytest.raises(ValueError, match="newton, glm_saga"):
+        regularisation_path(*problem(), solver="lars")

@@ -26,7 +26,7 @@ class SparseLayer(NamedTuple):
 
 
 def fit_qsenn(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "fista"
+    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
 ) -> SparseLayer:
     """Q-SENN's layer: the end of the path, quantised to {-a, 0, a} (arXiv 2312.13839, section 3).
 
@@ -38,7 +38,7 @@ def fit_qsenn(
         labels: `[N]` integers, every class 0..C-1 present.
         n_features: features to choose.
         n_per_class: average number of features of a class.
-        solver: `fista` or `glm_saga`.
+        solver: `newton` or `glm_saga`.
 
     Raises:
         ValueError: if the input is unusable.
@@ -48,7 +48,7 @@ def fit_qsenn(
 
 
 def fit_sldd(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "fista"
+    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
 ) -> SparseLayer:
     """SLDD-Model's layer: a sparse path member, cut to its largest weights (arXiv 2303.13166).
 
