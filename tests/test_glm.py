@@ -154,8 +154,8 @@ def test_fit_gives_a_sparse_layer_that_classifies(fit):
     layer = fit(features, labels, n_features=10, n_per_class=3)
     assert layer.weight.shape == (4, 10) and layer.weight.dtype == torch.float32
     assert (layer.weight != 0).sum() == 4 * 3
-    assert (layer.selected.diff() > 0).all()
-    standardised = (features[:, layer.selected] - layer.mean) / layer.std
+    assert (layer.selection.diff() > 0).all()
+    standardised = (features[:, layer.selection] - layer.mean) / layer.std
     torch.testing.assert_close(standardised.std(0), torch.ones(10))
     logits = standardised @ layer.weight.T + layer.bias
     assert (logits.argmax(1).numpy() == labels).mean() > 0.6
@@ -165,7 +165,7 @@ def test_fit_gives_a_sparse_layer_that_classifies(fit):
 
 def test_a_refit_keeps_all_its_features():
     layer = fit_qsenn(*problem(), n_features=12, n_per_class=3)
-    assert layer.selected.tolist() == list(range(12))
+    assert layer.selection.tolist() == list(range(12))
     assert layer.weight.unique().numel() == 3  # -a, 0, a
 
 
