@@ -15,8 +15,10 @@ from fake_datasets import (
     save_image,
 )
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from configs.errors import RunError
+from configs.script import one_line
 from dataset_classes import image_folder
 from dataset_classes.base import read_image
 from dataset_classes.image_folder import split_classes
@@ -497,6 +499,17 @@ def test_unreadable_image_is_found_before_training(tmp_path):
     with pytest.raises(RunError) as error:
         load("ImageFolder", tmp_path)
     assert_one_line(error, "robin/1.jpg")
+
+
+def test_unreadable_image_in_a_loading_process_is_one_line(tmp_path):
+    make_image_folder(tmp_path, train=3, test=1)
+    splits = load("ImageFolder", tmp_path)
+    path = splits.train.paths[1]
+    with open(path, "wb"):
+        pass
+    with pytest.raises(RunError) as error:
+        list(DataLoader(splits.train, batch_size=2, num_workers=1))
+    assert one_line(error.value) == f"{path} is not an image (or is damaged); replace or remove it."
 
 
 def test_nothing_of_the_users_is_changed(tmp_path):

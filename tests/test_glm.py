@@ -176,6 +176,7 @@ def test_a_refit_keeps_all_its_features():
         (np.ones((4, 2)), [0, 1, 0], r"\[N, F\]"),
         (np.full((4, 2), np.nan), [0, 1, 0, 1], "finite"),
         (np.eye(4), [0, 2, 0, 2], "no sample of class 1"),
+        (np.eye(4), [0, 0, 0, 0], "two classes"),
     ],
 )
 def test_unusable_input_is_refused(features, labels, message):

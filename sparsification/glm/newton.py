@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_ROUNDS = 200  # far above the usual 2 to 6
 MAX_CONJUGATE_STEPS = 50
 NEWTON_RESIDUAL = 0.1  # of the Newton system, relative: a rough step costs less than it loses
-SMALLEST_NEWTON_STEP = 1e-3
+NEWTON_LENGTHS = (1.0, 0.5, 0.25, 0.125)
 DAMPING = 1e-4  # of the preconditioner, relative to the largest curvature of the class
 
 
@@ -99,15 +99,18 @@ class _Problem:
 
 
 def _newton_step(problem: _Problem, origin: _Point) -> _Point:
-    """The best point found along the Newton direction; `origin` if none is better."""
+    """A better point along the Newton direction, or `origin` if there is none.
+
+    Weights that would change their sign stop at 0. Where that spoils the step for the others, it
+    ends at the first of them, which then leaves the support.
+    """
     direction = _newton_direction(problem, origin)
-    length = 1.0
-    while length >= SMALLEST_NEWTON_STEP:
+    first_zero = problem.penalty.first_zero(origin.coefficients, direction)
+    for length in (*NEWTON_LENGTHS, first_zero):
         reached = origin.coefficients + length * direction
         point = problem.at(problem.penalty.same_side(reached, origin.coefficients))
         if point.objective < origin.objective:
             return point
-        length /= 2
     return origin
 
 

@@ -90,7 +90,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         for strength in strengths:
             if chosen:
                 coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-            entry = 0.0 if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+            entry = float("-inf") if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
             while len(chosen) < n_features:
                 _, residual = inside.value_and_residual(coefficients)
                 pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
@@ -148,6 +148,8 @@ def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
         )
     if not features.isfinite().all():
         raise ValueError("features are not finite")
+    if labels.max() < 1:
+        raise ValueError("at least two classes are needed")
     empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
     if empty:
         raise ValueError(f"no sample of class {empty[0]} ({len(empty)} classes without samples)")

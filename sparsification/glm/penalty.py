@@ -74,9 +74,16 @@ class ElasticNet:
 
     def same_side(self, coefficients: Tensor, reference: Tensor) -> Tensor:
         """`coefficients` with those set to 0 that point away from a penalised reference."""
-        slope, _ = self._rates(coefficients, 1.0)
-        away = (self._over_group(coefficients * reference) < 0) & (slope > 0)
+        away = self._over_group(coefficients * reference) < 0
+        away[:, -1] = False
         return coefficients.masked_fill(away, 0.0)
+
+    def first_zero(self, coefficients: Tensor, direction: Tensor) -> float:
+        """Just past the step length at which a |w| first vanishes; 0 if none does."""
+        towards = -self._over_group(coefficients * direction)[:, :-1]
+        lengths = self._over_group(coefficients.square())[:, :-1] / towards
+        lengths = lengths[towards > 0]
+        return 1.000001 * lengths.min().item() if len(lengths) else 0.0
 
     def smallest_empty_strength(self, loss_gradient: Tensor) -> float:
         """The start of a path: from this strength on a layer without weights is optimal."""
