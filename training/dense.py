@@ -5,7 +5,6 @@ import logging
 import torch
 
 from architectures.checkpoints import load_state_dict
-from architectures.inference import described
 from architectures.resnet import InterpretableResNet, build_dense_model
 from configs.hardware import Hardware
 from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
@@ -58,7 +57,7 @@ def dense_dependencies(settings: Settings, data) -> dict:
     return {
         **settings.backbone_dependencies(),
         "dense": vars(settings.dense) if settings.do_dense else None,
-        **described(data.train),
+        "images": data.train.fingerprint(),
     }
 
 

@@ -90,7 +90,9 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         for strength in strengths:
             if chosen:
                 coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-            entry = float("-inf") if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+            entry = (
+                float("-inf") if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+            )
             while len(chosen) < n_features:
                 _, residual = inside.value_and_residual(coefficients)
                 pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
