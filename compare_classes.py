@@ -121,8 +121,9 @@ def draw_all(
             continue
         columns = comparison_columns(explainer.weight, classes)
         rows = [explainer.row(images[c], columns, names[c], c) for c in classes]
-        groups = column_groups(explainer.weight, classes, names)
-        figure = class_grid(rows, columns, colours.distinct(columns), groups)
+        groups = column_groups(explainer.weight, classes, columns, names)
+        left_out = int((explainer.weight[list(classes)] != 0).any(axis=0).sum()) - len(columns)
+        figure = class_grid(rows, columns, colours.distinct(columns), groups, left_out)
         paths = save(figure, folder / "_".join(map(str, classes)), formats)
         figures.append((" – ".join(names[c] for c in classes), paths[0]))
     index = write_index(folder, f"{folder.name}: {len(figures)} comparisons", figures)

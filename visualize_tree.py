@@ -19,8 +19,9 @@ from configs.hardware import Hardware
 from configs.runs import finished_run
 from configs.script import run_script
 from configs.settings import parse_settings
-from conformal import HierarchicalPredictor, calibration_split
+from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
+from conformal.split import calibration_split
 from dataset_classes.base import ImageDataset, read_image
 from dataset_classes.registry import load_data
 from visualization.colours import FeatureColours
@@ -49,9 +50,10 @@ class TreeFlags(FigureFlags):
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to explain; `label` is its true class, if known."""
+    """An image to explain: what it is called, its folder, and its true class, if known."""
 
     name: str
+    folder: str
     seen: SeenImage
     label: int | None
 
@@ -94,7 +96,7 @@ def main() -> None:
     output = flags.output_folder / "CHiQPMExplanations"
     for sample in tqdm(samples, desc="Explanations", leave=False):
         for coverage in settings.coverage:
-            folder = output / sample.name.replace(" ", "_") / f"acc_{coverage:g}"
+            folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():
                 save(figure, folder / name, flags.format)
     log.info("%d images explained in %s", len(samples), output)
@@ -124,10 +126,12 @@ def chosen_samples(
     samples = []
     for index in indices:
         image, label = test[index]
-        samples.append(Sample(f"SampleIndex {index}", explainer.see(image), label))
+        folder = f"SampleIndex_{index}"
+        samples.append(Sample(f"Test image {index}", folder, explainer.see(image), label))
     for path in flags.image:
         image = test.transform(read_image(path))
-        samples.append(Sample(f"Image {Path(path).stem}", explainer.see(image), None))
+        stem = Path(path).stem
+        samples.append(Sample(stem, f"Image_{stem}", explainer.see(image), None))
     return samples
 
 

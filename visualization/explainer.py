@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from architectures.activation_modes import activation_modes
 from architectures.inference import FeatureTable
 from architectures.resnet import InterpretableResNet
 from configs.hardware import Hardware
 from visualization.class_grid import GridRow
-from visualization.heatmaps import active_means, certainty, heatmap
+from visualization.heatmaps import certainty, heatmap
 from visualization.representatives import representative_image
 
 
@@ -61,7 +62,7 @@ class Explainer:
         self.hardware = hardware
         self.class_names = dataset.classes
         self.weight = model.class_weight.detach().cpu().numpy()
-        self.active_means = active_means(train.features)
+        self.active_means = activation_modes(train.features).active_mean.float()
         self._mean, self._std = (np.array(x, dtype=np.float32) for x in (dataset.mean, dataset.std))
 
     @torch.inference_mode()
