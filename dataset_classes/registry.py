@@ -8,7 +8,6 @@ import numpy as np
 
 from configs import recipes
 from configs.errors import RunError
-from configs.run_folder import fingerprint
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.image_folder import ImageFolder
@@ -32,15 +31,6 @@ class DataSplits:
     train: ImageDataset
     train_plain: ImageDataset
     test: ImageDataset
-
-    def fingerprint(self) -> str:
-        """A short name of the images, labels and classes: equal for a dataset that was only moved."""
-        splits = {
-            split: (data.image_names(), data.labels.tolist()) for split, data in vars(self).items()
-        }
-        return fingerprint(
-            {"classes": self.train.classes, "cropped": self.train.boxes is not None, **splits}
-        )
 
 
 def canonical_name(text: str) -> str:

@@ -121,7 +121,7 @@ def test_names_are_case_insensitive():
 
 def test_fingerprint_tells_datasets_apart_but_not_places(tmp_path):
     def fingerprint(root, crop_gt=True, **what):
-        return load("CUB2011", make_cub(root, **what), crop_gt).fingerprint()
+        return load("CUB2011", make_cub(root, **what), crop_gt).train.fingerprint()
 
     here = fingerprint(tmp_path / "here")
     assert fingerprint(tmp_path / "there") == here
