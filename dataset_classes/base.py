@@ -84,14 +84,18 @@ class ImageDataset(Dataset):
         """Where image `index` comes from."""
         return self.paths[index]
 
-    def image_names(self) -> list[str]:
-        """Folder and file name of every image: what stays when a dataset is moved."""
-        return ["/".join(Path(path).parts[-2:]) for path in self.paths]
-
     def fingerprint(self) -> str:
         """A short name of the images, labels and classes: equal for a dataset that was only moved."""
-        content = (self.classes, self.image_names(), self.labels.tolist(), self.boxes is not None)
-        return fingerprint({"content": content})
+        images = ["/".join(Path(path).parts[-2:]) for path in self.paths]
+        cropped = self.boxes is not None
+        return fingerprint(
+            {
+                "images": images,
+                "labels": self.labels.tolist(),
+                "classes": self.classes,
+                "cropped": cropped,
+            }
+        )
 
     def class_attributes(self) -> np.ndarray | None:
         """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""

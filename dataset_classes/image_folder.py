@@ -70,10 +70,6 @@ class ImageFolder(ImageDataset):
         """Channel standard deviations of the training images, measured when first asked for."""
         return self._statistics[1]
 
-    def missing_images(self) -> list[str]:
-        """None: the images are those that were found."""
-        return []
-
 
 ClassImages = dict[str, list[str]]  # image files by class name
 

@@ -335,6 +335,12 @@ FOLDER_BROKEN = {
         lambda root: (make_image_folder(root, train=3) / "test").mkdir() or root,
         "No images",
     ),
+    "link to nowhere": (
+        lambda root: (
+            (make_image_folder(root) / "wren" / "lost.jpg").symlink_to(root / "gone.jpg") or root
+        ),
+        "lost.jpg",
+    ),
     "class in test only": (
         lambda root: (
             save_image(make_image_folder(root, train=3, test=1) / "test" / "owl" / "1.jpg") and root
