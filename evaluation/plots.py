@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
 from configs.run_folder import write_atomically
+from conformal.coverage_law import coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered, methods
 
 TARGETS = np.linspace(0.7, 0.99, 30)
@@ -43,19 +43,19 @@ def plot_prediction_sets(folder: Path, weight, calibration, test, classes, cover
         )
         by_class[name] = coverage_per_class(at_target, test.labels).numpy()
     for file, figure in (
-        ("coverage.png", coverage_figure(curves, len(calibration))),
+        ("coverage.png", coverage_figure(curves, len(calibration), len(test))),
         ("set_size.png", set_size_figure(curves)),
         ("class_coverage.png", class_coverage_figure(by_class, classes, coverage)),
     ):
         write_atomically(folder / file, figure.savefig)
 
 
-def coverage_figure(curves: dict, n_calibration: int):
-    """Empirical coverage against its target, with the range that calibration data of this size allow."""
+def coverage_figure(curves: dict, n_calibration: int, n_test: int):
+    """Empirical coverage against its target, with the range of its exact law for so many images."""
     figure, axes = _figure("Targeted coverage", "Coverage on test images")
-    rank = np.ceil((n_calibration + 1) * TARGETS)
-    low, high = beta.ppf([[0.05], [0.95]], rank, np.maximum(n_calibration + 1 - rank, 1e-9))
-    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of calibration draws")
+    laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
+    low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
+    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of random splits")
     axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8)
     for name, curve in curves.items():
         axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name)

@@ -10,9 +10,14 @@ from evaluation.metrics import set_coherence
 COVERAGES = (0.88, 0.9, 0.925, 0.95)
 
 
-def methods(weight: Tensor | None) -> dict:
-    """Uncalibrated predictors by name; without `weight` (no hierarchy) the softmax baselines alone."""
-    baselines = {"THR": thr(), "APS": aps(), "RAPS": raps()}
+def methods(weight: Tensor | None, seed: int = 0) -> dict:
+    """Uncalibrated predictors by name; without `weight` (no hierarchy) the softmax baselines alone.
+
+    Args:
+        weight: binary class-feature weights `[C, n]`, or None.
+        seed: of the draws of APS and RAPS.
+    """
+    baselines = {"THR": thr(), "APS": aps(seed=seed), "RAPS": raps(seed=seed)}
     if weight is None:
         return baselines
     return {
