@@ -77,9 +77,11 @@ def main() -> None:
     counts, sizes = defaultdict(list), defaultdict(list)
     for seed in trange(arguments.splits, desc="Splits", leave=False):
         calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))
-        compared = {**methods(weight, seed), "depth first": DepthFirst(weight)}
+        compared = methods(weight, calibration, seed)
+        compared["depth first"] = DepthFirst(weight).calibrate(
+            calibration.features, calibration.logits, calibration.labels
+        )
         for name, method in compared.items():
-            method.calibrate(calibration.features, calibration.logits, calibration.labels)
             predicted = method.predict_each(test.features, test.logits, COVERAGES)
             for coverage, sets in zip(COVERAGES, predicted, strict=True):
                 counts[name, coverage].append(int(covered(sets, test.labels).sum()))

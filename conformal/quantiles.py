@@ -18,7 +18,7 @@ def order_statistic(scores, coverage):
     at least `coverage` (Vovk et al. 2005).
     """
     rank = conformal_rank(len(scores), coverage)
-    return math.inf if rank > len(scores) else float(scores.sort().values[rank - 1])
+    return math.inf if rank > len(scores) else float(scores.kthvalue(rank).values)
 
 
 def interpolated_quantile(scores, coverage):
