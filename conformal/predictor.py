@@ -1,7 +1,7 @@
 """Calibrated prediction sets from nonconformity scores, one interface for hierarchy and baselines.
 
-A predictor is calibrated once, then answers any coverage without recalibration. Every set holds the
-predicted class, so no set is empty.
+A predictor is calibrated once, then answers any coverage without recalibration. Sets of the hierarchy always hold the
+predicted class; those of the baselines can be empty, as published.
 """
 
 import logging
@@ -69,6 +69,7 @@ class ConformalPredictor(ABC):
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
         self._quantile, self._conforms = MODES[mode]
+        self._calibration = None  # what `calibrate` remembers of the true classes
 
     @abstractmethod
     def calibrate(self, features, logits, labels):
@@ -79,6 +80,13 @@ class ConformalPredictor(ABC):
             logits: `[N, C]`.
             labels: `[N]` integers.
         """
+
+    def _calibrated(self):
+        if self._calibration is None:
+            raise ValueError(
+                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
+            )
+        return self._calibration
 
     @abstractmethod
     def _true_scores(self, coverage):
@@ -111,7 +119,7 @@ class ConformalPredictor(ABC):
         return threshold
 
     def predict(self, features, logits, coverage):
-        """Prediction sets, bool `[N, C]`; each holds the predicted class.
+        """Prediction sets, bool `[N, C]`.
 
         Args:
             features: normalised pooled features after ReLU, `[N, n_features]`.
@@ -123,18 +131,17 @@ class ConformalPredictor(ABC):
     def predict_each(self, features, logits, coverages):
         """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level."""
         features, logits, _ = _validated(features, logits)
-        predicted = logits.argmax(dim=1, keepdim=True)
         scored = None
         for coverage in coverages:
             threshold = self.threshold(coverage)
             level = self._level_of_scores(coverage)
             if scored is None or scored[0] != level:
                 scored = level, self._scores(features, logits, level)
-            yield self._conforms(scored[1], threshold).scatter_(1, predicted, True)
+            yield self._conforms(scored[1], threshold)
 
 
 class HierarchicalPredictor(ConformalPredictor):
-    """Prediction sets that are unions of branches of the image's hierarchy (CHiQPM).
+    """Prediction sets that are unions of branches of the image's hierarchy and hold the predicted class (CHiQPM).
 
     Mode "paper" picks the deepest level that covers on the calibration data and refines within it with a threshold
     from the same data, as published. Mode "exact" ranks classes by the evidence they lack (`relative_nonconformity`),
@@ -152,7 +159,6 @@ class HierarchicalPredictor(ConformalPredictor):
         super().__init__(mode)
         self._class_features = class_feature_indices(weight)
         self.weight = torch.as_tensor(weight).detach().to("cpu", torch.uint8)
-        self._calibration = None  # hierarchy of the true classes of the calibration samples
 
     @property
     def n_per_class(self):
@@ -225,13 +231,6 @@ class HierarchicalPredictor(ConformalPredictor):
             logits,
         )
 
-    def _calibrated(self):
-        if self._calibration is None:
-            raise ValueError(
-                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
-            )
-        return self._calibration
-
     def _true_scores(self, coverage):
         if self.mode == "paper":
             return level_nonconformity(self._calibrated(), self.level(coverage)).squeeze(1)
@@ -243,7 +242,9 @@ class HierarchicalPredictor(ConformalPredictor):
     def _scores(self, features, logits, level):
         if level is None:
             return self._over_hierarchies(relative_nonconformity, features, logits)
-        return self.nonconformity(features, logits, level)
+        # The published sets are empty at the deepest level, where all scores are 0.
+        scores = self.nonconformity(features, logits, level)
+        return scores.scatter_(1, logits.argmax(dim=1, keepdim=True), -math.inf)
 
 
 class SoftmaxPredictor(ConformalPredictor):
@@ -259,7 +260,6 @@ class SoftmaxPredictor(ConformalPredictor):
         super().__init__(mode)
         self._score = score
         self._seed = seed
-        self._calibration = None
 
     def _score_all(self, logits, stream):
         """Scores `[N, C]`; calibration (stream 0) and prediction (1) draw independently."""
@@ -282,11 +282,7 @@ class SoftmaxPredictor(ConformalPredictor):
         return self._score_all(logits, 1)
 
     def _true_scores(self, coverage):
-        if self._calibration is None:
-            raise ValueError(
-                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
-            )
-        return self._calibration
+        return self._calibrated()
 
     def _scores(self, features, logits, level):
         return self.nonconformity(features, logits)

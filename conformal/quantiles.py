@@ -6,14 +6,19 @@ import math
 ROUNDING = 1e-9
 
 
+def conformal_rank(n_scores, coverage):
+    """Which of n scores in ascending order is the threshold, from 1; n + 1 where n is too small."""
+    return max(1, math.ceil((n_scores + 1) * coverage - ROUNDING))
+
+
 def order_statistic(scores, coverage):
     """The ceil((n + 1) coverage)-th smallest score; infinite if n is too small for the coverage.
 
     With the comparison `score <= quantile` an exchangeable new sample is covered with probability
     at least `coverage` (Vovk et al. 2005).
     """
-    rank = math.ceil((len(scores) + 1) * coverage - ROUNDING)
-    return math.inf if rank > len(scores) else float(scores.sort().values[max(rank, 1) - 1])
+    rank = conformal_rank(len(scores), coverage)
+    return math.inf if rank > len(scores) else float(scores.kthvalue(rank).values)
 
 
 def interpolated_quantile(scores, coverage):

@@ -26,7 +26,7 @@ from conformal.split import calibration_split
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
 from evaluation.plots import plot_prediction_sets
-from evaluation.prediction_sets import COVERAGES, compare_methods
+from evaluation.prediction_sets import COVERAGES, compare_methods, methods
 from evaluation.results import write_results
 
 log = logging.getLogger(__name__)
@@ -189,12 +189,17 @@ def sparse_results(settings, run, model, tables, data, hardware, coverages) -> d
         tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
     )
     results["Calibration images"], results["Prediction set images"] = len(calibration), len(rest)
+    by_name = methods(hierarchy, calibration, settings.seed)
     results["Prediction sets"] = compare_methods(
-        hierarchy, calibration, rest, coverages, data.test.class_similarity()
+        by_name, rest, coverages, data.test.class_similarity()
     )
-    folder = run.file(f"{settings.model_name}_PredictionSets")
     plot_prediction_sets(
-        folder, hierarchy, calibration, rest, data.test.classes, settings.coverage[0]
+        run.file(f"{settings.model_name}_PredictionSets"),
+        by_name,
+        rest,
+        n_calibration=len(calibration),
+        classes=data.test.classes,
+        coverage=settings.coverage[0],
     )
     if hasattr(data.test, "part_locations"):
         results["Explanation truth"] = explanation_truth(tables.test, weight, data.test)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
+from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
-from evaluation.prediction_sets import coverage_per_class, covered, methods
+from conformal.coverage_law import coverage_law
+from evaluation.prediction_sets import coverage_per_class, covered
 
 TARGETS = np.linspace(0.7, 0.99, 30)
 # Colours that stay apart for colour-blind readers (Okabe and Ito).
@@ -20,42 +21,39 @@ COLOURS = dict(
 )
 
 
-def plot_prediction_sets(folder: Path, weight, calibration, test, classes, coverage: float) -> None:
+def plot_prediction_sets(
+    folder: Path, methods: dict, test: FeatureTable, *, n_calibration: int, classes, coverage: float
+) -> None:
     """Write `coverage.png`, `set_size.png` and `class_coverage.png` into a folder.
 
     Args:
         folder: created if it is missing.
-        weight: as for `prediction_sets.methods`.
-        calibration: feature table that calibrates.
-        test: feature table that is predicted.
+        methods: calibrated predictors by name.
+        test: images that are predicted.
+        n_calibration: images that calibrated.
         classes: names of the classes.
         coverage: target of the plot per class.
     """
     curves, by_class = {}, {}
-    for name, method in methods(weight).items():
-        method.calibrate(calibration.features, calibration.logits, calibration.labels)
-        *sweep, at_target = method.predict_each(test.features, test.logits, [*TARGETS, coverage])
-        curves[name] = np.array(
-            [
-                (covered(sets, test.labels).mean().item(), sets.sum(dim=1).double().mean().item())
-                for sets in sweep
-            ]
-        )
+    for name, method in methods.items():
+        swept = method.predict_each(test.features, test.logits, TARGETS)
+        curves[name] = np.array([_coverage_and_size(sets, test.labels) for sets in swept])
+        at_target = method.predict(test.features, test.logits, coverage)
         by_class[name] = coverage_per_class(at_target, test.labels).numpy()
     for file, figure in (
-        ("coverage.png", coverage_figure(curves, len(calibration))),
+        ("coverage.png", coverage_figure(curves, n_calibration, len(test))),
         ("set_size.png", set_size_figure(curves)),
         ("class_coverage.png", class_coverage_figure(by_class, classes, coverage)),
     ):
         write_atomically(folder / file, figure.savefig)
 
 
-def coverage_figure(curves: dict, n_calibration: int):
-    """Empirical coverage against its target, with the range that calibration data of this size allow."""
+def coverage_figure(curves: dict, n_calibration: int, n_test: int):
+    """Empirical coverage against its target, with the range of its exact law for so many images."""
     figure, axes = _figure("Targeted coverage", "Coverage on test images")
-    rank = np.ceil((n_calibration + 1) * TARGETS)
-    low, high = beta.ppf([[0.05], [0.95]], rank, np.maximum(n_calibration + 1 - rank, 1e-9))
-    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of calibration draws")
+    laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
+    low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
+    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of random splits")
     axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8)
     for name, curve in curves.items():
         axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name)
@@ -91,6 +89,10 @@ def class_coverage_figure(by_class: dict, classes, coverage: float):
         axes.set_xlabel("Classes, by coverage of the first method")
     axes.legend(frameon=False)
     return figure
+
+
+def _coverage_and_size(sets, labels) -> tuple[float, float]:
+    return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
 def _figure(x_label: str, y_label: str, width: float = 6.4):

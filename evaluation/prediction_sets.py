@@ -10,16 +10,25 @@ from evaluation.metrics import set_coherence
 COVERAGES = (0.88, 0.9, 0.925, 0.95)
 
 
-def methods(weight: Tensor | None) -> dict:
-    """Uncalibrated predictors by name; without `weight` (no hierarchy) the softmax baselines alone."""
-    baselines = {"THR": thr(), "APS": aps(), "RAPS": raps()}
-    if weight is None:
-        return baselines
-    return {
-        "CHiQPM": HierarchicalPredictor(weight, "exact"),
-        "CHiQPM (paper)": HierarchicalPredictor(weight, "paper"),
-        **baselines,
-    }
+def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> dict:
+    """Calibrated predictors by name.
+
+    Args:
+        weight: binary class-feature weights `[C, n]`; None where classes are no sets of features: the softmax
+            baselines alone.
+        calibration: images that calibrate.
+        seed: of the draws of APS and RAPS.
+    """
+    by_name = {"THR": thr(), "APS": aps(seed=seed), "RAPS": raps(seed=seed)}
+    if weight is not None:
+        by_name = {
+            "CHiQPM": HierarchicalPredictor(weight, "exact"),
+            "CHiQPM (paper)": HierarchicalPredictor(weight, "paper"),
+            **by_name,
+        }
+    for method in by_name.values():
+        method.calibrate(calibration.features, calibration.logits, calibration.labels)
+    return by_name
 
 
 def set_results(sets: Tensor, labels: Tensor, class_similarity) -> dict:
@@ -38,31 +47,24 @@ def covered(sets: Tensor, labels: Tensor) -> Tensor:
     return sets.gather(1, labels[:, None]).squeeze(1).double()
 
 
-def compare_methods(
-    weight: Tensor | None,
-    calibration: FeatureTable,
-    test: FeatureTable,
-    coverages,
-    class_similarity=None,
-) -> dict:
+def compare_methods(by_name: dict, test: FeatureTable, coverages, class_similarity=None) -> dict:
     """Results of every method for every coverage: `{method: {coverage: set_results}}`.
 
     Args:
-        weight: binary class-feature weights `[C, n]`, None where classes are no sets of features.
-        calibration: images that calibrate.
-        test: images that are predicted, none of them in `calibration`.
+        by_name: calibrated predictors.
+        test: images that are predicted, none of which calibrated.
         coverages: targeted coverages, fractions.
         class_similarity: `[C, C]` for the set coherence, where the dataset knows it.
     """
-    results = {}
-    for name, method in methods(weight).items():
-        method.calibrate(calibration.features, calibration.logits, calibration.labels)
-        predicted = method.predict_each(test.features, test.logits, coverages)
-        results[name] = {
+    return {
+        name: {
             f"{coverage:g}": set_results(sets, test.labels, class_similarity)
-            for coverage, sets in zip(coverages, predicted, strict=True)
+            for coverage, sets in zip(
+                coverages, method.predict_each(test.features, test.logits, coverages), strict=True
+            )
         }
-    return results
+        for name, method in by_name.items()
+    }
 
 
 def coverage_per_class(sets: Tensor, labels: Tensor) -> Tensor:

@@ -93,15 +93,21 @@ def test_sets_are_unions_of_branches(mode, seed, coverage, unrelated):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(seed=st.integers(0, 2**32 - 1), coverage=st.floats(0.01, 0.99))
-@settings(max_examples=20, deadline=None)
-def test_sets_hold_the_prediction(mode, seed, coverage):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    coverage=st.floats(0.01, 0.99),
+    unrelated=st.sampled_from([0, 1, 10]),
+)
+@settings(max_examples=40, deadline=None)
+def test_sets_hold_the_prediction(mode, seed, coverage, unrelated):
     rng = np.random.default_rng(seed)
     weight = random_model(rng)
     features, logits, labels = random_table(rng, weight, 60)
-    for method in calibrated_predictors(weight, mode, (features[:40], logits[:40], labels[:40])):
-        sets = method.predict(features[40:], logits[40:], coverage)
-        assert sets[range(20), logits[40:].argmax(1)].all()
+    logits = logits + unrelated * rng.normal(size=logits.shape)
+    hierarchical = HierarchicalPredictor(weight, mode)
+    hierarchical.calibrate(features[:40], logits[:40], labels[:40])
+    sets = hierarchical.predict(features[40:], logits[40:], coverage)
+    assert sets[range(20), logits[40:].argmax(1)].all()
 
 
 def test_relative_nonconformity_is_the_same_at_every_level(rng):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import betabinom, chisquare
 
 from conformal import HierarchicalPredictor, aps, raps, thr
+from conformal.coverage_law import coverage_law, law_p_value
 from tests.test_conformal import random_model, random_table
 
 SPLITS, CALIBRATION, TEST = 1000, 200, 300
@@ -20,13 +20,14 @@ def pool():
     return weight, [torch.as_tensor(x) for x in random_table(rng, weight, CALIBRATION + TEST, 1.2)]
 
 
-def covered_counts(predictor, table, coverage):
+def covered_counts(predictor_of_seed, table, coverage):
     """Number of covered test images, for every random split."""
     generator = torch.Generator().manual_seed(0)
     counts = []
-    for _ in range(SPLITS):
+    for seed in range(SPLITS):
         shuffled = torch.randperm(len(table[0]), generator=generator)
         calibration, test = shuffled[:CALIBRATION], shuffled[CALIBRATION:]
+        predictor = predictor_of_seed(seed)
         predictor.calibrate(*(x[calibration] for x in table))
         features, logits, labels = (x[test] for x in table)
         sets = predictor.predict(features, logits, coverage)
@@ -34,20 +35,14 @@ def covered_counts(predictor, table, coverage):
     return np.array(counts)
 
 
-def p_value(counts, coverage, n_bins=12):
-    """How well counts agree with the beta-binomial law of split-conformal coverage (chi-square test)."""
-    rank = int(np.ceil((CALIBRATION + 1) * coverage - 1e-9))
-    law = betabinom(TEST, rank, CALIBRATION + 1 - rank)
-    edges = np.unique(law.ppf(np.arange(1, n_bins) / n_bins))
-    observed = np.bincount(np.searchsorted(edges, counts), minlength=len(edges) + 1)
-    expected = np.diff(law.cdf(edges), prepend=0, append=1) * SPLITS
-    return chisquare(observed, expected).pvalue
+def p_value(counts, coverage, always_covered=0):
+    return law_p_value(counts, coverage_law(CALIBRATION, TEST, coverage, always_covered))
 
 
 @pytest.fixture(scope="module")
 def exact_counts(pool):
     weight, table = pool
-    return {c: covered_counts(HierarchicalPredictor(weight, "exact"), table, c) for c in COVERAGES}
+    return {c: covered_counts(lambda _: HierarchicalPredictor(weight), table, c) for c in COVERAGES}
 
 
 @pytest.mark.parametrize("coverage", COVERAGES)
@@ -61,20 +56,30 @@ def test_the_law_is_told_from_its_neighbours(exact_counts):
     assert p_value(np.round(counts.mean() + (counts - counts.mean()) / 2), 0.9) < 1e-6  # too narrow
 
 
-@pytest.mark.parametrize("method", [thr, aps, raps])
+@pytest.mark.parametrize(
+    "method", [lambda seed: thr(), lambda seed: aps(seed=seed), lambda seed: raps(seed=seed)]
+)
 def test_coverage_of_the_baselines_has_the_law(pool, method):
     _, table = pool
-    assert p_value(covered_counts(method(), table, 0.9), 0.9) > 1e-3
+    assert p_value(covered_counts(method, table, 0.9), 0.9) > 1e-3
 
 
-def test_the_prediction_alone_may_cover_more_than_was_asked():
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.925])
+def test_the_law_of_a_classifier_that_is_right_more_often_than_asked(coverage):
     rng = np.random.default_rng(0)
     weight = random_model(rng)
-    features, logits, labels = random_table(rng, weight, 500, noise=0.5)
-    accuracy = (logits.argmax(axis=1) == labels).mean()
-    assert 0.92 < accuracy < 1
-    predictor = HierarchicalPredictor(weight).calibrate(features, logits, labels)
-    sets = predictor.predict(features, logits, 0.8).numpy()
-    assert predictor.threshold(0.8) == 0
-    assert sets[range(500), labels].mean() >= accuracy
-    assert sets.sum(axis=1).mean() < 1.1
+    table = [torch.as_tensor(x) for x in random_table(rng, weight, CALIBRATION + TEST, noise=0.6)]
+    predictor = HierarchicalPredictor(weight).calibrate(*table)
+    always_covered = int(predictor.predict(*table[:2], 0.01)[range(500), table[2]].sum())
+    assert 0.88 < always_covered / 500 < 0.95
+    counts = covered_counts(lambda _: predictor, table, coverage)
+    assert p_value(counts, coverage, always_covered) > 1e-3
+    assert p_value(counts, coverage) < 1e-6 or coverage > 0.92  # not the law without the atom
+
+
+def test_the_law_is_a_law():
+    for always_covered in (0, 200, 400, 450, 500):
+        law = coverage_law(CALIBRATION, TEST, 0.9, always_covered)
+        assert law.sum() == pytest.approx(1) and (law >= 0).all()
+        assert (law @ np.arange(TEST + 1)) / TEST >= 0.9
+    assert coverage_law(9, 3, 0.95).tolist() == [0, 0, 0, 1]

@@ -25,7 +25,7 @@ from evaluation.explanation_truth import (
     part_under_peak,
     separating_feature_localisation,
 )
-from evaluation.prediction_sets import compare_methods, coverage_per_class
+from evaluation.prediction_sets import compare_methods, coverage_per_class, methods
 from evaluation.results import results_table
 
 CPU = Hardware(torch.device("cpu"), workers=0)
@@ -141,11 +141,12 @@ def test_methods_are_compared_on_the_same_images():
     logits = features @ weight.T.float()
     labels = torch.multinomial((3 * logits).softmax(dim=1), 1, generator=generator).squeeze(1)
     table = FeatureTable(features, features, logits, labels, torch.zeros(300, 4, 2))
-    results = compare_methods(weight, table[:200], table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
+    by_name = methods(weight, table[:200])
+    results = compare_methods(by_name, table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
     for method, by_coverage in results.items():
         assert by_coverage["0.9"]["Coverage"] > (0.75 if "paper" in method else 0.85)
         assert by_coverage["0.9"]["Set coherence"] == pytest.approx(1)
-    assert list(compare_methods(None, table[:200], table[200:], [0.9])) == ["THR", "APS", "RAPS"]
+    assert list(methods(None, table[:200])) == ["THR", "APS", "RAPS"]
 
 
 def test_coverage_of_every_class():
