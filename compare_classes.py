@@ -87,10 +87,10 @@ def chosen_classes(
 ) -> list[tuple[int, ...]]:
     """The classes of every figure."""
     if flags.classes:
-        classes = tuple(find_class(text, explainer.class_names) for text in flags.classes)
-        if len(set(classes)) < 2:
+        named = dict.fromkeys(find_class(text, explainer.class_names) for text in flags.classes)
+        if len(named) < 2:
             raise UsageError("--classes needs two or more different classes")
-        return [classes]
+        return [tuple(named)]
     assigned = (explainer.weight != 0).astype(int)
     together = np.triu(assigned @ assigned.T, k=1)
     wanted = n_per_class - 1 if flags.min_shared is None else flags.min_shared

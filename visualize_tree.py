@@ -37,6 +37,13 @@ DEFAULT_IMAGES = 5
 SLIDER = np.arange(0.5, 1.0, 0.01).round(2).tolist()  # coverages of the report
 
 
+def not_negative(text: str) -> int:
+    """A count; ValueError below 0."""
+    if int(text) < 0:
+        raise ValueError(f"{text} is negative")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class TreeFlags(FigureFlags):
     """Which images are explained."""
@@ -45,7 +52,9 @@ class TreeFlags(FigureFlags):
         EXPLANATION, (), "test images to explain, by index", parse=int, many=True
     )
     image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=str, many=True)
-    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with")
+    nearest: int = flag(
+        EXPLANATION, 3, "classes to compare the predicted class with", parse=not_negative
+    )
 
 
 @dataclass(frozen=True)

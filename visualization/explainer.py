@@ -60,7 +60,7 @@ class Explainer:
     ):
         self.model = model.eval()
         self.hardware = hardware
-        self.class_names = dataset.classes
+        self.class_names = [name.replace("_", " ") for name in dataset.classes]
         self.weight = model.class_weight.detach().cpu().numpy()
         self.active_means = activation_modes(train.features).active_mean.float()
         self._mean, self._std = (np.array(x, dtype=np.float32) for x in (dataset.mean, dataset.std))
