@@ -15,7 +15,8 @@ from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from conformal.calibrate import calibrate
 from dataset_classes.registry import load_data
-from evaluation.evaluate import evaluate_dense, evaluate_sparse, summary
+from evaluation.evaluate import evaluate_dense, evaluate_sparse
+from evaluation.results import summary
 from sparsification.features import dense_features
 from sparsification.select import select_features
 from training.dense import train_dense
@@ -38,13 +39,13 @@ def main() -> None:
         log_to(run.file("log.txt"))
         write_config(settings, run, hardware.device)
         dense_model = train_dense(settings, run, data, hardware)
-        dense_results = evaluate_dense(settings, run, dense_model, data, hardware)
         features = dense_features(settings, run, dense_model, data, hardware)
+        dense_results = evaluate_dense(settings, run, dense_model, features.pooled, data, hardware)
         layer = select_features(settings, run, features)
         sparse_model = finetune(settings, run, data, dense_model, layer, hardware)
         tables = feature_tables(settings, run, sparse_model, data, hardware)
-        predictor = calibrate(settings, run, layer.weight, tables.test)
-        results = evaluate_sparse(settings, run, predictor, tables)
+        calibrate(settings, run, layer.weight, tables.test)
+        results = evaluate_sparse(settings, run, sparse_model, tables, data, hardware)
         log.info(summary(settings, run, dense_results, results))
 
 

@@ -102,6 +102,13 @@ class Settings:
         parse=float,
     )  # fmt: skip
 
+    glm_solver: str = flag(
+        SELECTION,
+        "newton",
+        "for qsenn and sldd: newton, or glm_saga (the published one; pip install glm-saga)",
+        parse=_choice(("newton", "glm_saga"), "glm_solver"),
+    )
+
     coverage: tuple[float, ...] = flag(
         CALIBRATION, (0.9,), "share of images whose prediction set should hold the true class",
         parse=_coverage, many=True,

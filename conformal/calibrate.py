@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 
 def calibrate(
     settings: Settings, run: RunFolder, weight: Tensor, test: FeatureTable
-) -> HierarchicalPredictor:
+) -> HierarchicalPredictor | None:
     """The calibrated predictor of a run, also left in the run folder.
+
+    None for Q-SENN and SLDD-Model: their classes are no sets of features, so their predictions have no hierarchy.
 
     Args:
         settings: the run's; its seed draws the calibration images.
@@ -25,6 +27,8 @@ def calibrate(
         weight: class-feature weights, `[C, n]`.
         test: the sparse model's feature table on the test images.
     """
+    if not settings.head.binary:
+        return None
     rows, _ = calibration_split(test.labels, settings.seed)
     calibration = test[rows]
     predictor = HierarchicalPredictor(weight)

@@ -85,8 +85,12 @@ class ConformalPredictor(ABC):
         """Calibration scores of the true classes for this coverage, `[N]`."""
 
     @abstractmethod
-    def _scores(self, features, logits, coverage):
-        """Scores of all classes for this coverage, `[N, C]`."""
+    def _scores(self, features, logits, level):
+        """Scores of all classes, `[N, C]`."""
+
+    def _level_of_scores(self, coverage):
+        """Level at which classes are scored for this coverage; None where scores know no level."""
+        return None
 
     def threshold(self, coverage):
         """Score up to which a class is in the set; infinite when the calibration data are too few.
@@ -114,9 +118,19 @@ class ConformalPredictor(ABC):
             logits: `[N, C]`.
             coverage: targeted probability that the set holds the true class, as a fraction.
         """
+        return next(self.predict_each(features, logits, [coverage]))
+
+    def predict_each(self, features, logits, coverages):
+        """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level."""
         features, logits, _ = _validated(features, logits)
-        sets = self._conforms(self._scores(features, logits, coverage), self.threshold(coverage))
-        return sets.scatter_(1, logits.argmax(dim=1, keepdim=True), True)
+        predicted = logits.argmax(dim=1, keepdim=True)
+        scored = None
+        for coverage in coverages:
+            threshold = self.threshold(coverage)
+            level = self._level_of_scores(coverage)
+            if scored is None or scored[0] != level:
+                scored = level, self._scores(features, logits, level)
+            yield self._conforms(scored[1], threshold).scatter_(1, predicted, True)
 
 
 class HierarchicalPredictor(ConformalPredictor):
@@ -223,10 +237,13 @@ class HierarchicalPredictor(ConformalPredictor):
             return level_nonconformity(self._calibrated(), self.level(coverage)).squeeze(1)
         return relative_nonconformity(self._calibrated()).squeeze(1)
 
-    def _scores(self, features, logits, coverage):
-        if self.mode == "paper":
-            return self.nonconformity(features, logits, self.level(coverage))
-        return self._over_hierarchies(relative_nonconformity, features, logits)
+    def _level_of_scores(self, coverage):
+        return self.level(coverage) if self.mode == "paper" else None
+
+    def _scores(self, features, logits, level):
+        if level is None:
+            return self._over_hierarchies(relative_nonconformity, features, logits)
+        return self.nonconformity(features, logits, level)
 
 
 class SoftmaxPredictor(ConformalPredictor):
@@ -271,7 +288,7 @@ class SoftmaxPredictor(ConformalPredictor):
             )
         return self._calibration
 
-    def _scores(self, features, logits, coverage):
+    def _scores(self, features, logits, level):
         return self.nonconformity(features, logits)
 
 

@@ -83,6 +83,10 @@ class ImageDataset(Dataset):
         """Where image `index` comes from."""
         return self.paths[index]
 
+    def image_names(self) -> list[str]:
+        """Folder and file name of every image: what stays when a dataset is moved."""
+        return ["/".join(Path(path).parts[-2:]) for path in self.paths]
+
     def class_attributes(self) -> np.ndarray | None:
         """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
         return self._attributes

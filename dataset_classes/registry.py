@@ -8,6 +8,7 @@ import numpy as np
 
 from configs import recipes
 from configs.errors import RunError
+from configs.run_folder import fingerprint
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.image_folder import ImageFolder
@@ -31,6 +32,15 @@ class DataSplits:
     train: ImageDataset
     train_plain: ImageDataset
     test: ImageDataset
+
+    def fingerprint(self) -> str:
+        """A short name of the images, labels and classes: equal for a dataset that was only moved."""
+        splits = {
+            split: (data.image_names(), data.labels.tolist()) for split, data in vars(self).items()
+        }
+        return fingerprint(
+            {"classes": self.train.classes, "cropped": self.train.boxes is not None, **splits}
+        )
 
 
 def canonical_name(text: str) -> str:
@@ -79,9 +89,7 @@ def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
             f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
         )
     if len(train.classes) < 2:
-        raise RunError(
-            f"{where} has {len(train.classes)} class; at least 2 are needed to tell apart."
-        )
+        raise RunError(f"{where} has only the class '{train.classes[0]}'; at least 2 are needed.")
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if counts.min() < 2:
         scarce = counts.argmin()

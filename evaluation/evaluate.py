@@ -1,86 +1,200 @@
-"""Stage 5: what the dense and the sparse model reach on the test images."""
+"""Stage 5: what the dense and the sparse model reach, under the names of the papers' tables.
 
+Accuracy, SID@5 and Dependence are measured on the test images, the properties of features on the training images under
+the test transform, as published.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from torch import Tensor
 
-from architectures.inference import FeatureTable, FeatureTables, described, predict_batches
+from architectures.inference import FeatureTables, described, predict_batches
 from architectures.resnet import InterpretableResNet
 from configs.hardware import Hardware
-from configs.run_folder import RunFolder, read_json, write_json
-from configs.runs import dense_model_file, dense_results_file, shared_flags, sparse_results_file
+from configs.run_folder import RunFolder, read_json
+from configs.runs import (
+    dense_model_file,
+    dense_results_file,
+    feature_table_file,
+    sparse_results_file,
+)
 from configs.settings import Settings
-from conformal import HierarchicalPredictor
 from conformal.split import calibration_split
+from evaluation import metrics
+from evaluation.explanation_truth import explanation_truth
+from evaluation.plots import plot_prediction_sets
+from evaluation.prediction_sets import COVERAGES, compare_methods
+from evaluation.results import write_results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a model says about the test images, without its feature maps; on the CPU.
+
+    Attributes:
+        features: what the head multiplies, `[N, F]`.
+        logits: `[N, C]`.
+        labels: `[N]`.
+        sid: SID@5.
+    """
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+    sid: float
+
+
+def observe(model: InterpretableResNet, dataset, hardware: Hardware, description: str) -> Observed:
+    """One pass over a dataset; feature maps are measured and dropped batch by batch."""
+    sid = metrics.SidAtK(model.class_weight)
+    batches = []
+    for output, labels in predict_batches(model, dataset, hardware, description):
+        sid.update(output.feature_maps, output.logits)
+        batches.append([x.cpu() for x in (output.features, output.logits, labels)])
+    return Observed(*(torch.cat(column) for column in zip(*batches, strict=True)), sid.compute())
+
+
+def model_results(
+    weight: Tensor, train_features: Tensor, train_labels: Tensor, test: Observed, train_data
+) -> dict:
+    """The metrics that dense and sparse models share.
+
+    Args:
+        weight: class-feature weights, `[C, F]`.
+        train_features: what the head multiplies, on the training images under the test transform, `[N, F]`.
+        train_labels: `[N]`.
+        test: the model on the test images.
+        train_data: the training images; may know class similarity and attributes.
+    """
+    weight = weight.detach().cpu()
+    similarity, attributes = train_data.class_similarity(), train_data.class_attributes()
+    return {
+        "Accuracy": (test.logits.argmax(dim=1) == test.labels).double().mean().item(),
+        "SID@5": test.sid,
+        "Class-Independence": metrics.class_independence(train_features, train_labels, len(weight)),
+        "Contrastiveness": metrics.contrastiveness(train_features),
+        "Structural Grounding": None
+        if similarity is None
+        else metrics.structural_grounding(weight, similarity),
+        "Correlation": metrics.feature_correlation(train_features),
+        "Dependence": metrics.dependence(test.features, test.logits, weight),
+        "Alignment with class attributes": None
+        if attributes is None
+        else metrics.attribute_alignment(
+            train_features, class_attribute_table(train_labels.numpy(), attributes)
+        ),
+        "Number of features": int(weight.any(dim=0).sum()),
+        "Features per class": weight.count_nonzero(dim=1).double().mean().item(),
+    }
+
+
+def class_attribute_table(labels, class_attributes) -> np.ndarray:
+    """Attribute table `[N * A, 4]` in which every image has the attributes of its class.
+
+    For datasets that annotate classes, not images. An attribute is present from half of its largest value on.
+
+    Args:
+        labels: `[N]`.
+        class_attributes: `[C, A]`.
+    """
+    present = (class_attributes >= class_attributes.max() / 2)[labels]  # (N, A)
+    image, attribute = np.indices(present.shape)
+    certainty = np.full(present.shape, 4)
+    return np.stack([image + 1, attribute + 1, present, certainty], axis=2).reshape(-1, 4)
 
 
 def evaluate_dense(
-    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+    settings: Settings,
+    run: RunFolder,
+    model: InterpretableResNet,
+    train_features: Tensor,
+    data,
+    hardware: Hardware,
 ) -> dict:
-    """Results of the dense model on the test images, also left in `Results_DenseModel.json`."""
+    """Results of the dense model, also left in `Results_DenseModel.json`.
+
+    Args:
+        settings: the run's.
+        run: where the results are kept.
+        model: the dense model.
+        train_features: its pooled features on the training images under the test transform, `[N, F]`.
+        data: the dataset's splits.
+        hardware: where the model runs.
+    """
     if not settings.do_dense:
         return {"Accuracy": None}  # its final layer was not trained
     artefact = run.artefact(
         dense_results_file(), {"model": run.digest(dense_model_file()), **described(data.test)}
     )
     if not artefact.is_current():
-        n_correct = 0
-        for output, labels in predict_batches(model, data.test, hardware, "Dense accuracy"):
-            n_correct += (output.logits.argmax(dim=1) == labels).sum().item()
-        results = {"Accuracy": n_correct / len(data.test), "Number of test images": len(data.test)}
-        artefact.write(lambda path: write_json(path, results))
+        test = observe(model, data.test, hardware, "Dense model on test images")
+        labels = torch.from_numpy(data.train_plain.labels)
+        results = model_results(model.class_weight, train_features, labels, test, data.train_plain)
+        artefact.write(lambda path: write_results(path, results))
     return read_json(artefact.path)
 
 
 def evaluate_sparse(
-    settings: Settings, run: RunFolder, predictor: HierarchicalPredictor, tables: FeatureTables
+    settings: Settings,
+    run: RunFolder,
+    model: InterpretableResNet,
+    tables: FeatureTables,
+    data,
+    hardware: Hardware,
+    *,
+    again: bool = False,
 ) -> dict:
-    """Results of the sparse model on the test images, also left in the run's `Results_*.json`."""
-    used = predictor.weight != 0
-    _, rows = calibration_split(tables.test.labels, settings.seed)
-    results = {
-        "Accuracy": tables.test.accuracy,
-        "Train Accuracy": tables.train.accuracy,
-        "Number of features": int(used.any(dim=0).sum()),
-        "Features per class": used.sum(dim=1).double().mean().item(),
-        "Coverage": {
-            f"{coverage:g}": coverage_results(predictor, tables.test[rows], coverage)
-            for coverage in settings.coverage
+    """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
+
+    Args:
+        settings: the run's; its seed drew the calibration images.
+        run: where the results are kept.
+        model: the finetuned sparse model.
+        tables: its feature tables.
+        data: the dataset's splits.
+        hardware: where the model runs.
+        again: whether to evaluate although the results are current.
+    """
+    coverages = sorted({*COVERAGES, *settings.coverage})
+    artefact = run.artefact(
+        sparse_results_file(settings),
+        {
+            "train": run.digest(feature_table_file(settings, "train")),
+            "test": run.digest(feature_table_file(settings, "test")),
+            "coverage": coverages,
+            "seed": settings.seed,
         },
-    }
-    write_json(run.file(sparse_results_file(settings)), results)
+    )
+    if again or not artefact.is_current():
+        results = sparse_results(settings, run, model, tables, data, hardware, coverages)
+        artefact.write(lambda path: write_results(path, results))
+    return read_json(artefact.path)
+
+
+def sparse_results(settings, run, model, tables, data, hardware, coverages) -> dict:
+    """All results of the sparse model; draws the plots of its prediction sets."""
+    weight = model.class_weight.detach().cpu()
+    hierarchy = weight if settings.head.binary else None
+    test = observe(model, data.test, hardware, "Sparse model on test images")
+    results = model_results(
+        weight, tables.train.features, tables.train.labels, test, data.train_plain
+    )
+    calibration, rest = (
+        tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
+    )
+    results["Calibration images"], results["Prediction set images"] = len(calibration), len(rest)
+    results["Prediction sets"] = compare_methods(
+        hierarchy, calibration, rest, coverages, data.test.class_similarity()
+    )
+    folder = run.file(f"{settings.model_name}_PredictionSets")
+    plot_prediction_sets(
+        folder, hierarchy, calibration, rest, data.test.classes, settings.coverage[0]
+    )
+    if hasattr(data.test, "part_locations"):
+        results["Explanation truth"] = explanation_truth(tables.test, weight, data.test)
     return results
-
-
-def coverage_results(predictor: HierarchicalPredictor, test: FeatureTable, coverage: float) -> dict:
-    """Empirical coverage and mean set size on images that were not used for calibration."""
-    sets = predictor.predict(test.features, test.logits, coverage)
-    covered = sets[torch.arange(len(test)), test.labels]
-    return {
-        "Coverage": covered.double().mean().item(),
-        "Average set size": sets.sum(dim=1).double().mean().item(),
-    }
-
-
-def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
-    """What was reached, where it is, and what to do next: for people."""
-    accuracy, dense_accuracy = sparse["Accuracy"], dense["Accuracy"]
-    lines = ["", f"{settings.model_type} on {settings.dataset}, seed {settings.seed}"]
-    if dense_accuracy is not None:
-        lines.append(f"  dense accuracy      {dense_accuracy:7.2%}")
-    lines.append(f"  sparse accuracy     {accuracy:7.2%}")
-    if dense_accuracy:
-        lines.append(f"  sparse / dense      {accuracy / dense_accuracy:7.2%}")
-    lines.append(f"  features            {sparse['Number of features']:4d}")
-    lines.append(f"  features per class  {sparse['Features per class']:7.2f}")
-    for target, measured in sparse["Coverage"].items():
-        lines.append(
-            f"  coverage {float(target):6.1%}    {measured['Coverage']:7.2%}"
-            f" with {measured['Average set size']:.2f} classes a set"
-        )
-    flags = shared_flags(settings)
-    lines += [
-        f"  saved in            {run.path}",
-        "Next:",
-        f"  python compare_classes.py {flags}",
-        f"  python visualize_tree.py {flags}",
-    ]
-    return "\n".join(lines)

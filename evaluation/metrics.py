@@ -11,6 +11,7 @@ import math
 import torch
 
 from architectures.activation_modes import activation_modes
+from architectures.activations import spatial_softmax
 
 # Elements worked on at a time: bounds intermediates to a few hundred MiB.
 ELEMENTS_PER_CHUNK = 2**25
@@ -27,10 +28,10 @@ def _chunks(*rows, width):
 
 
 class SidAtK:
-    """Running mean of SID@k over batches, so that feature maps need not be held.
+    """Running mean of SID@k over batches, so that feature maps need not be held; see `sid_at_k`.
 
     Args:
-        weight: class-feature weights of the head, `[C, F]`.
+        weight: class-feature weights of the head, `[C, F]`, on the device of the batches.
         k: number of most important features of the predicted class.
     """
 
@@ -43,18 +44,16 @@ class SidAtK:
 
     def update(self, feature_maps, logits):
         """Add a batch: feature maps `[B, F, H, W]`, logits `[B, C]`."""
-        predicted = logits.argmax(dim=1).to(self._top.device)
+        predicted = logits.argmax(dim=1)
         kept = self._enough[predicted].nonzero().squeeze(1)
-        top = self._top[predicted[kept]].to(feature_maps.device)
-        kept = kept.to(feature_maps.device)
-        maps = feature_maps[kept[:, None], top].flatten(2).double()  # (B, k, H*W)
-        scale = maps.abs().mean(dim=2, keepdim=True).clamp(min=1e-5)
-        diversity = (maps / scale).softmax(dim=2).amax(dim=1).sum(dim=1) / self._k
-        self._sum += float(diversity.sum())
+        maps = feature_maps[kept[:, None], self._top[predicted[kept]]]  # (B, k, H, W)
+        scale = maps.abs().mean(dim=(2, 3), keepdim=True).clamp(min=1e-5)
+        covered = spatial_softmax(maps / scale).amax(dim=1)  # (B, H*W)
+        self._sum += float(covered.sum()) / self._k
         self._count += len(kept)
 
     def compute(self):
-        """SID@k over all batches, a fraction; nan if no sample's class has k non-zero weights."""
+        """SID@k over all batches; nan if no sample's class has k non-zero weights."""
         return self._sum / self._count if self._count else math.nan
 
 
@@ -71,7 +70,7 @@ def sid_at_k(feature_maps, logits, weight, k=5):
         weight: `[C, F]`.
         k: number of features.
     """
-    feature_maps, logits = torch.as_tensor(feature_maps).detach(), _real(logits)
+    feature_maps, logits = (torch.as_tensor(x).detach() for x in (feature_maps, logits))
     running = SidAtK(weight, k)
     for maps, rows in _chunks(feature_maps, logits, width=feature_maps[0].numel()):
         running.update(maps, rows)

@@ -42,7 +42,7 @@ def train_dense(
     checkpoint = Checkpoint(run.file("Trained_DenseModel.partial"), artefact.settings)
     train_phases(
         model,
-        [lambda: dense_phase(model, settings.dense)],
+        [lambda begins: dense_phase(model, settings.dense)],
         data.train,
         hardware,
         seed=settings.seed,
