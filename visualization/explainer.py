@@ -39,9 +39,9 @@ class SeenImage:
         """The class with the largest logit."""
         return int(self.logits.argmax())
 
-    def heatmap(self, feature: int) -> np.ndarray:
-        """Heatmap of a feature in the size of the picture, in [0, 1]."""
-        size = self.picture.shape[:2]
+    def heatmap(self, feature: int, side: int | None = None) -> np.ndarray:
+        """Heatmap of a feature in [0, 1], in the size of the picture or a square of `side` pixels."""
+        size = side or self.picture.shape[:2]
         return heatmap(self.feature_maps[feature], size, self.certainties[feature]).numpy()
 
 
