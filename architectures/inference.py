@@ -1,11 +1,9 @@
 """Forward passes over a whole dataset without autograd: the one place where trained models meet images."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -118,7 +116,7 @@ def feature_tables(
     tables = []
     for split, dataset in (("train", data.train_plain), ("test", data.test)):
         artefact = run.artefact(
-            feature_table_file(settings, split), {**depends_on, **described(dataset)}
+            feature_table_file(settings, split), {**depends_on, "images": dataset.fingerprint()}
         )
         if artefact.is_current():
             tables.append(FeatureTable.load(artefact.path))
@@ -127,13 +125,3 @@ def feature_tables(
             artefact.write(table.save)
             tables.append(table)
     return FeatureTables(*tables)
-
-
-def described(dataset) -> dict:
-    """What identifies a dataset's images and labels, for the manifest."""
-    labels = np.asarray(dataset.labels, dtype=np.int64)
-    return {
-        "classes": list(dataset.classes),
-        "images": len(labels),
-        "labels": hashlib.sha256(labels.tobytes()).hexdigest()[:16],
-    }

@@ -44,6 +44,7 @@ class FinetuneRecipe:
     gamma: float = 0.4
     grounding_weight: float = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: int | None = None  # epochs of a round after which lambda is 0; None: never
+    refit: bool = False  # fit the sparse layer again before every round but the first
     batch_size: int = 16
 
 
@@ -61,7 +62,7 @@ FOUR_ROUNDS = (10, 10, 10, 40)
 FINETUNING = {
     "chiqpm": FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
     "qpm": FinetuneRecipe(),
-    "qsenn": FinetuneRecipe(FOUR_ROUNDS),
+    "qsenn": FinetuneRecipe(FOUR_ROUNDS, refit=True),
     "sldd": FinetuneRecipe(),
 }
 HEADS = {

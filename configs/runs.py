@@ -115,6 +115,8 @@ def finished_run(settings: Settings) -> tuple[Settings, RunFolder]:
         run = RunFolder(folders[0])
     made_with = (read_json(run.file(CONFIG)) or {}).get("arguments", {})
     known = {key: made_with[key] for key in OF_THE_MODEL if key in made_with}
+    # A downloaded model does not say its seed, but calibration images are drawn with one.
+    known.setdefault("seed", settings.seed or 0)
     return replace(settings, **known), run
 
 

@@ -17,11 +17,18 @@ def run_script(main: Callable[[], None]) -> None:
         with logging_redirect_tqdm():
             main()
     except (UsageError, RunError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: error: {one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def one_line(error: UsageError | RunError) -> str:
+    """The error's message; one raised in a loading process arrives with that process's traceback before it."""
+    *traceback, message = str(error).strip().splitlines() or [""]
+    kind = f"{type(error).__module__}.{type(error).__qualname__}: "
+    return message.removeprefix(kind) if traceback else message
 
 
 def log_to(path: Path) -> None:

@@ -21,8 +21,8 @@ def _path(text: str) -> str:
     return str(Path(text).expanduser())
 
 
-def _choice(choices, what: str):
-    """A parser that accepts any case; ValueError lists the choices."""
+def choice(choices, what: str):
+    """A parser for `flag` that accepts any case; ValueError lists the choices."""
 
     def parse(text: str) -> str:
         try:
@@ -50,7 +50,7 @@ class Settings:
 
     dataset: str = flag(
         DATA, "CUB2011", "which images: " + ", ".join(recipes.DATASETS),
-        parse=_choice(recipes.DATASETS, "dataset"),
+        parse=choice(recipes.DATASETS, "dataset"),
     )  # fmt: skip
     data_root: str | None = flag(
         DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=_path
@@ -62,11 +62,11 @@ class Settings:
 
     arch: str | None = flag(
         MODEL, None, "resnet18, resnet34 or resnet50 (default: resnet50; SyntheticBirds resnet18)",
-        parse=_choice(recipes.ARCHITECTURES, "arch"),
+        parse=choice(recipes.ARCHITECTURES, "arch"),
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
-        parse=_choice(recipes.MODEL_TYPES, "model_type"),
+        parse=choice(recipes.MODEL_TYPES, "model_type"),
     )  # fmt: skip
     weights: str | None = flag(
         MODEL, None,
@@ -94,13 +94,20 @@ class Settings:
 
     solver: str = flag(
         SELECTION, "auto", "auto, search, gurobi or highs",
-        parse=_choice(("auto", "search", "gurobi", "highs"), "solver"),
+        parse=choice(("auto", "search", "gurobi", "highs"), "solver"),
     )  # fmt: skip
     selection_seconds: float = flag(SELECTION, 60.0, "time limit of the selection")
     redundancy_threshold: float | None = flag(
         SELECTION, None, "redundancy from which feature pairs are penalised (default: the smallest possible)",
         parse=float,
     )  # fmt: skip
+
+    glm_solver: str = flag(
+        SELECTION,
+        "newton",
+        "for qsenn and sldd: newton, or glm_saga (the published one; pip install glm-saga)",
+        parse=choice(("newton", "glm_saga"), "glm_solver"),
+    )
 
     coverage: tuple[float, ...] = flag(
         CALIBRATION, (0.9,), "share of images whose prediction set should hold the true class",

@@ -29,14 +29,17 @@ def calibrate(
     """
     if not settings.head.binary:
         return None
+    artefact = run.artefact(
+        calibration_file(settings),
+        {"table": run.digest(feature_table_file(settings, "test")), "seed": settings.seed},
+    )
+    if artefact.is_current():
+        log.info("Calibration: %s is reused.", artefact.path)
+        return HierarchicalPredictor.load(artefact.path)
     rows, _ = calibration_split(test.labels, settings.seed)
     calibration = test[rows]
     predictor = HierarchicalPredictor(weight)
     predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
-    artefact = run.artefact(
-        calibration_file(settings),
-        {"table": run.digest(feature_table_file(settings, "test")), "mode": predictor.mode},
-    )
     artefact.write(predictor.save)
     log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
     return predictor

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from configs.errors import RunError
+from configs.run_folder import fingerprint
 from dataset_classes import transforms
 from dataset_classes.transforms import ImageTransform
 
@@ -82,6 +83,19 @@ class ImageDataset(Dataset):
     def image_path(self, index: int) -> str:
         """Where image `index` comes from."""
         return self.paths[index]
+
+    def fingerprint(self) -> str:
+        """A short name of the images, labels and classes: equal for a dataset that was only moved."""
+        images = ["/".join(Path(path).parts[-2:]) for path in self.paths]
+        cropped = self.boxes is not None
+        return fingerprint(
+            {
+                "images": images,
+                "labels": self.labels.tolist(),
+                "classes": self.classes,
+                "cropped": cropped,
+            }
+        )
 
     def class_attributes(self) -> np.ndarray | None:
         """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""

@@ -91,7 +91,7 @@ class Scene:
     def take_pose(self):
         """Draw facing, rotation, scale and position of the bird."""
         angle = np.deg2rad(self.rng.uniform(-11, 11))
-        scale = self.pixels * self.rng.uniform(0.40, 0.445)
+        scale = self.pixels * self.rng.uniform(0.39, 0.43)
         facing = self.rng.choice([-1.0, 1.0])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         self.pose = scale * turn @ np.diag([facing, 1.0])
@@ -335,18 +335,18 @@ def spear_beak(scene):
 
 
 def cone_beak(scene):
-    """A short, thick cone of bone white."""
-    bone = (255, 246, 214)
-    scene.shape([(0.58, -0.60), (0.98, -0.33), (0.58, -0.12)], bone)
-    scene.shape([(0.60, -0.33), (0.98, -0.33), (0.58, -0.12)], shade(bone, 0.78))
+    """A thick cone of pale horn."""
+    horn = (255, 240, 190)
+    scene.shape([(0.58, -0.66), (1.04, -0.33), (0.58, -0.06)], horn)
+    scene.shape([(0.60, -0.33), (1.04, -0.33), (0.58, -0.06)], shade(horn, 0.74))
 
 
 def spoon_beak(scene):
-    """Pink, flat, with a round blade at its end."""
-    pink = (244, 128, 176)
-    scene.shape([(0.60, -0.42), (0.92, -0.36), (0.92, -0.28), (0.60, -0.28)], pink)
-    scene.shape(ellipse(0.99, -0.31, 0.145, 0.13), pink)
-    scene.stroke([(0.90, -0.32), (1.08, -0.31)], shade(pink, 0.7), 0.03)
+    """Magenta, with a large round blade at its end."""
+    magenta = (236, 56, 168)
+    scene.shape([(0.60, -0.41), (0.92, -0.37), (0.92, -0.27), (0.60, -0.27)], magenta)
+    scene.shape(ellipse(0.95, -0.31, 0.19, 0.17), magenta)
+    scene.shape(ellipse(0.97, -0.31, 0.09, 0.07), (255, 170, 220), outline=False)
 
 
 BEAKS = (hook_beak, spear_beak, cone_beak, spoon_beak)
@@ -422,9 +422,9 @@ def violet_wing(scene):
 def flame_wing(scene):
     """Separate flame-coloured feathers that spread downwards, under a yellow shoulder."""
     for tip, colour in (
-        ((-0.74, 0.20), (196, 40, 24)),
-        ((-0.66, 0.42), (224, 66, 22)),
-        ((-0.48, 0.60), (240, 100, 24)),
+        ((-0.58, 0.14), (196, 40, 24)),
+        ((-0.56, 0.36), (224, 66, 22)),
+        ((-0.42, 0.56), (240, 100, 24)),
         ((-0.24, 0.66), (248, 138, 30)),
     ):
         scene.shape(feather((0.12, 0.0), tip, 0.26, 0.6), colour)
@@ -502,7 +502,7 @@ def fan_tail(scene):
 def ribbon_tail(scene):
     """Two thin streamers that end in teal discs."""
     teal = (0, 170, 170)
-    for bend, end in (((-0.70, 0.06), (-0.98, -0.12)), ((-0.66, 0.40), (-0.88, 0.62))):
+    for bend, end in (((-0.70, 0.10), (-0.94, -0.06)), ((-0.66, 0.42), (-0.86, 0.58))):
         t = np.linspace(0, 1, 12)[:, None]
         path = (
             (1 - t) ** 2 * np.array([-0.38, 0.24])
@@ -511,17 +511,16 @@ def ribbon_tail(scene):
         )
         side = np.array([0.03, 0.04])
         scene.shape(np.concatenate([path - side, path[::-1] + side]), shade(teal, 0.7))
-        scene.shape(ellipse(*end, 0.15), teal)
-        scene.shape(ellipse(*end, 0.06), (200, 250, 240), outline=False)
+        scene.shape(ellipse(*end, 0.18), teal)
+        scene.shape(ellipse(*end, 0.07), (200, 250, 240), outline=False)
 
 
 def stub_tail(scene):
-    """Short and cocked like a wren's, black with white tips."""
-    root = (-0.38, 0.20)
-    for angle in (158, 138, 118):
-        tip = polar(*root, 0.50, angle)
-        scene.shape(feather(root, tip, 0.22, 0.7), (40, 36, 44))
-        scene.shape(ellipse(*polar(*root, 0.44, angle), 0.085), WHITE)
+    """Broad and cocked like a wren's, black with white tips."""
+    root = (-0.36, 0.22)
+    for angle in (164, 144, 124, 104):
+        scene.shape(feather(root, polar(*root, 0.70, angle), 0.27, 0.7), (40, 36, 44))
+        scene.shape(ellipse(*polar(*root, 0.63, angle), 0.1), WHITE)
 
 
 TAILS = (fork_tail, fan_tail, ribbon_tail, stub_tail)

@@ -24,6 +24,7 @@ from dataset_classes.base import ImageDataset
 from dataset_classes.registry import DATASETS
 
 SHOWN = 5  # of each kind of finding
+BATCH = 4096  # images in work at a time, so that millions need no more memory
 
 
 @dataclass
@@ -116,8 +117,14 @@ def examine_all(
 ) -> Iterator[Examination | RunError]:
     """The examinations of the images, in order; decoding runs on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda index: examine(data, index), indices)
-        yield from tqdm(results, total=len(indices), desc=f"Reading {split} images", unit="image")
+        progress = tqdm(indices, desc=f"Reading {split} images", unit="image")
+        for start in range(0, len(indices), BATCH):
+            for found in pool.map(
+                lambda index: examine(data, index), indices[start : start + BATCH]
+            ):
+                progress.update()
+                yield found
+        progress.close()
 
 
 def examine(data: ImageDataset, index: int) -> Examination | RunError:

@@ -1,5 +1,6 @@
 """CUB-200-2011 (Wah et al., 2011) in its official layout, or any subset of its classes in that layout."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,12 +94,17 @@ def read_index(root: Path, dataset: str) -> Index:
 
 def read_boxes(index: Index) -> np.ndarray:
     """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+    if not (index.root / "bounding_boxes.txt").exists():
+        raise RunError(
+            f"No bounding_boxes.txt in {index.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
+            f"which belongs in {CUB2011.folder} below the data root; or use whole images with --cropGT False."
+        )
     return read_column(index.root, "bounding_boxes", 4, index.image_ids, CUB2011.name)
 
 
 def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:
     """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`."""
-    rows = read_rows(root, name, width, float, dataset)
+    rows = read_rows(root, name, width, finite, dataset)
     missing = [image_id for image_id in image_ids if image_id not in rows]
     if missing:
         raise RunError(f"{root / name}.txt has no line for image {missing[0]} of images.txt.")
@@ -123,13 +129,21 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
             rows[key] = [kind(value.strip()) for value in values]
         except ValueError:
             values = []
-        if len(values) != width:
+        if len(values) != width or not key.isdigit():
             raise RunError(
                 f"{path}, line {number}: expected an id and {width} value(s), found '{line}'."
             )
     if not rows:
         raise RunError(f"{path} is empty.")
     return rows
+
+
+def finite(text: str) -> float:
+    """The number that `text` spells; ValueError for words, infinities and "nan"."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
 
 
 def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray | None:

@@ -8,6 +8,7 @@ a header that names them); with it structural grounding can be measured.
 """
 
 import csv
+import functools
 import logging
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ from configs.run_folder import fingerprint, read_json, write_json
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
 
 logger = logging.getLogger(__name__)
+say_once = functools.cache(logger.warning)  # both splits look at the same folders
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -48,20 +50,28 @@ class ImageFolder(ImageDataset):
         paths = [path for name in classes for path in images.get(name, [])]
         labels = [label for label, name in enumerate(classes) for _ in images.get(name, [])]
         super().__init__(paths, labels, classes)
-        self.mean, self.std = channel_statistics(
-            [path for paths in train.values() for path in paths]
-        )
+        self._train_paths = [path for paths in train.values() for path in paths]
         if (root / "attributes.csv").exists():
             self.attribute_names, self._attributes = read_attributes(
                 root / "attributes.csv", classes
             )
 
-    def missing_images(self) -> list[str]:
-        """None: the images are those that were found."""
-        return []
+    @functools.cached_property
+    def _statistics(self):
+        return channel_statistics(self._train_paths)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Channel means of the training images, measured when first asked for."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Channel standard deviations of the training images, measured when first asked for."""
+        return self._statistics[1]
 
 
-ClassImages = dict[str, list[Path]]
+ClassImages = dict[str, list[str]]  # image files by class name
 
 
 def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
@@ -77,7 +87,7 @@ def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
         raise RunError(f"{root} has a folder {test_folders[0].name}/ but no train/ beside it.")
     if not test_folders:
         folder = train_folder if train_folder.is_dir() else root
-        logger.info(
+        say_once(
             "%s has no test/ or val/: %.0f %% of every class are kept for testing",
             root,
             100 * TEST_SHARE,
@@ -100,13 +110,11 @@ def used_classes(folder: Path) -> ClassImages:
     """
     classes = scan_classes(folder)
     for name in [name for name, images in classes.items() if not images]:
-        logger.warning(
-            "%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS)
-        )
+        say_once("%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS))
         del classes[name]
     if classes:
         return classes
-    loose = sum(is_image(path) for path in folder.iterdir())
+    loose = sum(map(is_image, os.listdir(folder)))
     if loose:
         raise RunError(
             f"{folder} holds {loose} images but no class folders; put the images of each class in a folder."
@@ -122,34 +130,43 @@ def scan_classes(folder: Path) -> ClassImages:
         names = sorted(
             entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
         )
-        return {name: sorted(filter(is_image, (folder / name).rglob("*"))) for name in names}
     except OSError as error:
         raise RunError(f"Cannot look into {folder}: {error.strerror}.") from None
+    walks = {name: os.walk(folder / name, followlinks=True) for name in names}
+    return {
+        name: sorted(
+            os.path.join(place, file)
+            for place, _, files in walk
+            for file in files
+            if is_image(file)
+        )
+        for name, walk in walks.items()
+    }
 
 
-def is_image(path: Path) -> bool:
+def is_image(file: str) -> bool:
     """Whether a file is an image by its name; hidden files (as macOS leaves them) are none."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    return file.lower().endswith(EXTENSIONS) and not file.startswith(".")
 
 
 def split_classes(classes: ClassImages) -> tuple[ClassImages, ClassImages]:
-    """Training and test images: the share `TEST_SHARE` of every class for testing, at least one if there are three."""
+    """Training and test images: the share `TEST_SHARE` of every class for testing, at least one, but 2 for training."""
     rng = np.random.default_rng(SPLIT_SEED)
     train, test = {}, {}
     for name, images in classes.items():
-        n_test = max(round(TEST_SHARE * len(images)), int(len(images) > 2))
+        n_test = min(max(round(TEST_SHARE * len(images)), 1), max(len(images) - 2, 0))
         order = rng.permutation(len(images))
         test[name] = [images[i] for i in sorted(order[:n_test])]
         train[name] = [images[i] for i in sorted(order[n_test:])]
     return train, test
 
 
-def channel_statistics(paths: list[Path]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(paths: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colour channels, pixels in [0, 1], over (a sample of) the images.
 
     Remembered in the user's cache folder, never beside the images: those may be read-only or shared.
     """
-    files = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+    files = [(path, (stat := os.stat(path)).st_size, stat.st_mtime_ns) for path in paths]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chiqpm"
     cache = home / "channel_statistics" / f"{fingerprint({'files': files})}.json"
     known = read_json(cache)
@@ -158,16 +175,16 @@ def channel_statistics(paths: list[Path]) -> tuple[tuple[float, ...], tuple[floa
         try:
             write_json(cache, known)
         except RunError as error:
-            logger.warning("The channel statistics are not remembered: %s", error)
+            say_once("The channel statistics are not remembered: %s", str(error))
     return tuple(known["mean"]), tuple(known["std"])
 
 
-def measure_channels(paths: list[Path]) -> dict[str, list[float]]:
+def measure_channels(paths: list[str]) -> dict[str, list[float]]:
     """Mean and standard deviation over at most `STATISTICS_IMAGES` of the images, each counting alike."""
     chosen = np.random.default_rng(0).permutation(len(paths))[:STATISTICS_IMAGES]
     sums = np.zeros((2, 3))
     for i in tqdm(chosen, desc="Measuring channel statistics", unit="image"):
-        image = read_image(str(paths[i]))
+        image = read_image(paths[i])
         image.thumbnail((STATISTICS_SIDE, STATISTICS_SIDE))
         pixels = np.asarray(image).reshape(-1, 3) / 255
         sums += pixels.mean(0), (pixels**2).mean(0)

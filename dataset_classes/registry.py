@@ -79,9 +79,7 @@ def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
             f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
         )
     if len(train.classes) < 2:
-        raise RunError(
-            f"{where} has {len(train.classes)} class; at least 2 are needed to tell apart."
-        )
+        raise RunError(f"{where} has only the class '{train.classes[0]}'; at least 2 are needed.")
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if counts.min() < 2:
         scarce = counts.argmin()

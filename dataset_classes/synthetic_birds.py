@@ -57,7 +57,7 @@ CLASS_PARTS = np.array(
 )
 IMAGES_PER_CLASS = 40  # in each split
 SEED = 2025  # of the dataset; the seed of a run does not change the images
-VERSION = 1  # raise when the drawing changes: older caches are then drawn again
+VERSION = 1  # part of the cache's name: raise it when the drawing changes
 SPLITS = ("train", "test")
 
 
@@ -78,7 +78,7 @@ class SyntheticBirds(ImageDataset):
     attribute_names = [f"{look} {part}" for part, looks in LOOKS.items() for look in looks]  # noqa: RUF012
 
     def __init__(self, data_root, split: str, *, img_size: int = 64, crop_gt: bool = False):
-        cache = Path(data_root) / self.name / f"birds_{img_size}px.npz"
+        cache = Path(data_root) / self.name / f"birds_{img_size}px_v{VERSION}.npz"
         birds = load_birds(cache, img_size)
         self._images = birds[f"{split}_images"]
         self.part_locations = birds[f"{split}_locations"]
@@ -109,7 +109,7 @@ def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
 
 
 def load_birds(cache: Path, img_size: int) -> dict[str, np.ndarray]:
-    """The arrays of both splits from `cache`, generated if it is missing, damaged or of another version.
+    """The arrays of both splits from `cache`, generated if it is missing or damaged.
 
     Returns:
         For `train` and `test`: `_images` `[N, S, S, 3]` uint8, `_locations` `[N, P, 2]`, `_visible` `[N, P]`;
@@ -119,16 +119,14 @@ def load_birds(cache: Path, img_size: int) -> dict[str, np.ndarray]:
         RunError: if the cache cannot be written.
     """
     try:
-        with np.load(cache) as stored:  # the zip container checks each array's checksum
-            if stored["version"] == VERSION:
-                return dict(stored)
-            logger.info("%s is of another version and is drawn again", cache)
+        with np.load(cache) as stored:
+            return dict(stored)  # reading every array also compares its checksum
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         logger.warning("%s is damaged and is drawn again", cache)
     birds = generate(img_size)
-    write_atomically(cache, lambda path: np.savez(path, version=VERSION, **birds))
+    write_atomically(cache, lambda path: np.savez(path, **birds))
     return birds
 
 

@@ -48,7 +48,7 @@ def index_of_folders(root: Path) -> Index:
     for split in ("train", "test"):
         folder = require(root / split, TravelingBirds.name, root, SOURCE)
         for name, paths in scan_classes(folder).items():
-            images += [str(path.relative_to(folder)) for path in paths]
+            images += [str(Path(path).relative_to(folder)) for path in paths]
             names += [name] * len(paths)
             is_train += [split == "train"] * len(paths)
     if not images:

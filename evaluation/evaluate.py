@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.inference import FeatureTables, described, predict_batches
+from architectures.inference import FeatureTables, predict_batches
 from architectures.resnet import InterpretableResNet
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
@@ -129,7 +129,8 @@ def evaluate_dense(
     if not settings.do_dense:
         return {"Accuracy": None}  # its final layer was not trained
     artefact = run.artefact(
-        dense_results_file(), {"model": run.digest(dense_model_file()), **described(data.test)}
+        dense_results_file(),
+        {"model": run.digest(dense_model_file()), "images": data.test.fingerprint()},
     )
     if not artefact.is_current():
         test = observe(model, data.test, hardware, "Dense model on test images")

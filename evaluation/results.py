@@ -38,12 +38,24 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
             "",
             results_table(dense, sparse, settings.model_name),
             "",
+            *_kept_accuracy(dense, sparse),
             f"Saved in {run.path}",
             "Next:",
             f"  python compare_classes.py {flags}",
             f"  python visualize_tree.py {flags}",
         ]
     )
+
+
+def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
+    if not dense.get("Accuracy"):
+        return []
+    ratio = sparse["Accuracy"] / dense["Accuracy"]
+    return [
+        f"With {sparse['Number of features']} features, {sparse['Features per class']:.3g} per class, the sparse model "
+        f"keeps {_percent(ratio)} of the dense accuracy.",
+        "",
+    ]
 
 
 def results_table(dense: dict, sparse: dict, name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from architectures.inference import described, predict_batches
+from architectures.inference import predict_batches
 from architectures.resnet import InterpretableResNet
 from architectures.tables import TensorTable
 from configs.hardware import Hardware
@@ -45,7 +45,11 @@ def dense_features(
     dense = run.digest(dense_model_file()) if settings.do_dense else None
     artefact = run.artefact(
         FEATURES_FILE,
-        {**settings.backbone_dependencies(), **described(data.train_plain), "dense": dense},
+        {
+            **settings.backbone_dependencies(),
+            "images": data.train_plain.fingerprint(),
+            "dense": dense,
+        },
     )
     if artefact.is_current():
         log.info("Dense features: %s is reused.", artefact.path)

@@ -1,11 +1,15 @@
 """Stage 2: from dense features to the selected features and the class-feature weights."""
 
 import logging
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from architectures.inference import collect_feature_table
+from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer
+from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import selection_file
 from configs.settings import Settings
@@ -15,6 +19,7 @@ from sparsification.constants import (
     locality_bias,
 )
 from sparsification.features import FEATURES_FILE, DenseFeatures
+from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.qpm import SelectionProblem, solve
 
 log = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
         "solver",
         "selection_seconds",
         "redundancy_threshold",
+        "glm_solver",
     )
     artefact = run.artefact(
         selection_file(settings),
@@ -41,12 +47,13 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
     if artefact.is_current():
         log.info("Selection: %s is reused.", artefact.path)
         return SparseLayer.load(artefact.path)
-    layer = _solve_quadratic_program(settings, features)
+    choose = _quadratic_program if settings.head.binary else _sparse_linear_model
+    layer = choose(settings, features)
     artefact.write(layer.save)
     return layer
 
 
-def _solve_quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
+def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
     problem = SelectionProblem(
@@ -61,22 +68,34 @@ def _solve_quadratic_program(settings: Settings, features: DenseFeatures) -> Spa
     found = solve(
         problem, solver=settings.solver, time_limit=settings.selection_seconds, seed=settings.seed
     )
-    log.info(
-        "Selection: objective %.2f, upper bound %.2f, %s in %.1f s",
-        found.objective, found.upper_bound, found.solver, found.seconds,
-    )  # fmt: skip
-    return sparse_layer(
-        features.pooled, torch.as_tensor(found.selected), torch.as_tensor(found.weight)
-    )
-
-
-def sparse_layer(pooled: Tensor, selection: Tensor, weight: Tensor, bias=None) -> SparseLayer:
-    """The layer with the selected features' mean and standard deviation on the training images."""
-    selected = pooled[:, selection].double()
+    selection = torch.as_tensor(found.selected)
+    selected = features.pooled[:, selection].double()
     return SparseLayer(
         selection=selection.long(),
-        weight=weight.float(),
+        weight=torch.as_tensor(found.weight).float(),
         mean=selected.mean(dim=0).float(),
         std=selected.std(dim=0, correction=0).float(),
-        bias=bias,
     )
+
+
+def _sparse_linear_model(settings: Settings, features: DenseFeatures) -> SparseLayer:
+    """Q-SENN and SLDD-Model: features and weights by sparse linear paths."""
+    return _fit(settings, features.pooled, features.labels)
+
+
+def _fit(settings: Settings, pooled: Tensor, labels: Tensor) -> SparseLayer:
+    fit = {"qsenn": fit_qsenn, "sldd": fit_sldd}[settings.model_type]
+    return fit(
+        pooled,
+        labels,
+        n_features=settings.n_features,
+        n_per_class=settings.n_per_class,
+        solver=settings.glm_solver,
+    )
+
+
+def refit(settings: Settings, model: InterpretableResNet, data, hardware: Hardware) -> SparseLayer:
+    """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
+    table = collect_feature_table(model, data.train_plain, hardware, "Features to refit")
+    layer = _fit(settings, table.pooled, table.labels)
+    return replace(layer, selection=model.linear.selection.cpu()[layer.selection])

@@ -86,3 +86,47 @@ def make_cars(root: Path, classes=3, train=2, test=1) -> Path:
             save_image(base / f"cars_{split}" / name, class_colour(label))
         savemat(base / file, {"annotations": np.array(rows, dtype=kinds)})
     return root
+
+
+def make_traveling_birds(root: Path, layout="split", annotations="CUB") -> Path:
+    """TravelingBirds: images in `CUB_fixed/{train,test}` ("split") or `CUB_fixed` ("flat"), text files of CUB."""
+    make_cub(root)
+    cub, fixed = root / "CUB200" / "CUB_200_2011", root / "TravelingBirds" / "CUB_fixed"
+    is_train = dict(
+        line.split() for line in (cub / "train_test_split.txt").read_text().splitlines()
+    )
+    for line in (cub / "images.txt").read_text().splitlines():
+        image_id, name = line.split()
+        split = ("train" if is_train[image_id] == "1" else "test") if layout == "split" else ""
+        (fixed / split / name).parent.mkdir(parents=True, exist_ok=True)
+        (cub / "images" / name).rename(fixed / split / name)
+    if annotations == "fixed":
+        for path in cub.glob("*.txt"):
+            path.rename(fixed / path.name)
+    if annotations == "none":
+        (cub / "images.txt").unlink()
+    return root
+
+
+def make_imagenet(
+    root: Path, wnids=("n01440764", "n02102040", "n03000684"), train=2, test=1
+) -> Path:
+    """ImageNet: a folder per WordNet id in `train/` and `val/`."""
+    for folder, count in (("train", train), ("val", test)):
+        for label, wnid in enumerate(wnids):
+            for i in range(count):
+                save_image(
+                    root / "imagenet" / folder / wnid / f"{wnid}_{i}.JPEG", class_colour(label)
+                )
+    return root
+
+
+def make_image_folder(root: Path, classes=("robin", "wren"), **splits: int) -> Path:
+    """Class folders in the split folders given with their images per class; without splits, 10 images in one folder."""
+    for folder, count in (splits or {"": 10}).items():
+        for label, name in enumerate(classes):
+            for i in range(count):
+                save_image(
+                    root / folder / name / f"{i}.jpg", class_colour(label), size=(40 + i, 30)
+                )
+    return root

@@ -119,6 +119,20 @@ def test_names_are_case_insensitive():
         canonical_name("CUB")
 
 
+def test_fingerprint_tells_datasets_apart_but_not_places(tmp_path):
+    def fingerprint(root, crop_gt=True, **what):
+        return load("CUB2011", make_cub(root, **what), crop_gt).train.fingerprint()
+
+    here = fingerprint(tmp_path / "here")
+    assert fingerprint(tmp_path / "there") == here
+    others = {
+        fingerprint(tmp_path / "a", class_ids=(1, 2, 3)),
+        fingerprint(tmp_path / "b", train=3),
+        fingerprint(tmp_path / "c", crop_gt=False),
+    }
+    assert len(others - {here}) == 3
+
+
 def test_images_are_decoded_once(tmp_path, monkeypatch):
     splits = load("CUB2011", make_cub(tmp_path))
     reads = []
@@ -210,6 +224,16 @@ BROKEN = {
         "CUB2011",
         overwrite(f"{CUB}/train_test_split.txt", b"1 1\n"),
         "train_test_split",
+    ),
+    "class that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/classes.txt", b"one 001.Albatross\n"),
+        "line 1",
+    ),
+    "box that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/bounding_boxes.txt", b"1 nan 0 1 1\n"),
+        "line 1",
     ),
     "class without name": (
         "CUB2011",

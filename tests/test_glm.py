@@ -75,6 +75,15 @@ def test_path_begins_empty_and_spans_a_thousandth():
     assert (path.lambdas.diff() < 0).all()
 
 
+def test_biases_have_mean_zero():
+    features, labels = problem()
+    frequent = np.concatenate([np.arange(len(labels)), np.flatnonzero(labels == 0)])
+    biases = regularisation_path(features[frequent], labels[frequent]).biases
+    torch.testing.assert_close(biases.mean(1), torch.zeros(100, dtype=biases.dtype))
+    log_frequency = np.log([0.4, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(biases[0], log_frequency - log_frequency.mean(), atol=1e-9)
+
+
 def test_at_least_as_good_as_glm_saga():
     pytest.importorskip("glm_saga")
     features, labels = problem()
@@ -145,8 +154,8 @@ def test_fit_gives_a_sparse_layer_that_classifies(fit):
     layer = fit(features, labels, n_features=10, n_per_class=3)
     assert layer.weight.shape == (4, 10) and layer.weight.dtype == torch.float32
     assert (layer.weight != 0).sum() == 4 * 3
-    assert (layer.selected.diff() > 0).all()
-    standardised = (features[:, layer.selected] - layer.mean) / layer.std
+    assert (layer.selection.diff() > 0).all()
+    standardised = (features[:, layer.selection] - layer.mean) / layer.std
     torch.testing.assert_close(standardised.std(0), torch.ones(10))
     logits = standardised @ layer.weight.T + layer.bias
     assert (logits.argmax(1).numpy() == labels).mean() > 0.6
@@ -156,7 +165,7 @@ def test_fit_gives_a_sparse_layer_that_classifies(fit):
 
 def test_a_refit_keeps_all_its_features():
     layer = fit_qsenn(*problem(), n_features=12, n_per_class=3)
-    assert layer.selected.tolist() == list(range(12))
+    assert layer.selection.tolist() == list(range(12))
     assert layer.weight.unique().numel() == 3  # -a, 0, a
 
 
@@ -167,6 +176,7 @@ def test_a_refit_keeps_all_its_features():
         (np.ones((4, 2)), [0, 1, 0], r"\[N, F\]"),
         (np.full((4, 2), np.nan), [0, 1, 0, 1], "finite"),
         (np.eye(4), [0, 2, 0, 2], "no sample of class 1"),
+        (np.eye(4), [0, 0, 0, 0], "two classes"),
     ],
 )
 def test_unusable_input_is_refused(features, labels, message):
@@ -175,5 +185,5 @@ def test_unusable_input_is_refused(features, labels, message):
 
 
 def test_unknown_solver_is_refused():
-    with pytest.raises(ValueError, match="fista, glm_saga"):
-        regularisation_path(*problem(), solver="newton")
+    with pytest.raises(ValueError, match="newton, glm_saga"):
+        regularisation_path(*problem(), solver="lars")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from visualization.heatmaps import active_means, certainty, heatmap, overlay
+from visualization.heatmaps import certainty, heatmap, overlay
 
 
 @pytest.mark.parametrize("case", ["heatmap_1", "heatmap_2"])
@@ -38,17 +38,6 @@ def test_a_constant_map_is_blank():
     assert heatmap(torch.full((4, 4), 3.0), (8, 8)).abs().max() == 0
     with pytest.raises(ValueError, match="2 dimensions"):
         heatmap(torch.ones(4), (8, 8))
-
-
-@pytest.mark.parametrize("case", ["contrastiveness_1", "contrastiveness_2"])
-def test_active_means_are_the_published_ones(golden, case):
-    case = golden(case)
-    ours = active_means(torch.as_tensor(case["in_features"]))
-    np.testing.assert_allclose(ours, case["out_active_mean"], atol=1e-1)
-
-
-def test_a_feature_that_never_varies_is_its_own_active_mean():
-    assert active_means(torch.full((9, 1), 2.5)).tolist() == [2.5]
 
 
 def test_certainty_survives_a_feature_that_is_never_active():

@@ -5,7 +5,6 @@ import logging
 import torch
 
 from architectures.checkpoints import load_state_dict
-from architectures.inference import described
 from architectures.resnet import InterpretableResNet, build_dense_model
 from configs.hardware import Hardware
 from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
@@ -42,7 +41,7 @@ def train_dense(
     checkpoint = Checkpoint(run.file("Trained_DenseModel.partial"), artefact.settings)
     train_phases(
         model,
-        [lambda: dense_phase(model, settings.dense)],
+        [lambda begins: dense_phase(model, settings.dense)],
         data.train,
         hardware,
         seed=settings.seed,
@@ -58,7 +57,7 @@ def dense_dependencies(settings: Settings, data) -> dict:
     return {
         **settings.backbone_dependencies(),
         "dense": vars(settings.dense) if settings.do_dense else None,
-        **described(data.train),
+        "images": data.train.fingerprint(),
     }
 
 

@@ -1,6 +1,7 @@
 """Stage 3: finetuning of the sparse model; the features adapt to the classes they were given."""
 
 import logging
+from functools import partial
 
 import torch
 
@@ -12,8 +13,9 @@ from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
 from configs.run_folder import RunFolder
 from configs.runs import selection_file, sparse_model_file
 from configs.settings import Settings
+from sparsification.select import refit
 from training.dense import dense_dependencies
-from training.loop import Checkpoint, Phase, seed_everything, train_phases
+from training.loop import Checkpoint, Phase, train_phases
 from training.losses import feature_diversity_loss, feature_grounding_loss
 from training.schedules import finetune_learning_rate, grounding_weight
 
@@ -45,13 +47,15 @@ def finetune(
         model.load_state_dict(load_state_dict(artefact.path))
         return model
     checkpoint = Checkpoint(run.file(f"{settings.model_name}_Finetuned.partial"), artefact.settings)
-    seed_everything(settings.seed, "finetuning")
+
+    def make_round(index: int, begins: bool) -> Phase:
+        if recipe.refit and begins and index > 0:
+            model.set_sparse_head(build_head(refit(settings, model, data, hardware), settings.head))
+        return finetune_phase(model, recipe, index)
+
     train_phases(
         model,
-        [
-            lambda index=index: finetune_phase(model, recipe, index)
-            for index in range(len(recipe.round_epochs))
-        ],
+        [partial(make_round, index) for index in range(len(recipe.round_epochs))],
         data.train,
         hardware,
         seed=settings.seed,

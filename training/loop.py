@@ -90,7 +90,7 @@ def seed_everything(*key: object) -> None:
 
 def train_phases(
     model: InterpretableResNet,
-    phases: list[Callable[[], Phase]],
+    phases: list[Callable[[bool], Phase]],
     dataset,
     hardware: Hardware,
     *,
@@ -101,7 +101,8 @@ def train_phases(
 
     Args:
         model: trained in place.
-        phases: each makes its phase, with a fresh optimiser, when its turn has come.
+        phases: each makes its phase, with a fresh optimiser, when its turn has come; told whether the phase is
+            begun (True) or gone on with.
         dataset: yields augmented images and labels.
         hardware: device and loading workers.
         seed: of the run; shuffling, augmentation and dropout follow from it.
@@ -115,8 +116,8 @@ def train_phases(
         model.load_state_dict(state["model"])
         log.info("Going on after epoch %d of an interrupted training.", state["epoch"])
     for index in range(state["phase"], len(phases)):
-        phase = phases[index]()
         first_epoch = state["epoch"] if index == state["phase"] else 0
+        phase = phases[index](first_epoch == 0)
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
         for epoch in range(first_epoch, phase.epochs):

@@ -60,6 +60,7 @@ def class_grid(
     features: Sequence[int],
     colours: dict[int, Colour],
     groups: Sequence[ColumnGroup] = (),
+    left_out: int = 0,
 ) -> Figure:
     """Figure of the rows' images and heatmaps, with feature numbers and the scale of the colours.
 
@@ -71,6 +72,7 @@ def class_grid(
         features: columns from left to right.
         colours: RGB of every column's feature.
         groups: captions over neighbouring columns.
+        left_out: how many weaker features of the classes have no column.
     """
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
@@ -114,7 +116,14 @@ def class_grid(
                 _mark_assigned(
                     axes, row.weights[feature], signed, colours[feature], left_of[feature], y, cell
                 )
-    _draw_legend(axes, [colours[f] for f in features], lefts, height - LEGEND + 0.03, cell)
+    explanation = "peak colour = activation / active mean;  coloured frame = feature of the class"
+    if left_out:
+        explanation = (
+            f"strongest {len(features)} of {len(features) + left_out} features;  " + explanation
+        )
+    _draw_legend(
+        axes, [colours[f] for f in features], lefts, height - LEGEND + 0.03, cell, explanation
+    )
     return figure
 
 
@@ -157,14 +166,13 @@ def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: flo
         )
         # A caption that is wider than its columns extends to the left, where there is room.
         room = max(end - start, LARGEST_CAPTION)
-        caption, size = fit_text(group.caption, room, max_lines=1)
-        size = min(size, SMALL_FONT)
+        caption, size = fit_text(group.caption, room, max_lines=1, largest=SMALL_FONT)
         wide = text_width(caption, size) > end - start
         x, alignment = (end, "right") if wide else ((start + end) / 2, "center")
         axes.text(x, y - 0.05, caption, size=size, ha=alignment)
 
 
-def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float) -> None:
+def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation: str) -> None:
     """Under every column the scale of its colour, in the figure's last line what it measures."""
     bar = 0.09
     for colour, x in zip(colours, lefts[1:], strict=True):
@@ -182,8 +190,8 @@ def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float) -> None:
     axes.text(
         lefts[-1] + cell,
         y + bar + 0.08,
-        "peak colour = activation / active mean;  coloured frame = feature of the class",
-        size=SMALL_FONT,
+        explanation,
+        size=fit_text(explanation, lefts[-1] + cell - MARGIN, max_lines=1, largest=SMALL_FONT)[1],
         va="top",
         ha="right",
     )

@@ -33,15 +33,20 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
 
 
 def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
-    """Features of the classes, those of the first class alone first, of the last class alone last."""
-    assigned = np.asarray(weight)[list(classes)] != 0  # (classes, n)
-    features = np.flatnonzero(assigned.any(axis=0))
-    centre = [np.flatnonzero(assigned[:, f]).mean() for f in features]
+    """Features of the classes, those of the first class alone first, of the last class alone last.
+
+    Where the classes have more than fit into a figure, those of the smallest weight are left out.
+    """
+    weight = np.abs(np.asarray(weight)[list(classes)])  # (classes, n)
+    features = np.flatnonzero(weight.any(axis=0))
+    strongest = np.argsort(-weight[:, features].max(axis=0), kind="stable")[:MAX_COLUMNS]
+    features = np.sort(features[strongest])
+    centre = [np.flatnonzero(weight[:, f]).mean() for f in features]
     return features[np.argsort(centre, kind="stable")].tolist()
 
 
 def column_groups(
-    weight: np.ndarray, classes: Sequence[int], names: Sequence[str]
+    weight: np.ndarray, classes: Sequence[int], columns: Sequence[int], names: Sequence[str]
 ) -> list[ColumnGroup]:
     """The columns of a class pair in groups: only the first, both, only the second; else none."""
     if len(classes) != 2:
@@ -52,7 +57,7 @@ def column_groups(
         ("shared", first & second),
         (f"only {names[classes[1]]}", ~first & second),
     )
-    groups = [ColumnGroup(name, tuple(np.flatnonzero(of).tolist())) for name, of in membership]
+    groups = [ColumnGroup(name, tuple(f for f in columns if of[f])) for name, of in membership]
     return [group for group in groups if group.features]
 
 

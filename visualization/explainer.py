@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from architectures.activation_modes import activation_modes
 from architectures.inference import FeatureTable
 from architectures.resnet import InterpretableResNet
 from configs.hardware import Hardware
 from visualization.class_grid import GridRow
-from visualization.heatmaps import active_means, certainty, heatmap
+from visualization.heatmaps import certainty, heatmap
 from visualization.representatives import representative_image
 
 
@@ -38,9 +39,9 @@ class SeenImage:
         """The class with the largest logit."""
         return int(self.logits.argmax())
 
-    def heatmap(self, feature: int) -> np.ndarray:
-        """Heatmap of a feature in the size of the picture, in [0, 1]."""
-        size = self.picture.shape[:2]
+    def heatmap(self, feature: int, side: int | None = None) -> np.ndarray:
+        """Heatmap of a feature in [0, 1], in the size of the picture or a square of `side` pixels."""
+        size = side or self.picture.shape[:2]
         return heatmap(self.feature_maps[feature], size, self.certainties[feature]).numpy()
 
 
@@ -59,9 +60,9 @@ class Explainer:
     ):
         self.model = model.eval()
         self.hardware = hardware
-        self.class_names = dataset.classes
+        self.class_names = [name.replace("_", " ") for name in dataset.classes]
         self.weight = model.class_weight.detach().cpu().numpy()
-        self.active_means = active_means(train.features)
+        self.active_means = activation_modes(train.features).active_mean.float()
         self._mean, self._std = (np.array(x, dtype=np.float32) for x in (dataset.mean, dataset.std))
 
     @torch.inference_mode()

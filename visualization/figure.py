@@ -43,13 +43,17 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     return path.get_extents().width / 72
 
 
-def fit_text(text: str, width: float, max_lines: int = 3) -> tuple[str, float]:
+def fit_text(
+    text: str, width: float, max_lines: int = 3, largest: float = FONT
+) -> tuple[str, float]:
     """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
     for n_lines in range(1, max_lines + 1):
         length = len(text) if n_lines == 1 else len(text) // n_lines + 4
-        broken = "\n".join(textwrap.wrap(text, max(1, length), break_long_words=False))
+        broken = "\n".join(
+            textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False)
+        )
         widest = max(text_width(line) for line in broken.split("\n"))
-        size = min(FONT, FONT * width / max(widest, 1e-6))
+        size = min(largest, FONT * width / max(widest, 1e-6))
         if size >= SMALLEST_FONT:
             break
     return broken, size

@@ -4,21 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.arguments import flag
+from configs.settings import choice
 from visualization.colours import PALETTES
 from visualization.figure import FORMATS
 
 EXPLANATION = "explanation"
-
-
-def one_of(choices):
-    """A parser that takes one of some words, in any case."""
-
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
-        return text.lower()
-
-    return parse
 
 
 @dataclass(frozen=True)
@@ -26,18 +16,13 @@ class FigureFlags:
     """How figures look and where they go."""
 
     format: tuple[str, ...] = flag(
-        EXPLANATION,
-        ("png",),
-        "files of every figure: " + ", ".join(FORMATS),
-        parse=one_of(FORMATS),
-        many=True,
-    )
+        EXPLANATION, ("png",), "files of every figure: " + ", ".join(FORMATS),
+        parse=choice(FORMATS, "format"), many=True,
+    )  # fmt: skip
     palette: str = flag(
-        EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=one_of(PALETTES)
+        EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette")
     )
-    output: str = flag(
-        EXPLANATION, "~/tmp", "folder for the figures", parse=lambda text: str(Path(text))
-    )
+    output: str = flag(EXPLANATION, "~/tmp", "folder for the figures")
     report: bool = flag(
         EXPLANATION, False, "also write report.html, one page to explore in a browser"
     )

@@ -10,7 +10,6 @@ one scale.
 import numpy as np
 import torch
 from pytorch_grad_cam.utils.image import show_cam_on_image
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -51,25 +50,6 @@ def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> Tensor:
     # A constant map has no place to point at: it stays blank.
     shape = torch.where(peak > 0, maps / peak, 0.0) ** gamma
     return shape * peak * certainty[..., None, None]
-
-
-def active_means(features: Tensor) -> Tensor:
-    """Typical activation of every feature where it is present, `[n]`.
-
-    The larger mean of a two-component Gaussian mixture over the images; a feature that never varies
-    is its own mean.
-
-    Args:
-        features: of the training images, as the head multiplies them, `[N, n]`.
-    """
-    means = []
-    for column in features.double().T.numpy():
-        if np.ptp(column) == 0:
-            means.append(column[0])
-            continue
-        mixture = GaussianMixture(2, random_state=0).fit(column[:, None])
-        means.append(mixture.means_.max())
-    return torch.tensor(means, dtype=features.dtype)
 
 
 def certainty(features: Tensor, active_means: Tensor) -> Tensor:

@@ -170,7 +170,9 @@ class ReportBuilder:
     def _add_heatmaps(self, subject: str, features: Iterable[int]) -> None:
         if subject in self.seen:
             heat, seen = self.pictures[subject]["heat"], self.seen[subject]
-            heat.update({f: _mask(seen.heatmap(f)) for f in features if f not in heat})
+            heat.update(
+                {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat}
+            )
 
     def _tree(self, seen: SeenImage, prediction_set: frozenset[int]) -> dict:
         tree = tree_with_set(seen.features, seen.logits, self.explainer.weight, prediction_set)
@@ -235,9 +237,8 @@ def _jpeg(picture: np.ndarray, side: int) -> str:
 
 
 def _mask(heat: np.ndarray) -> str:
-    """A heatmap as the transparency of a small image."""
+    """A heatmap as the transparency of an image."""
     alpha = Image.fromarray(np.round(255 * heat).astype(np.uint8))
-    alpha = alpha.resize((HEATMAP_SIDE, HEATMAP_SIDE), Image.Resampling.BILINEAR)
     return _data_uri(Image.merge("LA", (Image.new("L", alpha.size), alpha)), "PNG", optimize=True)
 
 

@@ -64,10 +64,10 @@ def drawn_leaves(
     last node that is drawn on its way. Every class of the tree is in exactly one leaf.
 
     Args:
-        tree: from `explanation_tree`.
+        tree: from `explanation_tree`, with at least one class.
         logits: `[C]`.
         prediction_set: classes.
-        max_rows: most leaves, at least 3.
+        max_rows: most leaves, as far as the prediction alone does not need more.
     """
     predicted = tree.graph["predicted"]
 
@@ -89,7 +89,7 @@ def drawn_leaves(
         return (best[0], leaf.in_set, _shared_prefix(leaf.path, main_path), best[1])
 
     leaves.sort(key=rank, reverse=True)
-    for kept in range(len(leaves), -1, -1) if len(leaves) <= max_rows else range(max_rows, -1, -1):
+    for kept in range(min(len(leaves), max_rows), 0, -1):
         drawn, hidden = leaves[:kept], leaves[kept:]
         nodes = {leaf.path[:depth] for leaf in drawn for depth in range(len(leaf.path) + 1)} | {()}
         counted: dict[tuple, list[int]] = {}

@@ -1,32 +1,18 @@
 """The sparse layers of Q-SENN and SLDD-Model from dense features, start to end."""
 
 import logging
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from architectures.sparse_head import SparseLayer
 from sparsification.glm.path import choose_features, regularisation_path, standardisation
 from sparsification.glm.sparsify import quantise_qsenn, sparsify_sldd
 
 log = logging.getLogger(__name__)
 
 
-class SparseLayer(NamedTuple):
-    """What a sparse head is built from: `logits = weight @ ((x[selected] - mean) / std) + bias`.
-
-    `selected` `[n]` int64 ascending, `weight` `[C, n]`, `bias` `[C]`, `mean` and `std` `[n]`.
-    """
-
-    selected: Tensor
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    std: Tensor
-
-
 def fit_qsenn(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "fista"
+    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
 ) -> SparseLayer:
     """Q-SENN's layer: the end of the path, quantised to {-a, 0, a} (arXiv 2312.13839, section 3).
 
@@ -38,7 +24,7 @@ def fit_qsenn(
         labels: `[N]` integers, every class 0..C-1 present.
         n_features: features to choose.
         n_per_class: average number of features of a class.
-        solver: `fista` or `glm_saga`.
+        solver: `newton` or `glm_saga`.
 
     Raises:
         ValueError: if the input is unusable.
@@ -48,7 +34,7 @@ def fit_qsenn(
 
 
 def fit_sldd(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "fista"
+    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
 ) -> SparseLayer:
     """SLDD-Model's layer: a sparse path member, cut to its largest weights (arXiv 2303.13166).
 
@@ -69,6 +55,7 @@ def _fit(features, labels, sparsify, n_features, n_per_class, solver) -> SparseL
     found, wanted = (result.weight != 0).sum().item(), n_per_class * len(result.weight)
     if found < wanted:
         log.warning("the path offers only %d non-zero weights of the wanted %d", found, wanted)
-    layer = (result.weight, result.bias, *standardisation(features))
+    mean, std = standardisation(features)
     dtype = features.dtype if features.is_floating_point() else torch.float32
-    return SparseLayer(selected, *(part.to(dtype) for part in layer))
+    weight, bias, mean, std = (x.to(dtype) for x in (result.weight, result.bias, mean, std))
+    return SparseLayer(selection=selected, weight=weight, mean=mean, std=std, bias=bias)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sparsification.glm.datafit import CrossEntropy, Layer
+from sparsification.glm.datafit import CrossEntropy
+from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 from sparsification.glm.saga import GlmSaga
-from sparsification.glm.solver import Fista
 
-SOLVERS = {"fista": Fista, "glm_saga": GlmSaga}
+SOLVERS = {"newton": ProximalNewton, "glm_saga": GlmSaga}
 
 SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_PENALTY = ElasticNet(alpha=0.99)
@@ -32,7 +32,7 @@ MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
 class Path(NamedTuple):
     """Layers of falling regularisation, on standardised features.
 
-    `weights` `[L, C, F]`, `biases` `[L, C]`, `lambdas` `[L]` (largest first).
+    `weights` `[L, C, F]`, `biases` `[L, C]` of mean 0, `lambdas` `[L]` (largest first).
     """
 
     weights: Tensor
@@ -57,7 +57,7 @@ def standardisation(features: Tensor) -> Standardisation:
     return Standardisation(features.mean(0), features.std(0))
 
 
-def choose_features(features, labels, n_features: int, solver: str = "fista") -> Tensor:
+def choose_features(features, labels, n_features: int, solver: str = "newton") -> Tensor:
     """Indices `[n_features]` of the chosen features, in the order in which they entered.
 
     lambda falls from where no feature is used. Whenever features outside would lower the
@@ -69,7 +69,7 @@ def choose_features(features, labels, n_features: int, solver: str = "fista") ->
         features: pooled features `[N, F]`, not standardised.
         labels: `[N]` integers, every class 0..C-1 present.
         n_features: how many to choose.
-        solver: `fista` or `glm_saga`.
+        solver: `newton` or `glm_saga`.
 
     Raises:
         ValueError: if fewer than `n_features` features vary, or the input is unusable.
@@ -83,36 +83,39 @@ def choose_features(features, labels, n_features: int, solver: str = "fista") ->
         )
     minimise = _solver(solver).minimise
     chosen: list[int] = []
-    inside, layer = datafit.subset(chosen), datafit.subset(chosen).start()
+    inside = datafit.subset(chosen)
+    coefficients = inside.start()
     strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
     with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
         for strength in strengths:
             if chosen:
-                layer = minimise(inside, SELECTION_PENALTY, strength, layer)
-            entry = 0.0 if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
+            entry = (
+                float("-inf") if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
+            )
             while len(chosen) < n_features:
-                residual = inside.value_and_residual(layer)[1]
-                pull = (residual.T @ datafit.features).norm(dim=0)  # [F]
+                _, residual = inside.value_and_residual(coefficients)
+                pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
                 pull[~varying] = pull[chosen] = -1.0
                 if pull.max() <= entry:
                     break
                 chosen.append(pull.argmax().item())
                 inside = datafit.subset(chosen)
-                weight = torch.cat([layer.weight, layer.weight.new_zeros(len(layer.bias), 1)], 1)
-                layer = Layer(weight, layer.bias)
-                layer = minimise(inside, SELECTION_PENALTY, strength, layer)
+                weight, bias = coefficients[:, :-1], coefficients[:, -1:]
+                coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
+                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
                 progress.update()
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
-def regularisation_path(features, labels, solver: str = "fista", lambdas=None) -> Path:
+def regularisation_path(features, labels, solver: str = "newton", lambdas=None) -> Path:
     """Layers for 100 strengths, from no weights to a thousandth of that strength.
 
     Args:
         features: pooled features `[N, F]`, not standardised; the weights are for standardised
             features, `(features - mean) / std`, as the sparse head applies them.
         labels: `[N]` integers, every class 0..C-1 present.
-        solver: `fista` or `glm_saga`.
+        solver: `newton` or `glm_saga`.
         lambdas: other strengths, in falling order.
 
     Raises:
@@ -124,12 +127,15 @@ def regularisation_path(features, labels, solver: str = "fista", lambdas=None) -
     if lambdas is None:
         lambdas = _strengths(datafit, PATH_PENALTY)
     lambdas = torch.as_tensor(lambdas).to(datafit.features)
-    layer, layers = datafit.start(), []
+    coefficients, members = datafit.start(), []
     for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
-        layer = minimise(datafit, PATH_PENALTY, strength, layer)
-        layers.append(layer)
-    weights, biases = (torch.stack(part) for part in zip(*layers, strict=True))
-    return Path(weights, biases, lambdas)
+        coefficients = minimise(datafit, PATH_PENALTY, strength, coefficients)
+        members.append(coefficients)
+    members = torch.stack(members)
+    weights, biases = members[:, :, :-1], members[:, :, -1]
+    # A shift of all biases changes no prediction; Q-SENN's quantisation depends on it. Zero mean is
+    # where gradient steps from zero biases stay, and so what the published solver finds.
+    return Path(weights, biases - biases.mean(1, keepdim=True), lambdas)
 
 
 def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
@@ -144,6 +150,8 @@ def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
         )
     if not features.isfinite().all():
         raise ValueError("features are not finite")
+    if labels.max() < 1:
+        raise ValueError("at least two classes are needed")
     empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
     if empty:
         raise ValueError(f"no sample of class {empty[0]} ({len(empty)} classes without samples)")
@@ -152,8 +160,8 @@ def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
 
 
 def _strengths(datafit: CrossEntropy, penalty: ElasticNet) -> Tensor:
-    gradient = datafit.value_and_gradient(datafit.start())[1].weight
-    largest = penalty.smallest_strength_without_weights(gradient)
+    _, residual = datafit.value_and_residual(datafit.start())
+    largest = penalty.smallest_empty_strength(datafit.gradient(residual))
     return largest * torch.logspace(
         0, torch.tensor(SMALLEST_STRENGTH).log10().item(), N_STRENGTHS, dtype=torch.float64
     )

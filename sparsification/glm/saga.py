@@ -5,10 +5,11 @@ import logging
 import warnings
 
 import torch
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from configs.errors import UsageError
-from sparsification.glm.datafit import CrossEntropy, Layer
+from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.penalty import ElasticNet
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,14 @@ class GlmSaga:
         self.tolerance, self.patience, self.batch_size = tolerance, patience, batch_size
 
     def minimise(
-        self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Layer
-    ) -> Layer:
-        """The layer glm-saga ends at from a warm start; a fixed seed orders the samples."""
-        linear = torch.nn.Linear(*reversed(start.weight.shape))
+        self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor
+    ) -> Tensor:
+        """The coefficients it ends at from a warm start; a fixed seed orders the samples."""
+        n_classes, n_columns = start.shape
+        linear = torch.nn.Linear(n_columns - 1, n_classes)
         with torch.no_grad():
-            linear.weight.copy_(start.weight)
-            linear.bias.copy_(start.bias)
+            linear.weight.copy_(start[:, :-1])
+            linear.bias.copy_(start[:, -1])
         with warnings.catch_warnings():
             # Its softmax leaves the dimension to torch, which picks the right one and warns.
             warnings.simplefilter("ignore", UserWarning)
@@ -70,16 +72,16 @@ class GlmSaga:
                 penalty.alpha,
                 group=penalty.grouped,
                 n_ex=len(datafit.labels),
-                n_classes=len(start.bias),
+                n_classes=n_classes,
                 tol=self.tolerance,
                 lookbehind=self.patience,
                 logger=log.debug,
             )
-        return Layer(linear.weight.detach().to(start.weight), linear.bias.detach().to(start.bias))
+        return torch.cat([linear.weight, linear.bias[:, None]], 1).detach().to(start)
 
     def _batches(self, datafit: CrossEntropy) -> DataLoader:
         # float32 on the CPU is the only combination that glm-saga's gradient table accepts.
-        features, labels = datafit.features.float().cpu(), datafit.labels.cpu()
+        features, labels = datafit.features[:, :-1].float().cpu(), datafit.labels.cpu()
         samples = TensorDataset(features, labels, torch.arange(len(labels)))
         order = RandomSampler(samples, generator=torch.Generator().manual_seed(0))
         return DataLoader(
