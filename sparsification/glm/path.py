@@ -90,24 +90,23 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     inside = datafit.subset(chosen)
     coefficients = inside.start()
     strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
+    step = 0
     with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
-        for strength in strengths:
+        while len(chosen) < n_features:
             if chosen:
-                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-            last = strength == strengths[-1]
-            entry = float("-inf") if last else strength * SELECTION_PENALTY.alpha
-            while len(chosen) < n_features:
-                _, residual = inside.value_and_residual(coefficients)
-                pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
-                pull[~varying] = pull[chosen] = -1.0
-                if pull.max() <= entry:
-                    break
-                chosen.append(pull.argmax().item())
-                inside = datafit.subset(chosen)
-                weight, bias = coefficients[:, :-1], coefficients[:, -1:]
-                coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
-                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-                progress.update()
+                coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
+            _, residual = inside.value_and_residual(coefficients)
+            pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
+            pull[~varying] = pull[chosen] = -1.0
+            at_the_end = step == len(strengths) - 1
+            if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
+                step += 1
+                continue
+            chosen.append(pull.argmax().item())
+            inside = datafit.subset(chosen)
+            weight, bias = coefficients[:, :-1], coefficients[:, -1:]
+            coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
+            progress.update()
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
