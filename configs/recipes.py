@@ -108,7 +108,7 @@ DATASETS = {
         arch="resnet18",
         img_size=64,
         weights="none",
-        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32, label_smoothing=0.0),
+        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32),
         finetune_lr=2e-3,
         schedule_scale=0.1,
     ),

@@ -102,6 +102,15 @@ class Settings:
         parse=float,
     )  # fmt: skip
 
+    pairs: str = flag(
+        SELECTION,
+        "any",
+        "chiqpm: any class pairs may share all but one feature, or the named, most similar ones must",
+        parse=choice(("any", "named"), "pairs"),
+    )
+    certificate: float = flag(
+        SELECTION, 0.0, "seconds spent on a better upper bound of the selection's objective"
+    )
     glm_solver: str = flag(
         SELECTION,
         "newton",
@@ -220,6 +229,8 @@ def check(settings: Settings) -> None:
     for name in ("schedule_scale", "selection_seconds"):
         if not 0 < getattr(s, name) < float("inf"):
             raise UsageError(f"--{name} must be a positive number, not {getattr(s, name)}")
+    if not 0 <= s.certificate < float("inf"):
+        raise UsageError(f"--certificate must be at least 0 seconds, not {s.certificate}")
     if s.workers is not None and s.workers < 0:
         raise UsageError(f"--workers must be at least 0, not {s.workers}")
     if s.seed is not None and not 0 <= s.seed < 2**32:

@@ -68,6 +68,7 @@ class ConformalPredictor(ABC):
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
+        self._warned = False
         self._quantile, self._conforms = MODES[mode]
         self._calibration = None  # what `calibrate` remembers of the true classes
 
@@ -110,7 +111,8 @@ class ConformalPredictor(ABC):
             raise ValueError(f"coverage must lie between 0 and 1, found {coverage}")
         scores = self._true_scores(coverage)
         threshold = self._quantile(scores, coverage)
-        if threshold == math.inf:
+        if threshold == math.inf and not self._warned:
+            self._warned = True  # once is enough for a whole sweep of coverages
             logger.warning(
                 "%d calibration images are too few for a coverage of %g: sets hold every class",
                 len(scores),

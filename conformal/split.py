@@ -7,7 +7,7 @@ CALIBRATION_PER_CLASS = 10
 
 
 def calibration_split(
-    labels: Tensor, seed: int, per_class: int = CALIBRATION_PER_CLASS
+    labels: Tensor, seed: int | None, per_class: int = CALIBRATION_PER_CLASS
 ) -> tuple[Tensor, Tensor]:
     """Rows for calibration and the other rows, both ascending.
 
@@ -16,10 +16,10 @@ def calibration_split(
 
     Args:
         labels: of the test images, `[N]`.
-        seed: of the run.
+        seed: of the run; None (a downloaded model has none) draws as 0 does.
         per_class: calibration images of every class; a class with fewer than twice as many gives half of its images.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed or 0)
     shuffled = torch.randperm(len(labels), generator=generator)
     calibrates = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():

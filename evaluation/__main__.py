@@ -8,7 +8,6 @@ name its --dataset, --arch and --model_type.
 
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from architectures.finished_model import load_finished_model
@@ -26,15 +25,10 @@ from evaluation.results import summary
 
 log = logging.getLogger(__name__)
 
-# Of a downloaded model, which has no seed of its own: draws the calibration images.
-CALIBRATION_SEED = 0
-
 
 def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
     settings, run = finished_run(run_settings(sys.argv[1:]))
-    if settings.seed is None:
-        settings = replace(settings, seed=CALIBRATION_SEED)
     hardware = Hardware.choose(settings.device, settings.workers)
     data = load_data(
         settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop

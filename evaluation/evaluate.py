@@ -189,7 +189,7 @@ def sparse_results(settings, run, model, tables, data, hardware, coverages) -> d
         tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
     )
     results["Calibration images"], results["Prediction set images"] = len(calibration), len(rest)
-    by_name = methods(hierarchy, calibration, settings.seed)
+    by_name = methods(hierarchy, calibration, settings.seed or 0)
     results["Prediction sets"] = compare_methods(
         by_name, rest, coverages, data.test.class_similarity()
     )

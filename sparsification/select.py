@@ -34,6 +34,8 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
         "solver",
         "selection_seconds",
         "redundancy_threshold",
+        "pairs",
+        "certificate",
         "glm_solver",
     )
     artefact = run.artefact(
@@ -64,9 +66,14 @@ def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLay
         n_per_class=settings.n_per_class,
         rho=settings.head.pair_density,
         threshold=settings.redundancy_threshold,
+        pairs=settings.pairs,
     )
     found = solve(
-        problem, solver=settings.solver, time_limit=settings.selection_seconds, seed=settings.seed
+        problem,
+        solver=settings.solver,
+        time_limit=settings.selection_seconds,
+        seed=settings.seed,
+        certificate=settings.certificate,
     )
     selection = torch.as_tensor(found.selected)
     selected = features.pooled[:, selection].double()

@@ -121,12 +121,16 @@ def best_rows(
     if not problem.n_required_pairs:
         return distinct_subsets(values, problem.n_per_class)
     return best_sharing_subsets(
-        values, problem.n_per_class, required=problem.n_required_pairs, budget=budget
+        values,
+        problem.n_per_class,
+        counted=problem.counted_pairs,
+        required=problem.n_required_pairs,
+        budget=budget,
     )
 
 
 def best_sharing_subsets(
-    values: np.ndarray, n_per_class: int, *, required: int, budget: float
+    values: np.ndarray, n_per_class: int, *, counted: np.ndarray, required: int, budget: float
 ) -> np.ndarray | None:
     """Distinct subsets of the largest total value with `required` pairs that share k - 1 features.
 
@@ -136,7 +140,8 @@ def best_sharing_subsets(
     Args:
         values: value of every selected feature for every class, `[C, n]`.
         n_per_class: size of the subsets k.
-        required: how many pairs of classes share exactly k - 1 features.
+        counted: whether a pair of classes counts for the rule, `[C, C]`.
+        required: how many of these pairs share exactly k - 1 features.
         budget: loss against the best subset of every class, summed, that must not be reached.
 
     Returns:
@@ -166,7 +171,8 @@ def best_sharing_subsets(
     for position, c in enumerate(order):
         option = options[c]
         total = lost[:, None] + loss[c, option]
-        pairs = n_pairs[:, None] + sharing[chosen[:, :, None], option].sum(axis=1)
+        partner = counted[order[:position], c]
+        pairs = n_pairs[:, None] + sharing[chosen[:, partner, None], option].sum(axis=1)
         repeated = (chosen[:, :, None] == option).any(axis=1)
         parent, pick = np.nonzero((total < budget) & ~repeated)
         if len(parent) > MAX_ASSIGNMENTS:
@@ -175,8 +181,9 @@ def best_sharing_subsets(
         lost, n_pairs = total[parent, pick], pairs[parent, pick]
         left = order[position + 1 :]
         room = budget - lost
-        to_decided = (partner_loss[chosen][:, :, left] < room[:, None, None]).sum(axis=(1, 2))
-        among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu_indices(len(left), 1)])
+        to_decided = partner_loss[chosen][:, :, left] < room[:, None, None]
+        to_decided = (to_decided & counted[np.ix_(order[: position + 1], left)]).sum(axis=(1, 2))
+        among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu(counted[np.ix_(left, left)])])
         reachable = n_pairs + to_decided + np.searchsorted(among_left, room)
         kept = reachable >= required
         chosen, lost, n_pairs = chosen[kept], lost[kept], n_pairs[kept]

@@ -11,7 +11,8 @@ and the n best scores bound every selection; the penalties only lower it further
 
 import numpy as np
 
-ITERATIONS = 300
+# Steps at most, and array entries after which fewer are taken to stay below a second.
+ITERATIONS, MAX_ENTRIES = 300, 100_000_000
 # Length of the steps: at first this share of the range of the gains, then falling by the decay.
 FIRST_STEP, DECAY = 0.1, 0.98
 
@@ -36,7 +37,7 @@ def class_multipliers(
     multipliers = -np.partition(-gain, k - 1, axis=1)[:, k - 1]
     best, least = multipliers, np.inf
     step = FIRST_STEP * np.ptp(gain)
-    for _ in range(ITERATIONS):
+    for _ in range(min(ITERATIONS, MAX_ENTRIES // gain.size + 1)):
         scores = feature_scores(gain, bias, multipliers)
         chosen = np.argpartition(-scores, n - 1)[:n]
         bound = k * multipliers.sum() + scores[chosen].sum()

@@ -48,7 +48,16 @@ class SelectionProblem:
     """
 
     def __init__(
-        self, correlation, redundancy, bias, n_features, n_per_class, rho=0.0, threshold=None
+        self,
+        correlation,
+        redundancy,
+        bias,
+        n_features,
+        n_per_class,
+        rho=0.0,
+        threshold=None,
+        *,
+        pairs="any",
     ):
         self.correlation = to_float64(correlation)
         self.redundancy = np.triu(to_float64(redundancy), 1).clip(min=0.0)
@@ -58,6 +67,7 @@ class SelectionProblem:
         self.rho = float(rho)
         self.pool_size, self.n_classes = self.correlation.shape
         self.n_required_pairs = int(self.rho * self.n_classes)
+        self.pairs = pairs
         self._check()
         if threshold is not None:
             self.threshold = float(threshold)
@@ -75,6 +85,8 @@ class SelectionProblem:
                     f"Feature selection: {name} is not finite; "
                     "the dense model has diverged or a feature is constant"
                 )
+        if self.pairs not in ("any", "named"):
+            raise UsageError(f"--pairs {self.pairs}: choose any or named")
         n, k = self.n_features, self.n_per_class
         if not 1 <= k <= n <= F:
             raise UsageError(
@@ -116,6 +128,15 @@ class SelectionProblem:
         """The pairs of classes closest in A, as many as the rule asks for, `[floor(rho C), 2]`."""
         return most_similar_pairs(self.correlation, self.n_required_pairs)
 
+    @cached_property
+    def counted_pairs(self) -> np.ndarray:
+        """Whether a pair of classes counts for the pair rule, symmetric, `[C, C]`."""
+        if self.pairs == "any":
+            return ~np.eye(self.n_classes, dtype=bool)
+        counted = np.zeros((self.n_classes, self.n_classes), dtype=bool)
+        counted[tuple(self.named_pairs.T)] = True
+        return counted | counted.T
+
     def set_value(self, selected: np.ndarray) -> float:
         """Part of the objective that no class has a say in: bias minus penalties."""
         return float(self.bias[selected].sum() - self.penalty[np.ix_(selected, selected)].sum() / 2)
@@ -153,15 +174,21 @@ class SelectionProblem:
         n_repeated = len(weight) - len(np.unique(weight, axis=0))
         if n_repeated:
             found.append(f"{n_repeated} classes repeat the features of another class")
-        n_pairs = count_sharing(weight, k - 1)
+        n_pairs = self.count_pairs(weight)
         if n_pairs < self.n_required_pairs:
+            kind = "named pairs" if self.pairs == "named" else "pairs"
             found.append(
-                f"{n_pairs} pairs of classes share exactly {k - 1} features "
+                f"{n_pairs} {kind} of classes share exactly {k - 1} features "
                 f"instead of at least {self.n_required_pairs}"
             )
         return found
 
+    def count_pairs(self, weight: np.ndarray) -> int:
+        """Number of pairs that count and share exactly k - 1 features."""
+        sharing = weight @ weight.T == self.n_per_class - 1
+        return int((sharing & self.counted_pairs).sum()) // 2
 
-def count_sharing(weight: np.ndarray, n_shared: int) -> int:
-    """Number of pairs of classes that share exactly `n_shared` features."""
-    return int(np.triu(weight @ weight.T == n_shared, 1).sum())
+    def count_named_pairs(self, weight: np.ndarray) -> int:
+        """Number of the named pairs that share exactly k - 1 features."""
+        shared = weight @ weight.T
+        return int((shared[tuple(self.named_pairs.T)] == self.n_per_class - 1).sum())

@@ -66,16 +66,9 @@ class Progress:
         if self.on_improvement is not None:
             self.on_improvement(self.elapsed, objective)
 
-    def report(self, current: float) -> None:
-        """Log the current and the best objective, at most once per second."""
+    def report(self, state: str) -> None:
+        """Log where the solver is, at most once per second."""
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            logger.info(
-                "%s: objective %.3f, best %.3f, %.0f s, seed %s",
-                self.solver,
-                current,
-                self.best,
-                self.elapsed,
-                self.seed,
-            )
+            logger.info("%s: %s, %.0f s, seed %s", self.solver, state, self.elapsed, self.seed)

@@ -99,11 +99,12 @@ def search_feature_sets(problem: SelectionProblem, progress: Progress, seed: int
     )
     start = rng.permutation(problem.pool_size)[: problem.n_features]
     kicks_without_gain = 0
-    while kicks_without_gain < KICKS_WITHOUT_GAIN and not progress.expired:
+    while True:
         gained = walk(neighbourhood, start, pool, progress, rng)
         kicks_without_gain = 0 if gained else kicks_without_gain + 1
+        if kicks_without_gain == KICKS_WITHOUT_GAIN or progress.expired:
+            return pool
         start = kicked(pool.ranked()[0][1], problem.pool_size, rng)
-    return pool
 
 
 def walk(
@@ -120,7 +121,7 @@ def walk(
     rest_inside, rest_outside = min(REST_INSIDE, n // 3), min(REST_OUTSIDE, (pool_size - n) // 3)
     best_value, gained = -np.inf, False
     step = last_gain = 0
-    while step - last_gain < STEPS_PER_WALK and not progress.expired:
+    while True:
         value, change = neighbourhood.evaluate(members)
         if value > best_value + ROUNDING:
             best_value, last_gain = value, step
@@ -128,15 +129,15 @@ def walk(
             gained = True
             if not pool.problem.n_required_pairs:
                 progress.improved(pool.best)
-        progress.report(value)
-        if not np.isfinite(change).any():
-            break  # every feature is selected
+        progress.report(f"objective {value:.3f}, best {pool.best:.3f}")
+        all_selected = n == pool_size
+        if all_selected or step - last_gain >= STEPS_PER_WALK or progress.expired:
+            return gained
         leaving, entering = best_swap(change, resting_until > step, members, best_value - value)
         step += 1
         resting_until[members[leaving]] = step + rest_outside * (1 + rng.random())
         resting_until[entering] = step + rest_inside * (1 + rng.random())
         members[leaving] = entering
-    return gained
 
 
 def best_swap(
@@ -164,8 +165,8 @@ def kicked(members: np.ndarray, pool_size: int, rng: np.random.Generator) -> np.
     return replaced
 
 
-def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Incumbent, bool]:
-    """Best selection found by tabu search, and whether branch and bound proves it optimal.
+def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Incumbent, float]:
+    """Best selection found by tabu search, and its objective as the bound where it is proven.
 
     Raises:
         RunError: if no selection with enough sharing pairs was found.
@@ -181,10 +182,10 @@ def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[In
             logger.debug("too large to be proven optimal by branch and bound")
     if best is None:
         raise RunError(
-            f"No selection found in which {problem.n_required_pairs} pairs of classes share "
-            f"{problem.n_per_class - 1} features; raise the time limit or lower the pair density"
+            f"No selection found in which {problem.n_required_pairs} {problem.pairs} pairs of "
+            f"classes share {problem.n_per_class - 1} features; lower the pair density"
         )
-    return best, proven
+    return best, best.objective if proven else np.inf
 
 
 def best_of_pool(
@@ -195,7 +196,7 @@ def best_of_pool(
     for value, members in pool.ranked():
         if best and (value <= best.objective or progress.expired):
             break
-        subsets = feasible_subsets(problem, problem.gain[:, members])
+        subsets = feasible_subsets(problem, members)
         if subsets is None:
             continue
         incumbent = incumbent_of(problem, members, subsets)
@@ -205,10 +206,8 @@ def best_of_pool(
     return best
 
 
-def feasible_subsets(problem: SelectionProblem, values: np.ndarray) -> np.ndarray | None:
+def feasible_subsets(problem: SelectionProblem, members: np.ndarray) -> np.ndarray | None:
     """Features of every class that keep the rules, `[C, k]`; None if too few pairs share."""
     if not problem.n_required_pairs:
-        return distinct_subsets(values, problem.n_per_class)
-    return sharing_subsets(
-        values, problem.n_per_class, problem.n_required_pairs, problem.named_pairs
-    )
+        return distinct_subsets(problem.gain[:, members], problem.n_per_class)
+    return sharing_subsets(problem, members)

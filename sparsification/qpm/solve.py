@@ -4,14 +4,16 @@ import logging
 from collections.abc import Callable
 
 from configs.errors import UsageError
+from sparsification.qpm.bound import upper_bound
+from sparsification.qpm.gurobi import gurobi
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.search import search
-from sparsification.qpm.selection import Selection
+from sparsification.qpm.selection import Incumbent, Selection
 
 logger = logging.getLogger(__name__)
 
-SOLVERS = ("auto", "search")
+SOLVERS = ("auto", "search", "gurobi", "highs")
 
 
 def solve(
@@ -20,35 +22,71 @@ def solve(
     time_limit: float = 60.0,
     seed: int = 0,
     *,
+    certificate: float = 0.0,
     on_improvement: Callable[[float, float], None] | None = None,
 ) -> Selection:
     """Best selection that the solver finds; it returns as soon as it has converged.
 
+    `auto` is the search: it needs no licence, proves small problems, and on large ones the general
+    solvers have nothing better to offer (docs/selection.md).
+
     Args:
         problem: what to maximise.
-        solver: one of `SOLVERS`.
-        time_limit: seconds after which the best selection so far is returned.
+        solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
+        time_limit: seconds after which the best selection so far is returned; the problem's
+            threshold, if it is not given, is found before.
         seed: of all random choices; the same seed gives the same selection unless time runs out.
+        certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that
+            costs next to nothing.
         on_improvement: called with (seconds, objective) at every new best selection.
 
     Raises:
-        UsageError: if the solver is not known.
+        UsageError: if the solver is not known or not available here.
         RunError: if no feasible selection was found.
     """
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
-    with Progress("search", time_limit, seed, on_improvement) as progress:
-        best, proven = search(problem, progress, seed)
-    upper_bound = best.objective if proven else float("inf")
+    solver = "search" if solver == "auto" else solver
+    logger.info("redundancy threshold %.4f", problem.threshold)  # found now, ahead of the clock
+    with Progress(solver, time_limit, seed, on_improvement) as progress:
+        best, bound = run(solver, problem, progress, seed)
+        seconds = progress.elapsed
+    if bound > best.objective:
+        with Progress("certificate", certificate, seed) as progress:
+            bound = min(bound, upper_bound(problem, best.objective, progress))
     selection = Selection(
         selected=best.members,
         weight=best.weight,
         objective=best.objective,
-        upper_bound=upper_bound,
-        gap=(upper_bound - best.objective) / max(abs(best.objective), 1e-12),
-        solver="search",
-        seconds=progress.elapsed,
+        upper_bound=max(bound, best.objective),
+        gap=max(bound - best.objective, 0.0) / max(abs(best.objective), 1e-12),
+        solver=solver,
+        seconds=seconds,
     )
+    log_summary(problem, selection, seed)
+    return selection
+
+
+def run(
+    solver: str, problem: SelectionProblem, progress: Progress, seed: int
+) -> tuple[Incumbent, float]:
+    """Best selection of one solver and the upper bound that it knows."""
+    if solver == "highs":
+        try:
+            from sparsification.qpm.highs import highs
+        except ImportError:
+            raise UsageError(
+                "--solver highs needs the package highspy: pip install highspy"
+            ) from None
+        return highs(problem, progress, seed)
+    best, bound = search(problem, progress, seed)
+    if solver == "gurobi":
+        return gurobi(problem, best, progress, seed)
+    return best, bound
+
+
+def log_summary(problem: SelectionProblem, selection: Selection, seed: int) -> None:
+    """Log one line on the selection, and one on its pairs where the problem asks for any."""
     logger.info(
         "%s: objective %.3f, upper bound %.3f (gap %.2f %%), %.1f s, seed %s",
         selection.solver,
@@ -58,4 +96,12 @@ def solve(
         selection.seconds,
         seed,
     )
-    return selection
+    if problem.n_required_pairs:
+        logger.info(
+            "%d pairs of classes share %d features (%d required), %d of the %d most similar do",
+            problem.count_pairs(selection.weight),
+            problem.n_per_class - 1,
+            problem.n_required_pairs,
+            problem.count_named_pairs(selection.weight),
+            len(problem.named_pairs),
+        )

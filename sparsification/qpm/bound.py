@@ -1,0 +1,230 @@
+"""Certificate: an upper bound on every selection, from a semidefinite relaxation.
+
+With X = x x' for the 0/1 vector x of selected features, every selection satisfies
+
+    X positive semidefinite,  X >= 0,  n X_ff = sum_g X_fg,  trace X = n,
+
+and what the classes gain is bounded by one multiplier per class (see `lagrangian`), which leaves a
+linear score for each feature. The relaxation
+
+    max  sum_f score_f X_ff - 1/2 sum_fg penalty_fg X_fg
+
+is solved in its dual by the alternating direction method (Wen, Goldfarb and Yin, "Alternating
+direction augmented Lagrangian methods for semidefinite programming", 2010), while the class
+multipliers drift towards those that fit the current diagonal of X. It yields a positive
+semidefinite matrix `slack` and multipliers `balance` of the row sums. Any such pair gives a true
+bound, converged or not: since <slack, X> >= 0 and the row sums hold,
+
+    V(S) <= k sum_c m_c + (n largest of) [ score_f + slack_ff + (n - 1) balance_f
+                                          + (n - 1 largest of row f of)(slack - penalty / 2 -
+                                          balance_f / 2 - balance_g / 2) ].
+
+It is evaluated in float64 on all features, although the relaxation itself only holds the active
+ones; the others, with neither slack nor balance, join when their bracket shows that they matter.
+"""
+
+import logging
+
+import numpy as np
+from scipy.linalg import eigh
+
+from sparsification.qpm.lagrangian import class_multipliers, feature_scores
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+# Features that the relaxation holds at first; more join in later rounds.
+FIRST_ACTIVE = 320
+# Iterations between two evaluations of the bound, and evaluations without notable gain before a
+# round ends.
+ITERATIONS_PER_BOUND = 25
+PATIENCE = 8
+# A round continues while the bound falls by this fraction; later rounds stop altogether below it.
+NOTABLE_GAIN = 2e-4
+# Diagonal entry of X below which a feature may leave the relaxation.
+NEGLIGIBLE = 1e-3
+# Step length of the multiplier X (up to 1.618 converges), and of the class multipliers in the first
+# iteration.
+OVERRELAXATION = 1.6
+FIRST_DRIFT = 0.1
+DRIFT_HALVES_AFTER = 100
+# Added to a bound, relative to its size, for the rounding of float64 sums.
+ROUNDING = 1e-9
+
+
+def upper_bound(problem: SelectionProblem, objective: float, progress: Progress) -> float:
+    """Bound that no selection exceeds, with or without the pair rule.
+
+    Args:
+        problem: what to bound.
+        objective: of the best known selection; the bound need not be smaller.
+        progress: the clock.
+    """
+    certificate = Certificate(problem)
+    n_active = min(FIRST_ACTIVE, problem.pool_size)
+    active = np.sort(np.argsort(-certificate.brackets)[:n_active])
+    relaxation = Relaxation(problem, active, certificate.multipliers)
+    before = np.inf
+    while certificate.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
+        before = certificate.bound
+        stale = 0
+        while stale < PATIENCE and not progress.expired and certificate.bound > objective:
+            for _ in range(ITERATIONS_PER_BOUND):
+                relaxation.step()
+            notable = certificate.update(relaxation)
+            stale = 0 if notable else stale + 1
+            gap = 100 * (certificate.bound - objective) / max(abs(objective), 1e-12)
+            progress.report(f"upper bound {certificate.bound:.3f}, gap {gap:.2f} %")
+        if progress.expired:
+            break
+        relaxation = relaxation.moved_to(certificate.relevant(relaxation))
+    return max(certificate.bound, objective)
+
+
+class Certificate:
+    """The least bound so far, and the bracket of every feature in it.
+
+    Args:
+        problem: what to bound.
+    """
+
+    def __init__(self, problem: SelectionProblem):
+        self.problem = problem
+        self.multipliers = class_multipliers(
+            problem.gain,
+            problem.bias,
+            n_features=problem.n_features,
+            n_per_class=problem.n_per_class,
+        )
+        # Without slack and balance a row of the bracket holds penalties only.
+        self.penalty_part = largest_sum(-problem.penalty / 2, problem.n_features - 1)
+        self.bound, self.brackets = self.evaluate(self.multipliers)
+
+    def evaluate(self, multipliers, active=None, slack=None, balance=None):
+        """Bound and brackets `[F]` for any multipliers, positive semidefinite slack and balance."""
+        problem, n = self.problem, self.problem.n_features
+        brackets = feature_scores(problem.gain, problem.bias, multipliers) + self.penalty_part
+        if active is not None:
+            rows = -problem.penalty[active] / 2  # (active, F)
+            rows[:, active] += slack - (balance[:, None] + balance) / 2
+            own = np.diag(slack) + (n - 1) * balance
+            rows[np.arange(len(active)), active] = -np.inf
+            brackets[active] += own + largest_sum(rows, n - 1) - self.penalty_part[active]
+        bound = problem.n_per_class * multipliers.sum() + largest_sum(brackets[None], n)[0]
+        return bound + ROUNDING * abs(bound), brackets
+
+    def update(self, relaxation: "Relaxation") -> bool:
+        """Evaluate the bound of a relaxation; True if it is notably better."""
+        bound, self.brackets = self.evaluate(
+            relaxation.multipliers, relaxation.active, relaxation.slack, relaxation.balance
+        )
+        notable = bound < self.bound * (1 - NOTABLE_GAIN / PATIENCE)
+        self.bound = min(bound, self.bound)
+        return notable
+
+    def relevant(self, relaxation: "Relaxation") -> np.ndarray:
+        """Features whose bracket or share in X says that they shape the bound."""
+        n = self.problem.n_features
+        bar = -np.partition(-self.brackets, n - 1)[n - 1]
+        relevant = self.brackets >= bar - 0.01 * abs(bar)
+        relevant[relaxation.active[np.diag(relaxation.X) > NEGLIGIBLE]] = True
+        return np.flatnonzero(relevant)
+
+
+def largest_sum(rows: np.ndarray, count: int) -> np.ndarray:
+    """Sum of the `count` largest entries of every row."""
+    if count == 0:
+        return np.zeros(len(rows))
+    return -np.partition(-rows, count - 1, axis=1)[:, :count].sum(axis=1)
+
+
+class Relaxation:
+    """State of the alternating direction method on the active features.
+
+    Args:
+        problem: what is relaxed.
+        active: indices of the features held.
+        multipliers: first class multipliers, `[C]`.
+    """
+
+    def __init__(self, problem: SelectionProblem, active: np.ndarray, multipliers: np.ndarray):
+        self.problem, self.active, self.multipliers = problem, active, multipliers
+        n, size = problem.n_features, len(active)
+        self.gain, self.bias = problem.gain[:, active], problem.bias[active]
+        self.half_penalty = problem.penalty[np.ix_(active, active)] / 2
+        self.descending = np.argsort(-self.gain, axis=1)
+        share = n / size
+        self.X = np.full((size, size), share**2)
+        np.fill_diagonal(self.X, share)
+        self.slack, self.sign_slack = np.zeros((size, size)), np.zeros((size, size))
+        self.balance = np.zeros(size)
+        self.weight = 1.0  # of the constraints in the augmented Lagrangian, inverted
+        self.n_steps = 0
+        # Inner products of the constraint matrices: row sums and trace.
+        products = np.full((size + 1, size + 1), 0.5)
+        np.fill_diagonal(products, (n - 1) ** 2 + (size - 1) / 2)
+        products[size, :], products[:, size], products[size, size] = n - 1, n - 1, size
+        self.inverse_products = np.linalg.inv(products)
+
+    def constraints(self, matrix: np.ndarray) -> np.ndarray:
+        """n times the diagonal less the row sums, and the trace, `[active + 1]`."""
+        diagonal = np.diag(matrix)
+        return np.append(self.problem.n_features * diagonal - matrix.sum(axis=1), diagonal.sum())
+
+    def adjoint(self, dual: np.ndarray) -> np.ndarray:
+        """The matrix that the constraint multipliers add up to."""
+        matrix = -(dual[:-1, None] + dual[:-1]) / 2
+        np.fill_diagonal(matrix, (self.problem.n_features - 1) * dual[:-1] + dual[-1])
+        return matrix
+
+    def step(self) -> None:
+        """One iteration of the alternating direction method and of the class multipliers."""
+        cost = self.half_penalty - np.diag(feature_scores(self.gain, self.bias, self.multipliers))
+        residual = self.constraints(self.X)
+        residual[-1] -= self.problem.n_features
+        dual = -self.inverse_products @ (
+            self.weight * residual + self.constraints(self.slack + self.sign_slack - cost)
+        )
+        free = cost - self.adjoint(dual) - self.weight * self.X
+        self.sign_slack = np.maximum(free - self.slack, 0.0)
+        np.fill_diagonal(self.sign_slack, 0.0)
+        target = free - self.sign_slack
+        values, vectors = eigh(target, check_finite=False, driver="evd")
+        roots = vectors[:, values > 0] * np.sqrt(values[values > 0])
+        self.slack = roots @ roots.T
+        change = (self.slack - target) / self.weight - self.X
+        self.X += OVERRELAXATION * change
+        self.balance = dual[:-1]
+        self._drift()
+        self._balance_residuals(np.linalg.norm(residual), self.weight * np.linalg.norm(change))
+
+    def _drift(self) -> None:
+        """Move the class multipliers to where k features, weighted by X, gain more."""
+        share = np.clip(np.diag(self.X), 0.0, 1.0)
+        reached = np.cumsum(share[self.descending], axis=1)
+        rank = (reached < self.problem.n_per_class).sum(axis=1).clip(max=len(share) - 1)
+        classes = np.arange(len(self.gain))
+        fitting = self.gain[classes, self.descending[classes, rank]]
+        drift = FIRST_DRIFT / (1 + self.n_steps / DRIFT_HALVES_AFTER)
+        self.multipliers = self.multipliers + drift * (fitting - self.multipliers)
+
+    def _balance_residuals(self, primal: float, dual: float) -> None:
+        """Reweight the constraints, now and then, if one residual lags far behind the other."""
+        self.n_steps += 1
+        if self.n_steps % 50 == 0 and self.n_steps <= 500:
+            if primal > 2 * dual:
+                self.weight *= 1.3
+            elif dual > 2 * primal:
+                self.weight /= 1.3
+
+    def moved_to(self, active: np.ndarray) -> "Relaxation":
+        """The same state on another set of active features; newcomers start at zero."""
+        moved = Relaxation(self.problem, active, self.multipliers)
+        _, here, there = np.intersect1d(self.active, active, return_indices=True)
+        for name in ("X", "slack", "sign_slack"):
+            matrix = np.zeros((len(active), len(active)))
+            matrix[np.ix_(there, there)] = getattr(self, name)[np.ix_(here, here)]
+            setattr(moved, name, matrix)
+        moved.weight, moved.n_steps = self.weight, self.n_steps
+        return moved

@@ -1,0 +1,100 @@
+"""Gurobi (commercial): improves or proves the selection of the search where a licence allows it."""
+
+import numpy as np
+
+from configs.errors import RunError, UsageError
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.program import LinearProgram, collisions
+from sparsification.qpm.progress import Progress
+from sparsification.qpm.selection import Incumbent
+
+RELATIVE_GAP = 1e-8
+ALTERNATIVES = "use --solver search (the default, needs no licence) or --solver highs"
+
+
+def gurobi(
+    problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int
+) -> tuple[Incumbent, float]:
+    """Best selection that Gurobi finds from a start, and its upper bound.
+
+    Args:
+        problem: what to maximise.
+        start: selection to improve on.
+        progress: the clock.
+        seed: of Gurobi's own choices.
+
+    Raises:
+        UsageError: if gurobipy is not installed or its licence is missing or too small.
+        RunError: if Gurobi fails for another reason.
+    """
+    try:
+        import gurobipy
+    except ImportError:
+        raise UsageError(f"--solver gurobi needs the package gurobipy; {ALTERNATIVES}") from None
+    try:
+        return improve(problem, start, progress, seed)
+    except gurobipy.GurobiError as error:
+        if error.errno == gurobipy.GRB.Error.SIZE_LIMIT_EXCEEDED:
+            raise UsageError(
+                f"--solver gurobi: {problem.pool_size} features and {problem.n_classes} classes "
+                f"are too many for the free licence; {ALTERNATIVES}"
+            ) from None
+        if error.errno == gurobipy.GRB.Error.NO_LICENSE:
+            raise UsageError(f"--solver gurobi: no valid licence; {ALTERNATIVES}") from None
+        raise RunError(f"Gurobi failed: {error}; {ALTERNATIVES}") from None
+
+
+def improve(
+    problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int
+) -> tuple[Incumbent, float]:
+    """Gurobi's best selection and bound; the start where it finds nothing better in time."""
+    distinct_pairs: set[tuple[int, int]] = set()
+    while True:
+        program = LinearProgram(problem, distinct_pairs)
+        values, bound = optimise(program, start, progress, seed)
+        best = program.incumbent(values) if values is not None else start
+        repeated = collisions(best.subsets)
+        if not repeated:
+            if best.objective > start.objective:
+                progress.improved(best.objective)
+            return max(best, start, key=lambda found: found.objective), bound
+        if progress.expired:
+            return start, bound
+        distinct_pairs |= repeated
+
+
+def optimise(
+    program: LinearProgram, start: Incumbent, progress: Progress, seed: int
+) -> tuple[np.ndarray | None, float]:
+    """Best solution of the program, None if there is none in time, and the upper bound."""
+    import gurobipy
+    from gurobipy import GRB
+
+    def look(model, where) -> None:
+        if where == GRB.Callback.MIP:
+            objective = model.cbGet(GRB.Callback.MIP_OBJBST)
+            bound = model.cbGet(GRB.Callback.MIP_OBJBND)
+            progress.report(f"objective {objective:.3f}, bound {bound:.3f}")
+            if progress.expired:
+                model.terminate()
+
+    matrix, (lower, upper) = program.matrix, program.row_bounds
+    with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
+        model.Params.Seed = seed
+        model.Params.MIPGap = RELATIVE_GAP
+        model.Params.TimeLimit = max(progress.time_limit - progress.elapsed, 0.0)
+        kinds = np.where(program.integer, GRB.BINARY, GRB.CONTINUOUS)
+        variables = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=program.cost, vtype=kinds)
+        model.ModelSense = GRB.MAXIMIZE
+        equal = lower == upper
+        above, below = np.isfinite(lower) & ~equal, np.isfinite(upper) & ~equal
+        model.addConstr(matrix[equal] @ variables == lower[equal])
+        model.addConstr(matrix[below] @ variables <= upper[below])
+        if above.any():
+            model.addConstr(matrix[above] @ variables >= lower[above])
+        variables[program.selected].Start = np.isin(np.arange(len(program.selected)), start.members)
+        uses = np.zeros(program.uses.shape)
+        uses[:, start.members] = start.weight
+        variables[program.uses.ravel()].Start = uses.ravel()
+        model.optimize(look)
+        return (variables.X if model.SolCount else None), model.ObjBound
