@@ -31,7 +31,7 @@ from sparsification.features import (
     extract_dense_features,
 )
 
-MAP_SIDE = 2  # of the stand-in feature maps
+MAP_SIDE = 1  # of the stand-in feature maps
 EVERY = 0.01  # seconds between two looks at the memory
 
 
@@ -103,7 +103,7 @@ def measure(name: str, *size) -> str:
         while not done.wait(EVERY):
             peak = max(peak, allocated())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     start = time.perf_counter()
     TASKS[name](*size)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_the_run_folder_alone_gives_the_sets_of_the_run(
         assert set(entry["prediction_sets"]["0.8"]) <= set(entry["prediction_sets"]["0.95"])
         contributions = [f["activation"] * f["weight"] for f in entry["features"]]
         assert len(contributions) == 3
-        assert all(a >= b - 1e-2 for a, b in zip(contributions, contributions[1:], strict=False))
+        assert all(a >= b - 1e-2 for a, b in pairwise(contributions))
         assert 0.25 <= entry["probability"] <= 1
     accuracy = [entry["prediction"] == entry["file"].split("/")[-2] for entry in found]
     assert sum(accuracy) > 0.3 * len(found)  # of 4 classes
