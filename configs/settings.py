@@ -1,4 +1,4 @@
-"""The settings of a run: all flags that `main.py`, `compare_classes.py` and `visualize_tree.py` share."""
+"""The settings of a run: all flags that the scripts share."""
 
 import os
 from collections.abc import Sequence

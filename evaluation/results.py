@@ -1,6 +1,7 @@
 """Results for machines (JSON) and for people (a table)."""
 
 import math
+import shlex
 
 from configs.run_folder import RunFolder, write_json
 from configs.runs import shared_flags
@@ -43,6 +44,7 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
             "Next:",
             f"  python compare_classes.py {flags}",
             f"  python visualize_tree.py {flags}",
+            f"  python predict.py --folder {shlex.quote(str(run.path))} --image FILE_OR_FOLDER",
         ]
     )
 

@@ -1,0 +1,97 @@
+"""What works on all training images' features reads them in parts, with the results of the whole."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from architectures import activation_modes
+from architectures.resnet import build_dense_model
+from configs.hardware import Hardware
+from evaluation import metrics
+from sparsification import constants
+from sparsification.features import DenseFeatures, extract_dense_features
+
+N, F, C = 101, 12, 7
+
+
+@pytest.fixture
+def table():
+    """Features and labels of every class, with a constant feature and one far from 0."""
+    generator = np.random.default_rng(0)
+    features = generator.random((N, F)) + 0.1
+    features[:, 3] = 0.7
+    features[:, 4] += 1e4
+    return torch.from_numpy(features).float(), torch.from_numpy(generator.permutation(N) % C)
+
+
+def test_correlation_is_pearsons_whatever_the_parts(table, monkeypatch):
+    features, labels = table
+    monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 9)
+    found = constants.class_feature_correlation(features, labels).numpy()
+    expected = np.zeros((F, C))
+    for f in set(range(F)) - {3}:
+        for c in range(C):
+            expected[f, c] = np.corrcoef(features[:, f].double(), labels == c)[0, 1]
+    np.testing.assert_allclose(found, expected / np.abs(expected).max(), atol=1e-10)
+
+
+def test_moments_are_those_of_the_whole(table, monkeypatch):
+    features, _ = table
+    monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 10)
+    mean, std = constants.feature_moments(features)
+    torch.testing.assert_close(mean, features.double().mean(dim=0))
+    torch.testing.assert_close(std[:3], features[:, :3].double().std(dim=0, correction=0))
+    assert std[3] == 0 and 0.2 < std[4] < 0.4
+
+
+def test_metrics_do_not_depend_on_the_parts(table, monkeypatch):
+    features, labels = table
+    calls = {
+        "independence": lambda: metrics.class_independence(features, labels, C),
+        "correlation": lambda: metrics.feature_correlation(features),
+        "contrastiveness": lambda: metrics.contrastiveness(features[:, :3]),
+    }
+    whole = {name: call() for name, call in calls.items()}
+    monkeypatch.setattr(metrics, "ELEMENTS_PER_CHUNK", 9 * F)
+    monkeypatch.setattr(activation_modes, "VALUES_PER_BLOCK", N)
+    assert {name: call() for name, call in calls.items()} == pytest.approx(whole, abs=1e-12)
+
+
+def test_nothing_is_doubled_as_a_whole(table, monkeypatch):
+    features, labels = table
+    sizes = []
+    double = torch.Tensor.double
+
+    def recorded(tensor):
+        sizes.append(tensor.numel())
+        return double(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "double", recorded)
+    monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 10)
+    monkeypatch.setattr(metrics, "ELEMENTS_PER_CHUNK", 10 * F)
+    monkeypatch.setattr(activation_modes, "VALUES_PER_BLOCK", N)
+    constants.class_feature_correlation(features, labels)
+    metrics.class_independence(features, labels, C)
+    metrics.feature_correlation(features)
+    metrics.contrastiveness(features)
+    assert 0 < max(sizes) <= 10 * F
+
+
+def test_dense_features_are_read_from_their_file(tmp_path):
+    torch.manual_seed(0)
+    images = torch.rand(70, 3, 32, 32)  # more than a batch
+    model = build_dense_model("resnet18", 2, "none")
+    dataset, hardware = TensorDataset(images, torch.arange(70) % 2), Hardware.choose("cpu", 0)
+    found = extract_dense_features(model, dataset, hardware, tmp_path / "pooled.npy")
+    np.savez(tmp_path / "rest.npz", **found)
+    features = DenseFeatures.load(tmp_path / "pooled.npy", tmp_path / "rest.npz")
+    with torch.inference_mode():
+        maps = model.backbone_maps(images)
+    torch.testing.assert_close(features.pooled, maps.mean(dim=(2, 3)))
+    locality, edge = constants.locality_statistics(maps, maps.mean(dim=(2, 3)))
+    torch.testing.assert_close(features.locality, locality)
+    torch.testing.assert_close(features.edge, edge)
+    assert features.labels.tolist() == dataset.tensors[1].tolist()
+    features.pooled[0] = -1  # the file is not what is written to
+    assert np.load(tmp_path / "pooled.npy").min() >= 0
