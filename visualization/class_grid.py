@@ -76,9 +76,9 @@ def class_grid(
     """
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
-    names = [fit_text(row.label, cell) for row in rows]
+    names = [fit_text(row.label, cell, max_lines=4) for row in rows]
     name_size = min(size for _, size in names)
-    label = LABEL + LINE * max(name.count("\n") for name, _ in names)
+    label = LABEL + LINE * max(name.count("\n") for name, _ in names) * name_size / FONT
     top = MARGIN + HEADER + (BRACKET if groups else 0)
     width = 2 * MARGIN + label + columns * (cell + GAP)
     height = top + len(rows) * (cell + GAP) + LEGEND
