@@ -52,6 +52,7 @@ class InterpretableResNet(ResNet):
             _keep_resolution(self.layer4)
         self.dropout = nn.Dropout(DENSE_DROPOUT)
         self.linear = nn.Linear(self.n_backbone_features, n_classes)
+        self.has_classifier = False  # whether the final layer came with the weights
 
     def set_sparse_head(self, head: SparseHead) -> None:
         """Replace the final layer by a sparse head."""
@@ -81,7 +82,7 @@ class InterpretableResNet(ResNet):
 def build_dense_model(
     arch: str, n_classes: int, weights: str, reduced_strides: bool = True
 ) -> InterpretableResNet:
-    """A ResNet with a fresh linear layer on the asked backbone weights.
+    """A ResNet on the asked weights; its final layer is theirs if it is for as many classes, else a fresh one.
 
     Args:
         arch: `resnet18`, `resnet34` or `resnet50`.
@@ -96,17 +97,18 @@ def build_dense_model(
     if weights == "none":
         return model
     state = _imagenet_weights(arch) if weights == "imagenet" else load_state_dict(weights)
-    state = {key: value for key, value in state.items() if not key.startswith(("fc.", "linear."))}
-    own = {key: value for key, value in model.state_dict().items() if not key.startswith("linear.")}
-    wrong = [
-        key for key in own if key not in state and not key.endswith("num_batches_tracked")
-    ] or [key for key in own if key in state and state[key].shape != own[key].shape]
+    state = {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
+    own = model.state_dict()
+    fits = {key for key, value in own.items() if key in state and state[key].shape == value.shape}
+    optional = {key for key in own if key.endswith("num_batches_tracked")}
+    wrong = [key for key in own if key not in fits | optional and not key.startswith("linear.")]
     if wrong:
         raise RunError(
             f"the weights {weights} do not fit {arch}: {wrong[0]} is missing or has another shape "
             f"({len(wrong)} such entries); give the --arch they were trained with"
         )
-    model.load_state_dict({**model.state_dict(), **{k: state[k] for k in own if k in state}})
+    model.load_state_dict({**own, **{key: state[key] for key in fits}})
+    model.has_classifier = {"linear.weight", "linear.bias"} <= fits
     return model
 
 

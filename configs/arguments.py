@@ -19,9 +19,10 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, meta
 
     Args:
         group: heading in `--help`.
-        default: value when the flag is left out; a bool makes a switch with a `--no-` form.
+        default: value when the flag is left out.
         meaning: one line for `--help`; a default that is not None is added to it.
-        parse: text -> value, raising ValueError; taken from the default's type if left out.
+        parse: text -> value, raising ValueError; taken from the default's type if left out. `boolean` makes a switch
+            with a `--no-` form.
         many: whether several values may follow; the field is a tuple then.
         metavar: what stands for the value in `--help`.
     """
@@ -84,7 +85,7 @@ def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
     groups = {title: parser.add_argument_group(title) for title in titles}
     for f in declared:
         options = f.metadata
-        switch = isinstance(f.default, bool)
+        switch = options["parse"] is boolean
         groups[options["group"]].add_argument(
             f"--{f.name}",
             dest=f.name,
@@ -137,7 +138,7 @@ def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:
             negated = names.get(plain.removeprefix("no_")) if plain.startswith("no_") else None
             if plain in names:
                 argument = f"--{names[plain].name}{equals}{value}"
-            elif negated is not None and isinstance(negated.default, bool) and not equals:
+            elif negated is not None and negated.metadata["parse"] is boolean and not equals:
                 argument = f"--{negated.name}=False"
         spelled.append(argument)
     return spelled

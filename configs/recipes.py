@@ -90,6 +90,7 @@ class DatasetRecipe:
     arch: str = "resnet50"
     img_size: int = 224  # pixels
     weights: str = "imagenet"
+    do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
     dense: DenseRecipe = field(default_factory=DenseRecipe)
     finetune_lr: float | None = None  # replaces the recipes' learning rate
@@ -101,7 +102,7 @@ DATASETS = {
     "StanfordCars": DatasetRecipe(),
     "TravelingBirds": DatasetRecipe(boxes=True),
     # The dense model is the pretrained one; finetuning starts where its training ended.
-    "ImageNet": DatasetRecipe(finetune_lr=0.005 * 0.4**4),
+    "ImageNet": DatasetRecipe(do_dense=False, finetune_lr=0.005 * 0.4**4),
     "ImageFolder": DatasetRecipe(),
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(

@@ -7,7 +7,7 @@ from math import comb
 from pathlib import Path
 
 from configs import recipes
-from configs.arguments import flag, parse_flags
+from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe
 from configs.run_folder import sha256
@@ -82,9 +82,11 @@ class Settings:
         "random seed and run folder (default: main.py goes on with an unfinished run of these settings, else draws "
         "one; the other scripts take the newest matching run)", parse=int,
     )  # fmt: skip
-    do_dense: bool = flag(
-        TRAINING, True, "train the dense model; False starts from --weights as they are"
-    )
+    do_dense: bool | None = flag(
+        TRAINING, None,
+        "train the dense model; False starts from --weights as they are (default: True; ImageNet False)",
+        parse=boolean,
+    )  # fmt: skip
     batch_size: int | None = flag(
         TRAINING, None, "images a step (default: the recipe's)", parse=int
     )
@@ -210,6 +212,7 @@ def resolve(settings: Settings) -> Settings:
         arch=settings.arch or own.arch,
         img_size=own.img_size if settings.img_size is None else settings.img_size,
         weights=settings.weights or own.weights,
+        do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
         data_root=_path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets"),
         log_dir=_path(settings.log_dir),
     )

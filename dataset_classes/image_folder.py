@@ -11,6 +11,7 @@ import csv
 import functools
 import logging
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -151,10 +152,12 @@ def is_image(file: str) -> bool:
 
 def split_classes(classes: ClassImages) -> tuple[ClassImages, ClassImages]:
     """Training and test images: the share `TEST_SHARE` of every class for testing, at least one, but 2 for training."""
-    rng = np.random.default_rng(SPLIT_SEED)
     train, test = {}, {}
     for name, images in classes.items():
         n_test = min(max(round(TEST_SHARE * len(images)), 1), max(len(images) - 2, 0))
+        rng = np.random.default_rng(
+            [SPLIT_SEED, zlib.crc32(name.encode())]
+        )  # new classes move no image of the others
         order = rng.permutation(len(images))
         test[name] = [images[i] for i in sorted(order[:n_test])]
         train[name] = [images[i] for i in sorted(order[n_test:])]

@@ -67,7 +67,7 @@ class SyntheticBirds(ImageDataset):
     Attributes:
         part_names: of the P parts.
         class_parts: `[C, P]` the look that each class has of each part.
-        part_locations: `[N, P, 2]` centre of each part as (x, y) fractions of the image.
+        part_locations: `[N, P, 2]` centre of each part as (x, y) fractions of the image, also under the test transform.
         part_visibility: `[N, P]` bool, False where clutter covers more than half of the part.
     """
 

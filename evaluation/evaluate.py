@@ -126,11 +126,12 @@ def evaluate_dense(
         data: the dataset's splits.
         hardware: where the model runs.
     """
-    if not settings.do_dense:
+    if not (settings.do_dense or model.has_classifier):
         return {"Accuracy": None}  # its final layer was not trained
+    trained = {"model": run.digest(dense_model_file())} if settings.do_dense else {}
     artefact = run.artefact(
         dense_results_file(),
-        {"model": run.digest(dense_model_file()), "images": data.test.fingerprint()},
+        {**settings.backbone_dependencies(), **trained, "images": data.test.fingerprint()},
     )
     if not artefact.is_current():
         test = observe(model, data.test, hardware, "Dense model on test images")

@@ -51,6 +51,11 @@ def test_synthetic_birds_bring_their_own_defaults_and_a_given_flag_wins():
     assert settings("--dataset", "SyntheticBirds", "--img_size", "96").img_size == 96
 
 
+def test_imagenet_starts_from_the_pretrained_model():
+    assert settings("--dataset", "ImageNet").do_dense is False
+    assert settings("--dataset", "ImageNet", "--do_dense").do_dense is True
+
+
 def test_cropping_has_no_effect_where_there_are_no_boxes():
     assert settings("--dataset", "StanfordCars", "--cropGT", "True").crop is False
 

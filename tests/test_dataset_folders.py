@@ -202,6 +202,13 @@ def test_split_leaves_two_for_training(n, n_test):
     assert (len(train["wren"]), len(test["wren"])) == (n - n_test, n_test)
 
 
+def test_a_new_class_moves_no_image_of_the_others():
+    images = list(map(str, range(20)))
+    _, before = split_classes({"wren": images})
+    _, after = split_classes({"owl": images, "wren": images})
+    assert after["wren"] == before["wren"] != after["owl"]
+
+
 def test_names_with_spaces_unicode_and_odd_suffixes(tmp_path):
     names = ["Größter Vogel 🐦", "red  robin", "雀", "O'Brien, jr. (50%)"]
     make_image_folder(tmp_path, classes=names)

@@ -1,5 +1,9 @@
 """Feature selection: the problem, its parts against brute force, the search against optima."""
 
+import re
+import signal
+import sys
+import threading
 from itertools import combinations, permutations
 
 import numpy as np
@@ -14,7 +18,10 @@ from sparsification.qpm import (
     solve,
 )
 from sparsification.qpm.assignment import distinct_subsets, ranked_subsets
+from sparsification.qpm.bound import Certificate, upper_bound
+from sparsification.qpm.exact import set_values
 from sparsification.qpm.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.progress import Progress
 from sparsification.qpm.threshold import redundancy_threshold
 
 SMALL = [f"{family}_{i:02d}" for family in ("qpm", "chiqpm") for i in range(0, 12, 2)]
@@ -201,3 +208,128 @@ def test_same_seed_gives_the_same_selection():
     first, second = solve(problem, seed=4), solve(problem, seed=4)
     np.testing.assert_array_equal(first.selected, second.selected)
     np.testing.assert_array_equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize("pairs", ["any", "named"])
+@pytest.mark.parametrize("seed", range(3))
+def test_search_proves_what_enumeration_finds(seed, pairs):
+    problem = random_problem(seed, n_pool=6, n_classes=3, n_features=4, rho=0.7, pairs=pairs)
+    subsets = list(combinations(range(4), 2))
+    best = -np.inf
+    for selected in combinations(range(6), 4):
+        for rows in permutations(subsets, 3):
+            weight = np.zeros((3, 4))
+            for row, subset in zip(weight, rows, strict=True):
+                row[list(subset)] = 1
+            if not problem.violations(selected, weight):
+                best = max(best, problem.objective(selected, weight))
+    selection = solve(problem)
+    assert selection.objective == pytest.approx(best)
+    assert selection.gap == 0.0
+    assert problem.violations(selection.selected, selection.weight) == []
+
+
+@pytest.mark.parametrize("name", ["large_qpm_512x196", "large_qpm_stanford_cars_resnet18"])
+@pytest.mark.parametrize("pairs", ["any", "named"])
+def test_pair_rule_is_kept_on_large_instances(qp_instance, name, pairs):
+    case = qp_instance(name)
+    problem = instance_problem(case, rho=0.5, pairs=pairs)
+    selection = solve(problem, time_limit=4.0)
+    assert problem.violations(selection.selected, selection.weight) == []
+    share = selection.objective / case["best_known"]
+    assert share > (0.997 if pairs == "any" else 0.93)
+    if pairs == "named":
+        assert problem.count_named_pairs(selection.weight) == len(problem.named_pairs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_multipliers_give_a_true_bound(seed):
+    problem = random_problem(seed)
+    sets = np.array(list(combinations(range(9), 5)))
+    best = set_values(problem, sets).max()
+    rng = np.random.default_rng(seed)
+    certificate = Certificate(problem)
+    active = np.array([0, 2, 3, 7])
+    for scale in (0.0, 0.1, 1.0):
+        root = scale * rng.normal(size=(4, 4))
+        bound, _ = certificate.evaluate(
+            rng.normal(size=4) * 10, active, root @ root.T, scale * rng.normal(size=4)
+        )
+        assert bound >= best
+    assert certificate.bound >= best
+
+
+def test_certificate_closes_most_of_the_gap_on_a_large_instance(qp_instance):
+    case = qp_instance("large_qpm_512x196")
+    problem = instance_problem(case)
+    with Progress("certificate", 6.0, seed=0) as progress:
+        bound = upper_bound(problem, float(case["best_known"]), progress)
+    assert case["best_known"] <= bound <= 1.025 * case["best_known"]
+
+
+@pytest.mark.parametrize("name", ["qpm_00", "qpm_02", "qpm_04", "qpm_08", "chiqpm_04"])
+@pytest.mark.parametrize("solver", ["gurobi", "highs"])
+def test_general_solvers_agree_with_the_search(qp_instance, solver, name):
+    pytest.importorskip("gurobipy" if solver == "gurobi" else "highspy")
+    case = qp_instance(name)
+    problem = instance_problem(case)
+    try:
+        selection = solve(problem, solver=solver)
+    except UsageError as error:
+        assert solver == "gurobi"
+        pytest.skip(str(error))
+    assert problem.violations(selection.selected, selection.weight) == []
+    assert selection.objective == pytest.approx(case["optimum"], rel=1e-6)
+    assert selection.upper_bound == pytest.approx(case["optimum"], rel=1e-6)
+
+
+def test_too_small_gurobi_licence_names_the_alternatives(qp_instance):
+    gurobipy = pytest.importorskip("gurobipy")
+    try:
+        with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
+            model.addMVar(3000)
+            model.optimize()
+        pytest.skip("a full licence is installed")
+    except gurobipy.GurobiError:
+        pass
+    problem = instance_problem(qp_instance("large_qpm_512x196"))
+    with pytest.raises(UsageError, match="--solver search"):
+        solve(problem, solver="gurobi", time_limit=1.0)
+
+
+def test_missing_gurobi_package_names_the_alternatives(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gurobipy", None)
+    with pytest.raises(UsageError, match="needs the package gurobipy; use --solver search"):
+        solve(random_problem(0), solver="gurobi")
+
+
+def test_highs_without_time_says_what_to_do(qp_instance):
+    pytest.importorskip("highspy")
+    problem = instance_problem(qp_instance("qpm_10"))
+    with pytest.raises(RunError, match="raise the time limit"):
+        solve(problem, solver="highs", time_limit=0.0)
+
+
+def test_interrupt_returns_the_best_selection_so_far(qp_instance):
+    problem = instance_problem(qp_instance("large_qpm_512x196"))
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    selection = solve(problem, time_limit=60.0)
+    assert selection.seconds < 2.0
+    assert problem.violations(selection.selected, selection.weight) == []
+
+
+def test_progress_is_logged_with_objective_best_time_and_seed(qp_instance, caplog):
+    problem = instance_problem(qp_instance("large_qpm_512x196"))
+    with caplog.at_level("INFO", logger="sparsification.qpm"):
+        solve(problem, time_limit=1.5, seed=7)
+    line = next(record.message for record in caplog.records if "best" in record.message)
+    assert re.fullmatch(r"search: objective [\d.]+, best [\d.]+, 1 s, seed 7", line)
+    assert re.search(r"upper bound [\d.]+ \(gap [\d.]+ %\)", caplog.text)
+
+
+def test_all_features_selected():
+    problem = random_problem(2, n_pool=5, n_features=5)
+    selection = solve(problem)
+    assert problem.violations(selection.selected, selection.weight) == []
+    assert selection.gap == 0.0

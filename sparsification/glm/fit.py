@@ -27,8 +27,7 @@ def fit_qsenn(
         solver: `newton` or `glm_saga`.
 
     Raises:
-        ValueError: if the input is unusable.
-        UsageError: if the solver is not installed.
+        ValueError, RunError, UsageError: as `choose_features`.
     """
     return _fit(features, labels, quantise_qsenn, n_features, n_per_class, solver)
 

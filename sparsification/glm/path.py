@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from configs.errors import RunError
 from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
@@ -72,39 +73,40 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         solver: `newton` or `glm_saga`.
 
     Raises:
-        ValueError: if fewer than `n_features` features vary, or the input is unusable.
-        UsageError: if the solver is unknown or not installed.
+        ValueError: if shapes or solver name are wrong.
+        RunError: if fewer than `n_features` features vary, some are not finite, or a class has no
+            sample.
+        UsageError: if the solver is not installed.
     """
     datafit, scale = _problem(features, labels)
     varying = scale.std > MIN_STD
-    if not 1 <= n_features <= varying.sum():
-        raise ValueError(
-            f"cannot choose {n_features} features: {varying.sum()} of {len(varying)} vary"
+    if n_features > varying.sum():
+        raise RunError(
+            f"cannot choose {n_features} features: only {varying.sum()} of {len(varying)} vary over "
+            "the training images; ask for fewer or train the dense model for longer"
         )
     minimise = _solver(solver).minimise
     chosen: list[int] = []
     inside = datafit.subset(chosen)
     coefficients = inside.start()
     strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
+    step = 0
     with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
-        for strength in strengths:
+        while len(chosen) < n_features:
             if chosen:
-                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-            entry = (
-                float("-inf") if strength == strengths[-1] else strength * SELECTION_PENALTY.alpha
-            )
-            while len(chosen) < n_features:
-                _, residual = inside.value_and_residual(coefficients)
-                pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
-                pull[~varying] = pull[chosen] = -1.0
-                if pull.max() <= entry:
-                    break
-                chosen.append(pull.argmax().item())
-                inside = datafit.subset(chosen)
-                weight, bias = coefficients[:, :-1], coefficients[:, -1:]
-                coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
-                coefficients = minimise(inside, SELECTION_PENALTY, strength, coefficients)
-                progress.update()
+                coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
+            _, residual = inside.value_and_residual(coefficients)
+            pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
+            pull[~varying] = pull[chosen] = -1.0
+            at_the_end = step == len(strengths) - 1
+            if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
+                step += 1
+                continue
+            chosen.append(pull.argmax().item())
+            inside = datafit.subset(chosen)
+            weight, bias = coefficients[:, :-1], coefficients[:, -1:]
+            coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
+            progress.update()
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
@@ -119,8 +121,9 @@ def regularisation_path(features, labels, solver: str = "newton", lambdas=None) 
         lambdas: other strengths, in falling order.
 
     Raises:
-        ValueError: if the input is unusable.
-        UsageError: if the solver is unknown or not installed.
+        ValueError: if shapes or solver name are wrong.
+        RunError: if features are not finite or a class has no sample.
+        UsageError: if the solver is not installed.
     """
     datafit, _ = _problem(features, labels)
     minimise = _solver(solver).minimise
@@ -149,12 +152,12 @@ def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
             f"{tuple(features.shape)} and {tuple(labels.shape)}"
         )
     if not features.isfinite().all():
-        raise ValueError("features are not finite")
+        raise RunError("some pooled features are not finite: the dense model has diverged")
     if labels.max() < 1:
-        raise ValueError("at least two classes are needed")
+        raise RunError("a sparse layer needs at least two classes among the training images")
     empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
     if empty:
-        raise ValueError(f"no sample of class {empty[0]} ({len(empty)} classes without samples)")
+        raise RunError(f"no training image of class {empty[0]} ({len(empty)} classes without)")
     scale = standardisation(features)
     return CrossEntropy(scale.apply(features), labels), scale
 

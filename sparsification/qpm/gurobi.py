@@ -4,7 +4,7 @@ import numpy as np
 
 from configs.errors import RunError, UsageError
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.program import LinearProgram, collisions
+from sparsification.qpm.program import Incumbents, LinearProgram
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent
 
@@ -48,29 +48,26 @@ def improve(
     problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int
 ) -> tuple[Incumbent, float]:
     """Gurobi's best selection and bound; the start where it finds nothing better in time."""
+    incumbents = Incumbents(progress, start)
     distinct_pairs: set[tuple[int, int]] = set()
     while True:
         program = LinearProgram(problem, distinct_pairs)
-        values, bound = optimise(program, start, progress, seed)
-        best = program.incumbent(values) if values is not None else start
-        repeated = collisions(best.subsets)
-        if not repeated:
-            if best.objective > start.objective:
-                progress.improved(best.objective)
-            return max(best, start, key=lambda found: found.objective), bound
-        if progress.expired:
-            return start, bound
+        repeated, bound = optimise(program, incumbents, progress, seed)
+        if not repeated or progress.expired:
+            return incumbents.best, bound
         distinct_pairs |= repeated
 
 
 def optimise(
-    program: LinearProgram, start: Incumbent, progress: Progress, seed: int
-) -> tuple[np.ndarray | None, float]:
-    """Best solution of the program, None if there is none in time, and the upper bound."""
+    program: LinearProgram, incumbents: Incumbents, progress: Progress, seed: int
+) -> tuple[set[tuple[int, int]], float]:
+    """Pairs of classes that collide in the best solution of the program, and the upper bound."""
     import gurobipy
     from gurobipy import GRB
 
     def look(model, where) -> None:
+        if where == GRB.Callback.MIPSOL:
+            incumbents.offer(program.incumbent(model.cbGetSolution(variables)))
         if where == GRB.Callback.MIP:
             objective = model.cbGet(GRB.Callback.MIP_OBJBST)
             bound = model.cbGet(GRB.Callback.MIP_OBJBND)
@@ -78,6 +75,7 @@ def optimise(
             if progress.expired:
                 model.terminate()
 
+    start = incumbents.best
     matrix, (lower, upper) = program.matrix, program.row_bounds
     with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
         model.Params.Seed = seed
@@ -97,4 +95,5 @@ def optimise(
         uses[:, start.members] = start.weight
         variables[program.uses.ravel()].Start = uses.ravel()
         model.optimize(look)
-        return (variables.X if model.SolCount else None), model.ObjBound
+        repeated = incumbents.offer(program.incumbent(variables.X)) if model.SolCount else set()
+        return repeated, model.ObjBound

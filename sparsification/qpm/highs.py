@@ -5,7 +5,7 @@ import numpy as np
 
 from configs.errors import RunError
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.program import LinearProgram, collisions
+from sparsification.qpm.program import Incumbents, LinearProgram
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent
 
@@ -18,38 +18,50 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
     Raises:
         RunError: if it finds no feasible selection in time.
     """
+    incumbents = Incumbents(progress)
     distinct_pairs: set[tuple[int, int]] = set()
     while True:
         program = LinearProgram(problem, distinct_pairs)
-        values, bound = optimise(program, progress, seed)
-        best = None if values is None else program.incumbent(values)
-        repeated = collisions(best.subsets) if best else set()
-        if best and not repeated:
-            progress.improved(best.objective)
-            return best, bound
-        if best is None or progress.expired:
-            raise RunError(
-                f"HiGHS found no feasible selection in {progress.elapsed:.0f} s; "
-                "raise the time limit or use --solver search"
-            )
+        repeated, bound = optimise(program, incumbents, progress, seed)
+        if not repeated or progress.expired:
+            break
         distinct_pairs |= repeated
+    if incumbents.best is None:
+        raise RunError(
+            f"HiGHS found no feasible selection in {progress.elapsed:.0f} s; "
+            "raise the time limit or use --solver search"
+        )
+    return incumbents.best, bound
 
 
 def optimise(
-    program: LinearProgram, progress: Progress, seed: int
-) -> tuple[np.ndarray | None, float]:
-    """Best solution of the program, None if there is none in time, and the upper bound."""
+    program: LinearProgram, incumbents: Incumbents, progress: Progress, seed: int
+) -> tuple[set[tuple[int, int]], float]:
+    """Pairs of classes that collide in the best solution of the program, and the upper bound."""
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("random_seed", seed)
     solver.setOptionValue("mip_rel_gap", RELATIVE_GAP)
     solver.setOptionValue("time_limit", max(progress.time_limit - progress.elapsed, 0.0))
     solver.passModel(model_of(program))
-    watch(solver, progress)
+
+    def improved(event) -> None:
+        incumbents.offer(program.incumbent(np.array(event.data_out.mip_solution)))
+
+    def look(event) -> None:
+        state = event.data_out
+        progress.report(f"objective {state.mip_primal_bound:.3f}, bound {state.mip_dual_bound:.3f}")
+        if progress.expired:
+            event.data_in.user_interrupt = True
+
+    solver.cbMipImprovingSolution.subscribe(improved)
+    solver.cbMipInterrupt.subscribe(look)
     solver.solve()
-    solution, info = solver.getSolution(), solver.getInfo()
-    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    return (np.array(solution.col_value) if found else None), info.mip_dual_bound
+    info = solver.getInfo()
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return set(), info.mip_dual_bound
+    best = program.incumbent(np.array(solver.getSolution().col_value))
+    return incumbents.offer(best), info.mip_dual_bound
 
 
 def model_of(program: LinearProgram) -> highspy.HighsLp:
@@ -68,15 +80,3 @@ def model_of(program: LinearProgram) -> highspy.HighsLp:
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     model.integrality_ = [kinds[integer] for integer in program.integer]
     return model
-
-
-def watch(solver: highspy.Highs, progress: Progress) -> None:
-    """Report while HiGHS runs, and stop it when the user has interrupted."""
-
-    def look(event) -> None:
-        state = event.data_out
-        progress.report(f"objective {state.mip_primal_bound:.3f}, bound {state.mip_dual_bound:.3f}")
-        if progress.expired:
-            event.data_in.user_interrupt = True
-
-    solver.cbMipInterrupt.subscribe(look)

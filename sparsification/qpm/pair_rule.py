@@ -11,6 +11,7 @@ from itertools import combinations, islice
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse.csgraph import connected_components
 
 from sparsification.qpm.assignment import (
     FORBIDDEN,
@@ -22,12 +23,12 @@ from sparsification.qpm.assignment import (
 from sparsification.qpm.problem import SelectionProblem
 
 # Subsets among which the classes choose: about this many, shared by all classes.
-MAX_CANDIDATES = 4000
+MAX_CANDIDATES = 2000
 # Features among which two classes that must share look for a common core, beyond the k of one
 # class.
-SPARE_FEATURES = 2
+SPARE_FEATURES = 3
 MAX_SWEEPS = 30
-BISECTIONS = 8
+BISECTIONS = 6
 # Reward of a pair that is closest in A over one that is not: decides between equal values only.
 PREFERENCE = 1e-7
 
@@ -56,13 +57,13 @@ class PairAssignment:
         self.required, self.any_pair = problem.n_required_pairs, problem.pairs == "any"
         values, k = problem.gain[:, members], problem.n_per_class
         distinct = distinct_subsets(values, k)
-        cluster = clustered_subsets(values, k, self.required)
+        cluster = clustered_subsets(values, problem)
         candidates = {tuple(row) for start in (distinct, cluster) for row in start.tolist()}
         candidates |= own_candidates(values, k)
         if not self.any_pair:
             candidates |= common_candidates(values, k, problem.named_pairs)
         self.subsets = np.array(sorted(candidates))  # (N, k)
-        weight = weight_of(self.subsets, len(members))
+        weight = weight_of(self.subsets, len(members)).astype(np.float32)
         self.value = values @ weight.T  # (C, N)
         self.sharing = (weight @ weight.T == k - 1).astype(np.float32)  # (N, N)
         self.starts = [self._distinct_choice(start) for start in (distinct, cluster)]
@@ -99,13 +100,22 @@ class PairAssignment:
         first, cluster = self.starts
         enough = [choice for choice in (first, cluster) if self.count(choice) >= self.required]
         if self.count(first) < self.required:
-            enough += self._bisect(first)
+            enough += self._priced(first)
         polished = [self.respond(choice, 0.0, self.required) for choice in enough]
         return max(polished, key=self.total, default=None)
 
-    def _bisect(self, start: np.ndarray) -> list[np.ndarray]:
-        """Choices with enough pairs, at ever smaller prices."""
-        enough, low, high = [], 0.0, float(np.ptp(self.value))
+    def _priced(self, start: np.ndarray) -> list[np.ndarray]:
+        """Choices with enough pairs, at ever smaller prices; none if no price yields enough."""
+        ordered = np.partition(self.value, -2, axis=1)
+        low, price = 0.0, float((ordered[:, -1] - ordered[:, -2]).mean())
+        highest = float(np.ptp(self.value))
+        choice = start
+        while self.count(choice) < self.required:
+            if low > highest:
+                return []
+            choice = self.respond(choice, price)
+            low, price = price, 2 * price + PREFERENCE
+        enough, low, high = [choice], low / 2, low
         for _ in range(BISECTIONS):
             price = (low + high) / 2
             choice = self.respond(start, price)
@@ -134,14 +144,18 @@ class PairAssignment:
             for c, old in enumerate(choice):
                 with_named = self.sharing[choice[self.named[c]]].sum(axis=0)
                 partners = n_sharing - self.sharing[old] if self.any_pair else with_named
-                score = self.value[c] + price * partners + PREFERENCE * with_named
-                barred = taken | (n_pairs - partners[old] + partners < keep)
-                score[barred & (np.arange(len(score)) != old)] = -FORBIDDEN
+                score = self.value[c] + price * partners
+                if self.named[c]:
+                    score += PREFERENCE * with_named
+                current = score[old]
+                score[taken] = -FORBIDDEN
+                if keep:
+                    score[partners < keep - n_pairs + partners[old]] = -FORBIDDEN
                 new = int(score.argmax())
-                if score[new] > score[old] + PREFERENCE / 10:
+                if score[new] > current + PREFERENCE / 10:
                     choice[c] = new
                     taken[old], taken[new] = False, True
-                    n_sharing = n_sharing - self.sharing[old] + self.sharing[new]
+                    n_sharing += self.sharing[new] - self.sharing[old]
                     n_pairs += int(partners[new] - partners[old])
                     moved = True
             if not moved:
@@ -160,42 +174,74 @@ def common_candidates(
     values: np.ndarray, n_per_class: int, pairs: np.ndarray
 ) -> set[tuple[int, ...]]:
     """All subsets of the few features that the two classes of a pair value most together."""
-    count = min(n_per_class + SPARE_FEATURES, values.shape[1])
+    count = min(n_per_class - 1 + SPARE_FEATURES, values.shape[1])
     together = values[pairs[:, 0]] + values[pairs[:, 1]]
     pools = best_subsets(together, count).tolist()
     return {subset for pool in pools for subset in combinations(pool, n_per_class)}
 
 
-def clustered_subsets(values: np.ndarray, n_per_class: int, required: int) -> np.ndarray:
-    """Subsets of the classes when as many as needed gather around one core of k - 1 features.
+def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarray:
+    """Subsets of the classes when those that must share gather around common cores, `[C, k]`.
 
-    Of all cores within the best subset of a class, the one that costs the gathering classes least
-    is taken; each of them adds a feature of its own. The other classes keep their best subset,
-    which may repeat.
+    If any pair counts, as many classes as needed gather around one core; if named pairs count,
+    every connected group of them has its own. All others keep their best subset, which may repeat.
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
-        n_per_class: size of the subsets k.
-        required: number of pairs that the gathering classes have to form, if there are enough
-            features.
+        problem: its pair rule is kept where the features suffice.
     """
+    k = problem.n_per_class
+    subsets = best_subsets(values, k)
+    if problem.pairs == "any":
+        groups = [cheapest_group(values, k, problem.n_required_pairs)]
+    else:
+        n_groups, group_of = connected_components(problem.counted_pairs, directed=False)
+        groups = [np.flatnonzero(group_of == i) for i in range(n_groups)]
+    taken: set[tuple[int, ...]] = set()
+    for group in sorted(groups, key=len, reverse=True):
+        if 1 < len(group) <= values.shape[1] - k + 1:
+            subsets[group] = gather(values[group], k, taken)
+            taken.update(map(tuple, subsets[group].tolist()))
+    return subsets
+
+
+def gather(values: np.ndarray, n_per_class: int, taken: set[tuple[int, ...]]) -> np.ndarray:
+    """Subsets of a core of k - 1 features and one more, different for each class, `[group, k]`.
+
+    Args:
+        values: value of every selected feature for the classes of the group, `[group, n]`.
+        n_per_class: size of the subsets k.
+        taken: subsets of other classes.
+    """
+    n = values.shape[1]
+    count = min(n_per_class - 1 + SPARE_FEATURES, n)
+    pool = best_subsets(values.sum(axis=0, keepdims=True), count)[0].tolist()
+    best, most = None, -np.inf
+    for core in map(list, combinations(pool, n_per_class - 1)):
+        extra = values.copy()
+        extra[:, core] = -FORBIDDEN
+        extra[:, [f for f in range(n) if tuple(sorted([*core, f])) in taken]] = -FORBIDDEN
+        rows, columns = linear_sum_assignment(extra, maximize=True)
+        total = values[:, core].sum() + extra[rows, columns].sum()
+        if total > most:
+            best, most = [sorted([*core, f]) for f in columns.tolist()], total
+    return np.array(best)
+
+
+def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.ndarray:
+    """As many classes as needed that lose least by gathering around one core of k - 1 features."""
     n_classes, n = values.shape
-    subsets = best_subsets(values, n_per_class)
-    best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
     size = int(np.ceil((1 + np.sqrt(1 + 8 * required)) / 2))  # size (size - 1) / 2 >= required
     size = min(size, n - n_per_class + 1, n_classes)
+    subsets = best_subsets(values, n_per_class)
+    best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
     cores = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
-    least, gathering = np.inf, None
+    least, group = np.inf, None
     for core in map(list, sorted(cores)):
         extra = values.copy()
         extra[:, core] = -np.inf
         loss = best - values[:, core].sum(axis=1) - extra.max(axis=1)
         nearest = np.argpartition(loss, size - 1)[:size]
         if loss[nearest].sum() < least:
-            least, gathering = loss[nearest].sum(), (core, nearest)
-    core, nearest = gathering
-    free = np.setdiff1d(np.arange(n), core)
-    rows, columns = linear_sum_assignment(values[np.ix_(nearest, free)], maximize=True)
-    for c, f in zip(nearest[rows], free[columns], strict=True):
-        subsets[c] = sorted([*core, f])
-    return subsets
+            least, group = loss[nearest].sum(), nearest
+    return group

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent, incumbent_of
 
 
@@ -100,6 +101,26 @@ class LinearProgram:
         uses = values[self.uses[:, members]]
         subsets = np.sort(np.argsort(-uses, axis=1)[:, : self.problem.n_per_class], axis=1)
         return incumbent_of(self.problem, members, subsets)
+
+
+class Incumbents:
+    """The best of the selections with distinct rows that a solver passes on.
+
+    Args:
+        progress: told about every improvement.
+        best: known from the start, if any.
+    """
+
+    def __init__(self, progress: Progress, best: Incumbent | None = None):
+        self.progress, self.best = progress, best
+
+    def offer(self, incumbent: Incumbent) -> set[tuple[int, int]]:
+        """Keep a selection if feasible and better; the pairs of classes that collide."""
+        repeated = collisions(incumbent.subsets)
+        if not repeated and (self.best is None or incumbent.objective > self.best.objective):
+            self.best = incumbent
+            self.progress.improved(incumbent.objective)
+        return repeated
 
 
 def collisions(subsets: np.ndarray) -> set[tuple[int, int]]:

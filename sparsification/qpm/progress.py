@@ -58,7 +58,11 @@ class Progress:
     @property
     def expired(self) -> bool:
         """Whether the time limit has passed."""
-        return self.elapsed > self.time_limit
+        return self.spent(1.0)
+
+    def spent(self, share: float) -> bool:
+        """Whether this share of the time limit has passed."""
+        return self.elapsed > share * self.time_limit
 
     def improved(self, objective: float) -> None:
         """Note a new best objective."""

@@ -22,14 +22,16 @@ from sparsification.qpm.selection import Incumbent, incumbent_of
 
 logger = logging.getLogger(__name__)
 
-# Steps without a better value before the walk is kicked, and kicks without a better set before the
-# search ends.
-STEPS_PER_WALK = 200
+# Steps without a better value, per selected feature, before the walk is kicked, and kicks without a
+# better set before the search ends.
+STEPS_PER_FEATURE = 4
 KICKS_WITHOUT_GAIN = 12
 # Steps a feature rests after it entered / left the set: at least this many, at most twice as many.
 REST_INSIDE, REST_OUTSIDE = 5, 10
 # Sets whose rows are tried under the pair rule.
-N_ELITE = 12
+N_ELITE = 6
+# Share of the time for the search over sets when the pair rule still follows.
+SHARE_BEFORE_PAIRS = 0.7
 # Features up to which branch and bound is tried after the search.
 MAX_PROVEN_POOL = 64
 # Values are compared in float32; differences below this are rounding.
@@ -98,11 +100,12 @@ def search_feature_sets(problem: SelectionProblem, progress: Progress, seed: int
         problem.gain, problem.penalty, problem.bias, problem.n_per_class
     )
     start = rng.permutation(problem.pool_size)[: problem.n_features]
+    time_share = SHARE_BEFORE_PAIRS if problem.n_required_pairs else 1.0
     kicks_without_gain = 0
     while True:
-        gained = walk(neighbourhood, start, pool, progress, rng)
+        gained = walk(neighbourhood, start, pool, progress, time_share, rng)
         kicks_without_gain = 0 if gained else kicks_without_gain + 1
-        if kicks_without_gain == KICKS_WITHOUT_GAIN or progress.expired:
+        if kicks_without_gain == KICKS_WITHOUT_GAIN or progress.spent(time_share):
             return pool
         start = kicked(pool.ranked()[0][1], problem.pool_size, rng)
 
@@ -112,6 +115,7 @@ def walk(
     start: np.ndarray,
     pool: ElitePool,
     progress: Progress,
+    time_share: float,
     rng: np.random.Generator,
 ) -> bool:
     """Tabu walk until it finds nothing better for a while; True if it improved the pool's best."""
@@ -130,8 +134,8 @@ def walk(
             if not pool.problem.n_required_pairs:
                 progress.improved(pool.best)
         progress.report(f"objective {value:.3f}, best {pool.best:.3f}")
-        all_selected = n == pool_size
-        if all_selected or step - last_gain >= STEPS_PER_WALK or progress.expired:
+        converged = n == pool_size or step - last_gain >= STEPS_PER_FEATURE * n
+        if converged or progress.spent(time_share):
             return gained
         leaving, entering = best_swap(change, resting_until > step, members, best_value - value)
         step += 1
