@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from visualization.colours import Colour
-from visualization.figure import FONT, SMALL_FONT, WIDTH, fit_text, page, text_width
+from visualization.figure import FONT, SMALL_FONT, WIDTH, cut_text, fit_text, page, text_width
 from visualization.heatmaps import overlay
 
 MARGIN = 0.06  # inches, like every length below
@@ -166,10 +166,10 @@ def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: flo
         )
         # A caption that is wider than its columns extends to the left, where there is room.
         room = max(end - start, min(LARGEST_CAPTION, end - MARGIN))
-        caption, size = fit_text(group.caption, room, max_lines=1, largest=SMALL_FONT)
-        wide = text_width(caption, size) > end - start
+        caption = cut_text(group.caption, room, SMALL_FONT)
+        wide = text_width(caption, SMALL_FONT) > end - start
         x, alignment = (end, "right") if wide else ((start + end) / 2, "center")
-        axes.text(x, y - 0.05, caption, size=size, ha=alignment)
+        axes.text(x, y - 0.05, caption, size=SMALL_FONT, ha=alignment)
 
 
 def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation: str) -> None:
