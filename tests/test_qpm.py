@@ -161,10 +161,14 @@ def test_swap_changes_equal_recomputed_values(n, k):
         best = np.sort(problem.gain[:, members], axis=1)[:, -k:]
         return best.sum() + problem.set_value(members)
 
-    found, change = neighbourhood.evaluate(selected)
+    neighbourhood.move_to(selected)
+    for position, feature in ((0, 8), (2, 7), (1, 0)):
+        neighbourhood.swap(position % n, feature)
+    selected = neighbourhood.selected
+    found, change = neighbourhood.evaluate()
     assert found == pytest.approx(value(selected), rel=1e-5)
     for i in range(n):
-        for j in range(n, 9):
+        for j in set(range(9)) - set(selected.tolist()):
             swapped = selected.copy()
             swapped[i] = j
             assert change[i, j] == pytest.approx(value(swapped) - value(selected), abs=1e-3)

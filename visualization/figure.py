@@ -58,6 +58,14 @@ def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> 
     return broken, size
 
 
+def cut_text(text: str, width: float, size: float) -> str:
+    """The text, cut and ended by an ellipsis where it does not fit a width in inches."""
+    shown = text
+    while len(shown) > 2 and text_width(shown, size) > width:
+        shown = shown[:-2].rstrip() + "…"
+    return shown
+
+
 def save(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
     """Write `stem.FORMAT` for every format; returns the paths."""
     paths = []

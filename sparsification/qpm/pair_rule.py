@@ -21,26 +21,32 @@ from sparsification.qpm.assignment import (
     weight_of,
 )
 from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
 
 # Subsets among which the classes choose: about this many, shared by all classes.
 MAX_CANDIDATES = 2000
 # Features among which two classes that must share look for a common core, beyond the k of one
 # class.
 SPARE_FEATURES = 3
+# Cores tried for the one cluster of classes.
+MAX_CORES = 100
 MAX_SWEEPS = 30
 BISECTIONS = 6
 # Reward of a pair that is closest in A over one that is not: decides between equal values only.
 PREFERENCE = 1e-7
 
 
-def sharing_subsets(problem: SelectionProblem, members: np.ndarray) -> np.ndarray | None:
+def sharing_subsets(
+    problem: SelectionProblem, members: np.ndarray, progress: Progress
+) -> np.ndarray | None:
     """Distinct subsets over a set of features with enough sharing pairs, `[C, k]`, or None.
 
     Args:
         problem: its pair rule is kept.
         members: indices of the selected features, `[n]`.
+        progress: the clock; past its limit the first rows with enough pairs are taken as they are.
     """
-    assignment = PairAssignment(problem, members)
+    assignment = PairAssignment(problem, members, progress)
     choice = assignment.best_choice()
     return None if choice is None else assignment.subsets[choice]
 
@@ -51,9 +57,11 @@ class PairAssignment:
     Args:
         problem: its pair rule is kept.
         members: indices of the selected features, `[n]`.
+        progress: the clock.
     """
 
-    def __init__(self, problem: SelectionProblem, members: np.ndarray):
+    def __init__(self, problem: SelectionProblem, members: np.ndarray, progress: Progress):
+        self.progress = progress
         self.required, self.any_pair = problem.n_required_pairs, problem.pairs == "any"
         values, k = problem.gain[:, members], problem.n_per_class
         distinct = distinct_subsets(values, k)
@@ -111,12 +119,14 @@ class PairAssignment:
         highest = float(np.ptp(self.value))
         choice = start
         while self.count(choice) < self.required:
-            if low > highest:
+            if low > highest or self.progress.expired:
                 return []
             choice = self.respond(choice, price)
             low, price = price, 2 * price + PREFERENCE
         enough, low, high = [choice], low / 2, low
         for _ in range(BISECTIONS):
+            if self.progress.expired:
+                break
             price = (low + high) / 2
             choice = self.respond(start, price)
             if self.count(choice) >= self.required:
@@ -158,7 +168,7 @@ class PairAssignment:
                     n_sharing += self.sharing[new] - self.sharing[old]
                     n_pairs += int(partners[new] - partners[old])
                     moved = True
-            if not moved:
+            if not moved or self.progress.expired:
                 break
         return choice
 
@@ -236,8 +246,13 @@ def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.nd
     subsets = best_subsets(values, n_per_class)
     best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
     cores = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
+    cores = np.array(sorted(cores), dtype=np.int64)
+    # A class keeps all but its weakest feature at best: good enough to rank the cores.
+    strongest = best - np.take_along_axis(values, subsets, axis=1).min(axis=1)
+    loss = strongest[:, None] - values @ weight_of(cores, n).T  # (C, cores)
+    promise = np.partition(loss, size - 1, axis=0)[:size].sum(axis=0)
     least, group = np.inf, None
-    for core in map(list, sorted(cores)):
+    for core in cores[np.argsort(promise)[:MAX_CORES]]:
         extra = values.copy()
         extra[:, core] = -np.inf
         loss = best - values[:, core].sum(axis=1) - extra.max(axis=1)

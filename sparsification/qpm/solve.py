@@ -47,7 +47,11 @@ def solve(
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
     solver = "search" if solver == "auto" else solver
-    logger.info("redundancy threshold %.4f", problem.threshold)  # found now, ahead of the clock
+    logger.info(  # both are computed here, ahead of the clock
+        "redundancy threshold %.4f, %d pairs of classes to share",
+        problem.threshold,
+        len(problem.named_pairs),
+    )
     with Progress(solver, time_limit, seed, on_improvement) as progress:
         best, bound = run(solver, problem, progress, seed)
         seconds = progress.elapsed
