@@ -14,6 +14,7 @@ from configs.runs import training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from conformal.calibrate import calibrate
+from dataset_classes.description import DataDescription
 from dataset_classes.registry import load_data
 from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
@@ -37,7 +38,7 @@ def main() -> None:
     run = training_run(settings)
     with run.locked():
         log_to(run.file("log.txt"))
-        write_config(settings, run, hardware.device)
+        write_config(settings, run, hardware.device, DataDescription.of(data.test).as_dict())
         dense_model = train_dense(settings, run, data, hardware)
         features = dense_features(settings, run, dense_model, data, hardware)
         dense_results = evaluate_dense(settings, run, dense_model, features.pooled, data, hardware)

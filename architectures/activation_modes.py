@@ -71,11 +71,11 @@ def activation_modes(features: Tensor) -> ActivationModes:
     Raises:
         ValueError: if there are fewer than 2 samples.
     """
-    features = torch.as_tensor(features).detach().double()
+    features = torch.as_tensor(features).detach()
     if len(features) < 2:
         raise ValueError(f"two modes need at least 2 samples, found {len(features)}")
     width = max(1, VALUES_PER_BLOCK // len(features))
-    blocks = [_fit(block) for block in features.split(width, dim=1)]
+    blocks = [_fit(block.double()) for block in features.split(width, dim=1)]
     means, deviations = (torch.cat(parameter) for parameter in zip(*blocks, strict=True))
     return ActivationModes(means, deviations)
 

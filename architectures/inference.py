@@ -79,20 +79,23 @@ def collect_feature_table(
     model: InterpretableResNet, dataset, hardware: Hardware, description: str = "Features"
 ) -> FeatureTable:
     """The feature table of a sparse model on a dataset (one pass, maps are dropped batch by batch)."""
-    parts = []
+    columns, start = [], 0
     for output, labels in predict_batches(model, dataset, hardware, description):
         maps = output.feature_maps
         cells = torch.tensor(maps.shape[-2:], device=maps.device)
-        parts.append(
-            (
-                output.features,
-                maps.mean(dim=(2, 3)),
-                output.logits,
-                labels,
-                (peak_positions(maps) + 0.5) / cells,
-            )
+        batch = (
+            output.features,
+            maps.mean(dim=(2, 3)),
+            output.logits,
+            labels,
+            (peak_positions(maps) + 0.5) / cells,
         )
-    return FeatureTable(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        # Filled in place: joining the batches at the end would need the memory twice.
+        columns = columns or [x.new_empty(len(dataset), *x.shape[1:], device="cpu") for x in batch]
+        for column, values in zip(columns, batch, strict=True):
+            column[start : start + len(labels)] = values.cpu()
+        start += len(labels)
+    return FeatureTable(*columns)
 
 
 class FeatureTables(NamedTuple):
@@ -105,23 +108,37 @@ class FeatureTables(NamedTuple):
 def feature_tables(
     settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
 ) -> FeatureTables:
-    """The feature tables of a run's sparse model, reused where they are current.
+    """The feature tables of a run's sparse model, reused where they are current."""
+    return FeatureTables(
+        *(
+            feature_table(settings, run, model, dataset, split, hardware)
+            for split, dataset in (("train", data.train_plain), ("test", data.test))
+        )
+    )
+
+
+def feature_table(
+    settings: Settings,
+    run: RunFolder,
+    model: InterpretableResNet,
+    dataset,
+    split,
+    hardware: Hardware,
+) -> FeatureTable:
+    """The feature table of a run's sparse model on a split (`train` or `test`), reused if it is current.
 
     A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
     """
-    depends_on = {
-        **settings.backbone_dependencies(),
-        "model": sha256(run.file(sparse_model_file(settings))),
-    }
-    tables = []
-    for split, dataset in (("train", data.train_plain), ("test", data.test)):
-        artefact = run.artefact(
-            feature_table_file(settings, split), {**depends_on, "images": dataset.fingerprint()}
-        )
-        if artefact.is_current():
-            tables.append(FeatureTable.load(artefact.path))
-        else:
-            table = collect_feature_table(model, dataset, hardware, f"Sparse features ({split})")
-            artefact.write(table.save)
-            tables.append(table)
-    return FeatureTables(*tables)
+    artefact = run.artefact(
+        feature_table_file(settings, split),
+        {
+            **settings.backbone_dependencies(),
+            "model": sha256(run.file(sparse_model_file(settings))),
+            "images": dataset.fingerprint(),
+        },
+    )
+    if artefact.is_current():
+        return FeatureTable.load(artefact.path)
+    table = collect_feature_table(model, dataset, hardware, f"Sparse features ({split})")
+    artefact.write(table.save)
+    return table

@@ -56,6 +56,8 @@ class SparseHead(nn.Module):
         self, selection, weight, mean, std, bias=None, train_normalisation=False, relu=False
     ):
         super().__init__()
+        if weight.ndim != 2:
+            raise ValueError(f"weight must have shape [C, n], not {list(weight.shape)}")
         n_classes, n_features = weight.shape
         for name, vector, length in (
             ("selection", selection, n_features),

@@ -1,6 +1,7 @@
 """Which run folder a command means: a new one, an unfinished one, or the newest finished one."""
 
 import logging
+import os
 import platform
 import secrets
 import shlex
@@ -109,8 +110,9 @@ def finished_run(settings: Settings) -> tuple[Settings, RunFolder]:
     else:
         folders = _newest_first(settings, wanted)
         if not folders:
+            of = f" made from {settings.data_root}" if settings.dataset == "ImageFolder" else ""
             raise RunError(
-                f"no finished model {wanted} under {settings.runs_folder}; {_how_to_make(settings)}"
+                f"no finished model {wanted}{of} under {settings.runs_folder}; {_how_to_make(settings)}"
             )
         run = RunFolder(folders[0])
     made_with = (read_json(run.file(CONFIG)) or {}).get("arguments", {})
@@ -120,12 +122,20 @@ def finished_run(settings: Settings) -> tuple[Settings, RunFolder]:
     return replace(settings, **known), run
 
 
-def write_config(settings: Settings, run: RunFolder, device: torch.device) -> None:
-    """Describe the run: arguments, command, versions, machine and commit, in `config.json`."""
+def write_config(settings: Settings, run: RunFolder, device: torch.device, data: dict) -> None:
+    """Describe the run: arguments, data, command, versions, machine and commit, in `config.json`.
+
+    Args:
+        settings: the run's.
+        run: its folder.
+        device: where it computes.
+        data: what `recorded_data` is to return; has a list `classes`.
+    """
     write_json(
         run.file(CONFIG),
         {
             "arguments": settings.as_dict(),
+            "data": data,
             "command": " ".join(["python", *sys.argv]),
             "device": str(device),
             "versions": {
@@ -137,6 +147,24 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device) -> No
             "commit": _commit(),
         },
     )
+
+
+def recorded_data(run: RunFolder) -> dict | None:
+    """What a run noted of its data; None for downloaded models."""
+    return (read_json(run.file(CONFIG)) or {}).get("data")
+
+
+def recorded_flags(folder: str | Path) -> list[str]:
+    """The arguments of a run as they would be written on the command line; none for downloaded models.
+
+    Device and workers are left out: they belonged to the machine.
+    """
+    flags = []
+    for name, value in (read_json(Path(folder) / CONFIG) or {}).get("arguments", {}).items():
+        if value is not None and name not in ("device", "workers"):
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{name}", *map(str, values)]
+    return flags
 
 
 def shared_flags(settings: Settings) -> str:
@@ -165,9 +193,17 @@ def _same_request(config: dict | None, settings: Settings) -> bool:
 
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:
-    """Run folders of these settings that hold a file, by the file's age."""
-    found = list(settings.runs_folder.glob(f"*/{file}"))
+    """Run folders of these settings and this data that hold a file, by the file's age."""
+    found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p.parent, settings)]
     return [path.parent for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
+
+
+def _same_images(folder: Path, settings: Settings) -> bool:
+    """Whether a run is about the images asked for: runs on all folders of images share a place."""
+    made_with = (read_json(folder / CONFIG) or {}).get("arguments", {})
+    if settings.dataset != "ImageFolder" or "data_root" not in made_with:
+        return True
+    return os.path.realpath(made_with["data_root"]) == os.path.realpath(settings.data_root)
 
 
 def _how_to_make(settings: Settings) -> str:

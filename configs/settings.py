@@ -213,7 +213,10 @@ def resolve(settings: Settings) -> Settings:
         img_size=own.img_size if settings.img_size is None else settings.img_size,
         weights=settings.weights or own.weights,
         do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
-        data_root=_path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets"),
+        # Absolute: it is recorded, and compared with what later commands ask for.
+        data_root=os.path.abspath(
+            _path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets")
+        ),
         log_dir=_path(settings.log_dir),
     )
 

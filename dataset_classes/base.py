@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from configs.errors import RunError
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
-from dataset_classes.transforms import ImageTransform
+from dataset_classes.transforms import FixedTransform, ImageTransform
 
 CACHE_BYTES = 2**29
 NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
@@ -116,7 +116,7 @@ class ImageDataset(Dataset):
         """The augmentation this dataset is trained with."""
         return transforms.fine_grained_train(img_size, self.mean, self.std, square=self.square)
 
-    def test_transform(self, img_size: int) -> ImageTransform:
+    def test_transform(self, img_size: int) -> FixedTransform:
         """The transform this dataset is evaluated with."""
         return transforms.fine_grained_test(img_size, self.mean, self.std, square=self.square)
 

@@ -57,7 +57,7 @@ class ImageNet(ImageDataset):
         """Random resized crops, as the backbone was trained."""
         return transforms.imagenet_train(img_size, self.mean, self.std)
 
-    def test_transform(self, img_size: int) -> transforms.ImageTransform:
+    def test_transform(self, img_size: int) -> transforms.FixedTransform:
         """The centre of the image at 256/224 of the size."""
         return transforms.imagenet_test(img_size, self.mean, self.std)
 

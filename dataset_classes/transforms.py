@@ -6,6 +6,7 @@ Images are PIL RGB in, normalised tensors `[3, img_size, img_size]` out.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -43,6 +44,33 @@ class ImageTransform:
         return self.finish(self.resize(image) if self.resize else image)
 
 
+@dataclass(frozen=True)
+class FixedTransform:
+    """A transform without chance, known by its numbers alone: resize, centre crop, normalise.
+
+    Attributes:
+        resize: the first step.
+        side: of the square that is cut from the middle, pixels.
+        mean, std: channel statistics, pixels in [0, 1].
+    """
+
+    resize: Resize
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @cached_property
+    def finish(self) -> Callable:
+        """What follows the resizing."""
+        return transforms.Compose(
+            [transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)]
+        )
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """The tensor that the network sees."""
+        return self.finish(self.resize(image))
+
+
 class Lighting:
     """PCA lighting: adds the colour directions of ImageNet, each with a random strength (standard deviation `std`)."""
 
@@ -73,11 +101,9 @@ def fine_grained_train(img_size, mean, std, *, square: bool) -> ImageTransform:
     return ImageTransform(Resize(img_size, square), finish)
 
 
-def fine_grained_test(img_size, mean, std, *, square: bool) -> ImageTransform:
+def fine_grained_test(img_size, mean, std, *, square: bool) -> FixedTransform:
     """Testing on birds and cars: the square, or the centre of the image."""
-    crop = [] if square else [transforms.CenterCrop(img_size)]
-    finish = transforms.Compose([*crop, *to_normalised(mean, std)])
-    return ImageTransform(Resize(img_size, square), finish)
+    return FixedTransform(Resize(img_size, square), img_size, tuple(mean), tuple(std))
 
 
 def drawn_train(img_size, mean, std) -> ImageTransform:
@@ -101,7 +127,7 @@ def imagenet_train(img_size, mean, std) -> ImageTransform:
     )
 
 
-def imagenet_test(img_size, mean, std) -> ImageTransform:
+def imagenet_test(img_size, mean, std) -> FixedTransform:
     """Testing on ImageNet: short side to 256/224 of `img_size`, then its centre."""
-    finish = transforms.Compose([transforms.CenterCrop(img_size), *to_normalised(mean, std)])
-    return ImageTransform(Resize(round(img_size * 256 / 224), square=False), finish)
+    resize = Resize(round(img_size * 256 / 224), square=False)
+    return FixedTransform(resize, img_size, tuple(mean), tuple(std))

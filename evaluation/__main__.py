@@ -15,7 +15,7 @@ from architectures.inference import feature_tables
 from configs.errors import UsageError
 from configs.hardware import Hardware
 from configs.run_folder import read_json
-from configs.runs import CONFIG, dense_results_file, finished_run
+from configs.runs import dense_results_file, finished_run, recorded_flags
 from configs.script import run_script
 from configs.settings import parse_settings
 from conformal.calibrate import calibrate
@@ -53,19 +53,8 @@ def run_settings(argv: list[str]):
         flags, folder = [folder], "."
     if not Path(folder).is_dir() or not folder:
         raise UsageError(f"no run folder {folder!r}; use: python -m evaluation RUN_FOLDER [flags]")
-    recorded = (read_json(Path(folder) / CONFIG) or {}).get("arguments", {})
-    (settings,) = parse_settings([*as_flags(recorded), *flags, "--folder", folder], __doc__)
+    (settings,) = parse_settings([*recorded_flags(folder), *flags, "--folder", folder], __doc__)
     return settings
-
-
-def as_flags(arguments: dict) -> list[str]:
-    """Recorded arguments as they would be written on the command line."""
-    flags = []
-    for name, value in arguments.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
-            flags += [f"--{name}", *map(str, values)]
-    return flags
 
 
 if __name__ == "__main__":

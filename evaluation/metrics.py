@@ -86,21 +86,26 @@ def class_independence(features: Tensor, labels: Tensor, n_classes: int) -> floa
         labels: `[N]` integers.
         n_classes: number of classes.
     """
-    features = _real(features)
+    features = torch.as_tensor(features).detach()
     labels = torch.as_tensor(labels, device=features.device).long()
-    activation = features - features.amin(dim=0)
-    per_class = activation.new_zeros(int(n_classes), features.shape[1]).index_add_(
-        0, labels, activation
-    )
-    share = per_class / activation.sum(dim=0).clamp(min=1e-8)
+    lowest = features.amin(dim=0).double()
+    per_class = lowest.new_zeros(int(n_classes), features.shape[1])
+    for rows, classes in _chunks(features, labels, width=features.shape[1]):
+        per_class.index_add_(0, classes, rows.double() - lowest)
+    share = per_class / per_class.sum(dim=0).clamp(min=1e-8)
     return float(1 - share.amax(dim=0).mean())
 
 
 def feature_correlation(features: Tensor) -> float:
     """Largest cosine similarity of a feature with another, over samples, mean over features."""
-    features = _real(features)
-    directions = features / features.norm(dim=0).clamp(min=1e-8)
-    return float((directions.T @ directions).fill_diagonal_(0).amax(dim=1).mean())
+    features = torch.as_tensor(features).detach()
+    products = features.new_zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+    for (rows,) in _chunks(features, width=features.shape[1]):
+        rows = rows.double()
+        products += rows.T @ rows
+    norms = products.diagonal().sqrt().clamp(min=1e-8)
+    cosine = products / norms / norms[:, None]
+    return float(cosine.fill_diagonal_(0).amax(dim=1).mean())
 
 
 def structural_grounding(weight: Tensor, class_similarity: Tensor, top: int = 50) -> float:

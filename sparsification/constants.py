@@ -4,6 +4,7 @@
 """
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from architectures.activations import peak_positions, spatial_softmax
 log = logging.getLogger(__name__)
 
 BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
+ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
 
 
 def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
@@ -28,20 +30,44 @@ def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
         `[F, C]` float64, divided by its largest absolute entry. Constant features have correlation 0 (the published
         implementation divides by zero there).
     """
-    features = torch.as_tensor(features).double()
+    features = torch.as_tensor(features)
     labels = torch.as_tensor(labels).long()
     n_samples, n_classes = len(labels), int(labels.max()) + 1
     counts = torch.bincount(labels, minlength=n_classes).double()
-    mean = features.mean(dim=0)
+    mean, deviation = feature_moments(features)
     # Covariance with a 0/1 indicator needs only the class sums: no [N, C] array.
-    sums = features.new_zeros(n_classes, features.shape[1]).index_add_(0, labels, features)
+    sums = mean.new_zeros(n_classes, features.shape[1])
+    for rows, classes in zip(_rows(features), labels.split(ROWS_AT_A_TIME), strict=True):
+        sums.index_add_(0, classes, rows)
     covariance = (sums - counts[:, None] * mean) / n_samples  # [C, F]
     share = counts / n_samples
-    deviation = features.std(dim=0, correction=0)
-    varies = deviation > 1e-12 * features.abs().amax(dim=0).clamp(min=1e-300)
     scale = (share * (1 - share)).sqrt()[:, None] * deviation
-    correlation = torch.where(varies & (scale > 0), covariance / scale.clamp(min=1e-300), 0.0).T
+    correlation = torch.where(scale > 0, covariance / scale.clamp(min=1e-300), 0.0).T
     return correlation / correlation.abs().max().clamp(min=1e-300)
+
+
+def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every feature, `([F], [F])` float64; exactly 0 for constant ones.
+
+    Args:
+        features: pooled features, `[N, F]`; may be a file in memory's place, it is read in parts.
+    """
+    features = torch.as_tensor(features)
+    total = largest = squares = torch.zeros((), dtype=torch.float64, device=features.device)
+    for rows in _rows(features):
+        total = total + rows.sum(dim=0)
+        largest = torch.maximum(largest, rows.abs().amax(dim=0))
+    mean = total / len(features)
+    for rows in _rows(features):
+        squares = squares + (rows - mean).square().sum(dim=0)
+    deviation = (squares / len(features)).sqrt()
+    varies = deviation > 1e-12 * largest.clamp(min=1e-300)
+    return mean, torch.where(varies, deviation, 0.0)
+
+
+def _rows(features: Tensor) -> Iterator[Tensor]:
+    """The features in float64, some rows at a time: whole they may be larger than memory."""
+    return (rows.double() for rows in features.split(ROWS_AT_A_TIME))
 
 
 def feature_redundancy(correlation: Tensor) -> Tensor:

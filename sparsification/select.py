@@ -15,10 +15,11 @@ from configs.runs import selection_file
 from configs.settings import Settings
 from sparsification.constants import (
     class_feature_correlation,
+    feature_moments,
     feature_redundancy,
     locality_bias,
 )
-from sparsification.features import FEATURES_FILE, DenseFeatures
+from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.qpm import SelectionProblem, solve
 
@@ -41,7 +42,7 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
     artefact = run.artefact(
         selection_file(settings),
         {
-            "features": run.digest(FEATURES_FILE),
+            "features": run.digest(POOLED_FILE),
             **{key: getattr(settings, key) for key in keys},
             **vars(settings.head),
         },
@@ -76,12 +77,12 @@ def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLay
         certificate=settings.certificate,
     )
     selection = torch.as_tensor(found.selected)
-    selected = features.pooled[:, selection].double()
+    mean, std = feature_moments(features.pooled)
     return SparseLayer(
         selection=selection.long(),
         weight=torch.as_tensor(found.weight).float(),
-        mean=selected.mean(dim=0).float(),
-        std=selected.std(dim=0, correction=0).float(),
+        mean=mean[selection].float(),
+        std=std[selection].float(),
     )
 
 
