@@ -20,7 +20,7 @@ from sparsification.qpm.selection import Incumbent, incumbent_of
 
 # Array entries that the partial sets of one level may take, and partial assignments of classes side
 # by side.
-MAX_ENTRIES = 10_000_000
+MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.
 MAX_SUBSETS = 5000
@@ -46,7 +46,7 @@ def optimise(
         TooLargeError: if the enumeration does not fit into memory or time.
     """
     floor = TOLERANCE + (best.objective if best else -np.inf)
-    members, values = promising_sets(problem, floor)
+    members, values = promising_sets(problem, floor, progress)
     for i in np.argsort(-values):
         if values[i] <= floor:
             break
@@ -62,14 +62,16 @@ def optimise(
     return best
 
 
-def promising_sets(problem: SelectionProblem, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def promising_sets(
+    problem: SelectionProblem, floor: float, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
     """All sets worth more than `floor` when classes ignore one another, and their values.
 
     Returns:
         Sets `[N, n]` and values `[N]`.
 
     Raises:
-        TooLargeError: if there are too many partial sets.
+        TooLargeError: if there are too many partial sets, or time is over.
     """
     n, k, F = problem.n_features, problem.n_per_class, problem.pool_size
     multipliers = class_multipliers(problem.gain, problem.bias, n_features=n, n_per_class=k)
@@ -88,7 +90,7 @@ def promising_sets(problem: SelectionProblem, floor: float) -> tuple[np.ndarray,
         missing = n - inside.sum(axis=1)
         kept = value + best_completion(remaining[:, position + 1 :], missing) > floor
         inside, value, remaining = inside[kept], value[kept], remaining[kept]
-        if inside.size > MAX_ENTRIES:
+        if inside.size > MAX_ENTRIES or progress.expired:
             raise TooLargeError
     members = order[np.nonzero(inside)[1].reshape(-1, n)]
     values = set_values(problem, members)

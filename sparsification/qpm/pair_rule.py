@@ -65,7 +65,7 @@ class PairAssignment:
         self.required, self.any_pair = problem.n_required_pairs, problem.pairs == "any"
         values, k = problem.gain[:, members], problem.n_per_class
         distinct = distinct_subsets(values, k)
-        cluster = clustered_subsets(values, problem)
+        cluster, gathered = clustered_subsets(values, problem)
         candidates = {tuple(row) for start in (distinct, cluster) for row in start.tolist()}
         candidates |= own_candidates(values, k)
         if not self.any_pair:
@@ -74,23 +74,24 @@ class PairAssignment:
         weight = weight_of(self.subsets, len(members)).astype(np.float32)
         self.value = values @ weight.T  # (C, N)
         self.sharing = (weight @ weight.T == k - 1).astype(np.float32)  # (N, N)
-        self.starts = [self._distinct_choice(start) for start in (distinct, cluster)]
+        by_priority = np.argsort(~gathered, kind="stable")
+        self.starts = [self._distinct_choice(start, by_priority) for start in (distinct, cluster)]
         self.named: list[list[int]] = [[] for _ in range(len(values))]
         for c, d in problem.named_pairs:
             self.named[c].append(d)
             self.named[d].append(c)
 
-    def _distinct_choice(self, subsets: np.ndarray) -> np.ndarray:
-        """Candidate of every class: its subset, or its best free one if another class has that."""
+    def _distinct_choice(self, subsets: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Candidate of every class, in this order: its subset, or its best one that is free."""
         index = {tuple(subset): i for i, subset in enumerate(self.subsets.tolist())}
-        choice, taken = [], np.zeros(len(self.subsets), dtype=bool)
-        for c, subset in enumerate(map(tuple, subsets.tolist())):
-            i = index[subset]
+        choice = np.zeros(len(subsets), dtype=np.int64)
+        taken = np.zeros(len(self.subsets), dtype=bool)
+        for c in order:
+            i = index[tuple(subsets[c].tolist())]
             if taken[i]:
                 i = int(np.where(taken, -FORBIDDEN, self.value[c]).argmax())
-            choice.append(i)
-            taken[i] = True
-        return np.array(choice)
+            choice[c], taken[i] = i, True
+        return choice
 
     def total(self, choice: np.ndarray) -> float:
         """Value of all classes."""
@@ -190,8 +191,10 @@ def common_candidates(
     return {subset for pool in pools for subset in combinations(pool, n_per_class)}
 
 
-def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarray:
-    """Subsets of the classes when those that must share gather around common cores, `[C, k]`.
+def clustered_subsets(
+    values: np.ndarray, problem: SelectionProblem
+) -> tuple[np.ndarray, np.ndarray]:
+    """Subsets of the classes when those that must share gather around common cores.
 
     If any pair counts, as many classes as needed gather around one core; if named pairs count,
     every connected group of them has its own. All others keep their best subset, which may repeat.
@@ -199,6 +202,9 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarr
     Args:
         values: value of every selected feature for every class, `[C, n]`.
         problem: its pair rule is kept where the features suffice.
+
+    Returns:
+        Subsets `[C, k]`, and whether a class has gathered, `[C]`.
     """
     k = problem.n_per_class
     subsets = best_subsets(values, k)
@@ -207,12 +213,14 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarr
     else:
         n_groups, group_of = connected_components(problem.counted_pairs, directed=False)
         groups = [np.flatnonzero(group_of == i) for i in range(n_groups)]
+    gathered = np.zeros(len(values), dtype=bool)
     taken: set[tuple[int, ...]] = set()
     for group in sorted(groups, key=len, reverse=True):
         if 1 < len(group) <= values.shape[1] - k + 1:
             subsets[group] = gather(values[group], k, taken)
             taken.update(map(tuple, subsets[group].tolist()))
-    return subsets
+            gathered[group] = True
+    return subsets, gathered
 
 
 def gather(values: np.ndarray, n_per_class: int, taken: set[tuple[int, ...]]) -> np.ndarray:

@@ -33,7 +33,7 @@ N_ELITE = 6
 # Share of the time for the search over sets when the pair rule still follows.
 SHARE_BEFORE_PAIRS = 0.7
 # Features up to which branch and bound is tried after the search.
-MAX_PROVEN_POOL = 64
+MAX_PROVEN_POOL = 128
 # Values are compared in float32; differences below this are rounding.
 ROUNDING = 1e-4
 
@@ -189,6 +189,7 @@ def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[In
         raise RunError(
             f"No selection found in which {problem.n_required_pairs} {problem.pairs} pairs of "
             f"classes share {problem.n_per_class - 1} features; lower the pair density"
+            + (" or take --pairs any" if problem.pairs == "named" else "")
         )
     return best, best.objective if proven else np.inf
 

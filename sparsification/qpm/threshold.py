@@ -15,8 +15,8 @@ import numpy as np
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Time for the whole search: about a second for the 512 features of a ResNet-18, four for the 2048 of
-# a ResNet-50.
+# Time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a
+# ResNet-50.
 SECONDS_PER_FEATURE = 0.002
 
 
