@@ -283,21 +283,17 @@ class SoftmaxPredictor(ConformalPredictor):
         self._calibration = self._score_all(logits, 0).gather(1, labels[:, None]).squeeze(1).cpu()
         return self
 
-<<<<<<< HEAD
-    def nonconformity(self, features: Tensor, logits: Tensor) -> Tensor:
-=======
-    def save(self, file):
+    def save(self, file) -> None:
         """Write the calibration scores to an npz file (path or binary file object)."""
         np.savez_compressed(file, scores=self._calibrated().numpy())
 
-    def restore(self, file):
+    def restore(self, file) -> Self:
         """Take over the calibration scores that `save` wrote; returns the predictor."""
         with np.load(file, allow_pickle=False) as state:
             self._calibration = torch.from_numpy(state["scores"])
         return self
 
-    def nonconformity(self, features, logits):
->>>>>>> own
+    def nonconformity(self, features: Tensor, logits: Tensor) -> Tensor:
         """Nonconformity of every class, `[N, C]`; lower is more conforming."""
         _, logits, _ = _validated(features, logits)
         return self._score_all(logits, 1)
