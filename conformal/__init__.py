@@ -1,0 +1,6 @@
+"""Calibrated prediction sets: the hierarchy of a prediction and the softmax baselines."""
+
+from conformal.predictor import HierarchicalPredictor, aps, raps, thr
+from conformal.split import calibration_split
+
+__all__ = ["HierarchicalPredictor", "aps", "calibration_split", "raps", "thr"]

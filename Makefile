@@ -1,0 +1,39 @@
+# make demo   environment, training on the built-in birds, explanation figures (nothing to download but packages)
+# make test   environment, lint and all tests
+# make lint   lint and format check only
+# make clean  remove the environment and the demo
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+DEMO ?= demo
+DEMO_RUN = --dataset SyntheticBirds --seed 0 --data_root $(DEMO)/datasets --log_dir $(DEMO)/runs
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/run.done
+	$(RUN) main.py $(DEMO_RUN)
+	$(RUN) compare_classes.py $(DEMO_RUN) --output $(DEMO)/class_comparisons
+	$(RUN) visualize_tree.py $(DEMO_RUN) --output $(DEMO)/explanations
+	@echo "Figures: $(DEMO)/class_comparisons and $(DEMO)/explanations"
+
+test: $(VENV)/dev.done lint
+	$(RUN) -m pytest
+
+lint: $(VENV)/dev.done
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.done: requirements.txt | $(VENV)/bin/python
+	$(RUN) -m pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
+	$(RUN) -m pip install -q -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)

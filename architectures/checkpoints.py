@@ -1,0 +1,36 @@
+"""State dicts in files: read without running code from them, and turned back into models."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from configs.errors import RunError
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, on the CPU.
+
+    Only tensors and plain containers are unpickled, so a downloaded file cannot run code.
+
+    Raises:
+        RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"no checkpoint at {path}") from None
+    except pickle.UnpicklingError as error:
+        raise RunError(
+            f"{path} is not a plain state dict and is not loaded (it may be damaged, or hold code): "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} cannot be read as a checkpoint: {reason}") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise RunError(f"{path} does not hold a state dict (names and tensors)")
+    return state

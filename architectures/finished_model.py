@@ -1,0 +1,95 @@
+"""The sparse model of a finished run, ours or a published one, from its state dict alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from architectures.checkpoints import load_state_dict
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseHead, SparseLayer, build_head
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.runs import recorded_data, sparse_model_file
+from configs.settings import Settings
+
+
+def load_finished_model(
+    settings: Settings, run: RunFolder, classes: Sequence[str], hardware: Hardware
+) -> InterpretableResNet:
+    """The finetuned sparse model of a run, on the hardware's device and in evaluation mode.
+
+    Args:
+        settings: the run's; architecture, strides and model type must be those of training.
+        run: the folder with the state dict.
+        classes: names of the dataset's classes, to be as many as the model's.
+        hardware: where the model is to run.
+
+    Raises:
+        RunError: if the file is missing or damaged, or belongs to other settings or classes.
+    """
+    path = run.file(sparse_model_file(settings))
+    state = load_state_dict(path)
+    head = _sparse_head(state, settings, path)
+    n_classes = len(head.weight)
+    if n_classes != len(classes):
+        raise RunError(
+            f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
+            f"{len(classes)}; give the --data_root it was trained on"
+        )
+    recorded = recorded_data(run)
+    if recorded is not None and recorded["classes"] != list(classes):
+        raise RunError(
+            f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
+            "give the --data_root it was trained on"
+        )
+    model = InterpretableResNet(settings.arch, n_classes, settings.reduced_strides)
+    model.set_sparse_head(head)
+    own = model.state_dict()
+    wrong = [f"{key} is unknown" for key in state if key not in own]
+    # Old checkpoints do not count batches.
+    needed = [key for key in own if not key.endswith("num_batches_tracked")]
+    wrong += [f"{key} is missing" for key in needed if key not in state]
+    wrong += [
+        f"{key} has another shape"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if wrong:
+        raise RunError(
+            f"{path} does not fit --arch {settings.arch}: {wrong[0]}; give the --arch it was trained with"
+        )
+    if not (head.selection.min() >= 0 and head.selection.max() < model.n_backbone_features):
+        raise RunError(f"{path} selects features that {settings.arch} does not have")
+    model.load_state_dict({**own, **state})
+    return hardware.place(model).eval()
+
+
+def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> SparseHead:
+    """The head in a state dict.
+
+    Raises:
+        RunError: if there is none, or it cannot be of this model type.
+    """
+    needed = {name: f"linear.{name}" for name in ("selection", "mean", "std")}
+    needed["weight"] = "linear.layer.weight"
+    missing = [key for key in needed.values() if key not in state]
+    if missing:
+        raise RunError(f"{path} is not a sparse model: {missing[0]} is missing")
+    layer = SparseLayer(
+        **{name: state[key] for name, key in needed.items()}, bias=state.get("linear.layer.bias")
+    )
+    try:
+        head = build_head(layer, settings.head)
+    except ValueError as error:
+        raise RunError(f"{path} is not a sparse model: {error}") from None
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise RunError(f"{path} holds numbers that are not finite: the training had diverged")
+    binary = ((head.weight == 0) | (head.weight == 1)).all()
+    if settings.head.binary and not (binary and len(head.weight.sum(dim=1).unique()) == 1):
+        raise RunError(
+            f"the classes in {path} are not sets of equally many features, as those of {settings.model_type} are; "
+            "give the --model_type it was trained as"
+        )
+    return head

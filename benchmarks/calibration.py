@@ -1,0 +1,135 @@
+"""Coverage and set size of every method over random splits of a run's test images, or of simulated features.
+
+    python -m benchmarks.calibration [RUN_FOLDER] [--model chiqpm_50_5] [--splits 1000] [--stratified]
+
+For every method and coverage: mean and standard deviation of the coverage on the images that do not calibrate, average
+set size, and `p`, the p-value of a chi-square test of the coverage's distribution against the law of split-conformal
+prediction (`conformal.coverage_law`); a small value means another law. Splits are drawn over all test images, as the
+guarantee assumes; `--stratified` draws the same number in every class, as a run does. "depth first" is the other nested
+family of branches that was considered for mode "exact": branches that leave the path deeper come first, then those
+whose own feature is more active.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import trange
+
+from architectures.inference import FeatureTable
+from architectures.sparse_head import SparseLayer
+from conformal.coverage_law import coverage_law, law_p_value
+from conformal.hierarchy import class_feature_indices, prediction_hierarchy
+from conformal.predictor import ConformalPredictor
+from conformal.split import CALIBRATION_PER_CLASS, calibration_split
+from evaluation.prediction_sets import COVERAGES, covered, methods
+
+
+class DepthFirst(ConformalPredictor):
+    """Exact sets from branches ordered by depth, then by the activation of their own feature."""
+
+    def __init__(self, weight):
+        super().__init__("exact")
+        self._class_features = class_feature_indices(weight)
+
+    def calibrate(self, features, logits, labels):
+        """Remember the scores of the true classes; returns the predictor."""
+        scores = self._scores(features.double(), logits, None)
+        self._calibration = scores.gather(1, labels[:, None]).squeeze(1)
+        return self
+
+    def _true_scores(self, coverage):
+        return self._calibration
+
+    def _scores(self, features, logits, level):
+        hierarchy = prediction_hierarchy(features, logits.argmax(dim=1), self._class_features)
+        scores = hierarchy.path.shape[1] - hierarchy.depth - hierarchy.own / (1 + hierarchy.own)
+        return scores.scatter(1, logits.argmax(dim=1, keepdim=True), 0)
+
+
+def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_per_class: int = 5):
+    """Weights and feature table of a classifier that errs within and beyond families of four classes.
+
+    The classes of a family share all but one feature; each feature of an image's class is silent in 15 % of the images.
+    """
+    generator = np.random.default_rng(0)
+    weight = np.zeros((n_classes, n_features))
+    for c, row in enumerate(weight):
+        if c % 4 == 0:
+            row[generator.choice(n_features, n_per_class, replace=False)] = 1
+        else:
+            row[:] = weight[c - c % 4]
+            out, into = (generator.choice(np.flatnonzero(row == on)) for on in (1, 0))
+            row[out], row[into] = 0, 1
+    labels = generator.integers(n_classes, size=n_images)
+    strength = generator.gamma(6, 1 / 6, size=(n_images, 1))
+    present = weight[labels] * (generator.random((n_images, n_features)) > 0.15)
+    own = present * strength * generator.normal(3, 1, size=present.shape)
+    others = (1 - weight[labels]) * generator.normal(-0.3, 1, size=present.shape)
+    features = torch.from_numpy(np.maximum(own + others, 0)).float()
+    weight, labels = torch.from_numpy(weight).float(), torch.from_numpy(labels)
+    peaks = torch.zeros(n_images, n_features, 2)
+    return weight, FeatureTable(features, features, features @ weight.T, labels, peaks)
+
+
+def split(labels, seed: int, stratified: bool):
+    """Rows that calibrate and the other rows; as many as a run has."""
+    if stratified:
+        return calibration_split(labels, seed)
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    n = len(calibration_split(labels, seed)[0])
+    return shuffled[:n], shuffled[n:]
+
+
+def always_covered(method, table) -> int:
+    """Images whose true class is in every set, at whatever coverage."""
+    method.calibrate(table.features, table.logits, table.labels)
+    return int(covered(method.predict(table.features, table.logits, 1e-6), table.labels).sum())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run_folder", type=Path, nargs="?", help="simulated features without it")
+    parser.add_argument("--model", default="chiqpm_50_5")
+    parser.add_argument("--splits", type=int, default=1000)
+    parser.add_argument("--stratified", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.run_folder is None:
+        weight, table = simulated()
+    else:
+        table = FeatureTable.load(arguments.run_folder / f"{arguments.model}_Features_test.npz")
+        weight = SparseLayer.load(arguments.run_folder / f"{arguments.model}_Selection.npz").weight
+    counts, sizes = defaultdict(list), defaultdict(list)
+    for seed in trange(arguments.splits, desc="Splits", leave=False):
+        calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))
+        compared = methods(weight, calibration, seed)
+        compared["depth first"] = DepthFirst(weight).calibrate(
+            calibration.features, calibration.logits, calibration.labels
+        )
+        for name, method in compared.items():
+            predicted = method.predict_each(test.features, test.logits, COVERAGES)
+            for coverage, sets in zip(COVERAGES, predicted, strict=True):
+                counts[name, coverage].append(int(covered(sets, test.labels).sum()))
+                sizes[name, coverage].append(sets.sum(dim=1).double().mean().item())
+    n_calibration, n_test = len(calibration), len(test)
+    print(
+        f"{arguments.splits} splits of {len(table)} images into {n_calibration} that calibrate "
+        f"({CALIBRATION_PER_CLASS} per class on average) and {n_test}; accuracy {table.accuracy:.1%}"
+    )
+    print(f"{'method':16}{'target':>8}{'coverage':>10}{'std':>7}{'size':>8}{'p':>9}")
+    for name, method in compared.items():
+        certain = always_covered(method, table)
+        for coverage in COVERAGES:
+            observed = np.array(counts[name, coverage])
+            p = law_p_value(observed, coverage_law(n_calibration, n_test, coverage, certain))
+            print(
+                f"{name:16}{coverage:8.1%}{observed.mean() / n_test:10.2%}{observed.std() / n_test:7.2%}"
+                f"{np.mean(sizes[name, coverage]):8.2f}{p:9.1g}"
+            )
+
+
+if __name__ == "__main__":
+    main()

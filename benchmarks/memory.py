@@ -1,0 +1,138 @@
+"""Peak memory of everything that works on the training images' pooled features, at any number of images.
+
+    python -m benchmarks.memory [--images 20000 80000] [--features 2048] [--classes 1000]
+
+Extraction runs on generated stand-in features (a network that only draws them); the constants of the quadratic program
+and the dense model's metrics then read the file that it wrote. Every line is measured in a process of its own. Memory
+is what the process has allocated (anonymous pages); pages of the mapped file are left out, since the system takes
+those back whenever it needs them.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from architectures.resnet import ModelOutput
+from configs.hardware import Hardware
+from evaluation import metrics
+from sparsification.constants import class_feature_correlation, feature_moments, feature_redundancy
+from sparsification.features import (
+    POOLED_FILE,
+    STATISTICS_FILE,
+    DenseFeatures,
+    extract_dense_features,
+)
+
+MAP_SIDE = 1  # of the stand-in feature maps
+EVERY = 0.01  # seconds between two looks at the memory
+
+
+class StandInImages(Dataset):
+    """Numbered images of one pixel."""
+
+    def __init__(self, n_images: int, n_classes: int):
+        self._n_images, self._n_classes = n_images, n_classes
+
+    def __len__(self) -> int:
+        return self._n_images
+
+    def __getitem__(self, index: int):
+        return torch.full((3, 1, 1), float(index)), index % self._n_classes
+
+
+class StandInModel(nn.Module):
+    """Feature maps that are drawn and not seen."""
+
+    def __init__(self, n_features: int):
+        super().__init__()
+        self.n_backbone_features = n_features
+
+    def forward(self, images) -> ModelOutput:
+        """Uniform maps; no logits."""
+        maps = torch.rand(len(images), self.n_backbone_features, MAP_SIDE, MAP_SIDE)
+        return ModelOutput(maps[:, :0, 0, 0], maps.mean(dim=(2, 3)), maps)
+
+
+def extraction(folder: Path, n_images: int, n_features: int, n_classes: int) -> None:
+    """What stage 2 begins with."""
+    images, hardware = StandInImages(n_images, n_classes), Hardware.choose("cpu", 0)
+    model = StandInModel(n_features)
+    found = extract_dense_features(model, images, hardware, folder / POOLED_FILE)
+    np.savez(folder / STATISTICS_FILE, **found)
+
+
+def constants(folder: Path, *_) -> None:
+    """A, R, means and standard deviations."""
+    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    feature_redundancy(class_feature_correlation(features.pooled, features.labels))
+    feature_moments(features.pooled)
+
+
+def dense_metrics(folder: Path, n_images: int, n_features: int, n_classes: int) -> None:
+    """The metrics over all training images; contrastiveness works feature by feature, here on 32 of them."""
+    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    metrics.class_independence(features.pooled, features.labels, n_classes)
+    metrics.feature_correlation(features.pooled)
+    metrics.contrastiveness(features.pooled[:, :32])
+
+
+TASKS = {"extraction": extraction, "constants": constants, "metrics": dense_metrics}
+
+
+def allocated() -> float:
+    """Anonymous memory of this process, MiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if "RssAnon" in line) / 1024
+
+
+def measure(name: str, *size) -> str:
+    """One line of the table: seconds and peak memory above that of the loaded libraries."""
+    before = peak = allocated()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(EVERY):
+            peak = max(peak, allocated())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = time.perf_counter()
+    TASKS[name](*size)
+    seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
+    return f"{name:12}{size[1]:>10}{seconds:10.1f} s{peak - before:10.0f} MiB"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[20_000, 80_000])
+    parser.add_argument("--features", type=int, default=2048)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--folder", help="where the features are written (default: temporary)")
+    asked = parser.parse_args()
+    print(f"{asked.features} features, {asked.classes} classes, {torch.get_num_threads()} threads")
+    print(f"{'':12}{'images':>10}{'time':>12}{'peak memory':>14}")
+    context = multiprocessing.get_context("spawn")
+    for n_images in asked.images:
+        with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+            for name in TASKS:
+                size = (Path(folder), n_images, asked.features, asked.classes)
+                with context.Pool(1) as pool:
+                    print(pool.apply(measure, (name, *size)), flush=True)
+            gibibytes = 4 * n_images * asked.features / 2**30
+            print(f"{'file':12}{n_images:>10}{gibibytes:24.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

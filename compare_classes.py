@@ -1,0 +1,131 @@
+"""Compare classes feature by feature: what they share, and what tells them apart.
+
+By default all pairs of classes that share all but one of their features, on training and on test images.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from configs.arguments import flag
+from configs.errors import UsageError
+from configs.script import run_script
+from configs.settings import parse_settings
+from sparsification.qpm import sharing_pairs
+from visualization.class_grid import class_grid
+from visualization.comparison import column_groups, comparison_columns, find_class
+from visualization.explained_run import ExplainedRun, open_run
+from visualization.explainer import ClassImages
+from visualization.figure import save
+from visualization.flags import EXPLANATION, FigureFlags
+from visualization.report import ReportBuilder, write_index
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CompareFlags(FigureFlags):
+    """What is compared."""
+
+    classes: tuple[str, ...] = flag(
+        EXPLANATION, (),
+        "two or more classes for one figure, by name or index (default: all pairs that share enough)",
+        parse=str, many=True,
+    )  # fmt: skip
+    min_shared: int | None = flag(
+        EXPLANATION, None, "features that compared pairs share at least (default: n_per_class - 1)",
+        parse=int,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """One figure per comparison and split, an index of them, and on request a report."""
+    settings, flags = parse_settings(None, __doc__, CompareFlags)
+    run = open_run(settings, flags.palette)
+    comparisons = chosen_comparisons(
+        flags, run.explainer.weight, run.explainer.class_names, settings.n_per_class
+    )
+    for split, dataset, table in (
+        ("Train", run.data.train_plain, run.tables.train),
+        ("Test", run.data.test, run.tables.test),
+    ):
+        folder = flags.output_folder / f"{split}vizQPMClassComparisons"
+        images = ClassImages(run.explainer, dataset, table)
+        figures = draw(run, images, comparisons, folder, flags.format)
+        index = write_index(folder, f"Class comparisons, {split.lower()} images", figures)
+        log.info("%s images: %d figures, all on one page: %s", split, len(figures), index)
+        if flags.report:
+            path = folder / "report.html"
+            write_report(run, images, comparisons, f"{split.lower()} images", path)
+            log.info("%s images: report %s", split, path)
+
+
+def chosen_comparisons(
+    flags: CompareFlags, weight: np.ndarray, class_names: Sequence[str], n_per_class: int
+) -> list[tuple[int, ...]]:
+    """The classes of every figure.
+
+    Raises:
+        UsageError: if a class does not exist, or no pair shares as much as asked.
+    """
+    if flags.classes:
+        named = dict.fromkeys(find_class(text, class_names) for text in flags.classes)
+        if len(named) < 2:
+            raise UsageError("--classes needs two or more different classes")
+        return [tuple(named)]
+    assigned = (weight != 0).astype(int)
+    most = int(np.triu(assigned @ assigned.T, k=1).max())
+    if flags.min_shared is not None and flags.min_shared > most:
+        raise UsageError(
+            f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}"
+        )
+    wanted = min(n_per_class - 1, most) if flags.min_shared is None else flags.min_shared
+    return [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
+
+
+def draw(
+    run: ExplainedRun,
+    images: ClassImages,
+    comparisons: Sequence[tuple[int, ...]],
+    folder: Path,
+    formats: Sequence[str],
+) -> list[tuple[str, Path]]:
+    """Write a figure for every comparison whose classes have images; returns captions and files."""
+    explainer, names, figures = run.explainer, run.explainer.class_names, []
+    for classes in tqdm(comparisons, desc="Figures", leave=False):
+        without = [names[c] for c in classes if images[c] is None]
+        if without:
+            log.warning("%s: no image of %s; figure left out.", folder.name, ", ".join(without))
+            continue
+        columns = comparison_columns(explainer.weight, classes)
+        rows = [explainer.row(images[c], columns, names[c], c) for c in classes]
+        groups = column_groups(explainer.weight, classes, columns, names)
+        left_out = int((explainer.weight[list(classes)] != 0).any(axis=0).sum()) - len(columns)
+        figure = class_grid(rows, columns, run.colours.distinct(columns), groups, left_out)
+        paths = save(figure, folder / "_".join(map(str, classes)), formats)
+        figures.append((" – ".join(names[c] for c in classes), paths[0]))
+    return figures
+
+
+def write_report(
+    run: ExplainedRun,
+    images: ClassImages,
+    comparisons: Sequence[tuple[int, ...]],
+    kind: str,
+    path: Path,
+) -> None:
+    """Write the page with all comparisons, classes and features."""
+    title = f"{run.settings.model_type} on {run.settings.dataset}: class comparisons, {kind}"
+    report = ReportBuilder(title, run.explainer, run.colours, images)
+    report.add_features(run.data.train_plain, run.tables.train)
+    for classes in comparisons:
+        report.add_comparison(classes, comparison_columns(run.explainer.weight, classes))
+    report.write(path)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,153 @@
+"""A command line made from dataclasses: every flag has one home, beside its default and its meaning."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, field, fields
+from typing import Any, NoReturn, TypeVar
+
+from configs.errors import UsageError
+
+TRUE_WORDS = ("true", "yes", "1", "on")
+FALSE_WORDS = ("false", "no", "0", "off")
+T = TypeVar("T")
+
+
+def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, metavar=None) -> Any:
+    """A dataclass field that is a command line flag.
+
+    Args:
+        group: heading in `--help`.
+        default: value when the flag is left out.
+        meaning: one line for `--help`; a default that is not None is added to it.
+        parse: text -> value, raising ValueError; taken from the default's type if left out. `boolean` makes a switch
+            with a `--no-` form.
+        many: whether several values may follow; the field is a tuple then.
+        metavar: what stands for the value in `--help`.
+    """
+    if parse is None:
+        parse = boolean if isinstance(default, bool) else type(default)
+    options = {"group": group, "meaning": meaning, "parse": parse, "many": many, "metavar": metavar}
+    return field(default=default, metadata=options)
+
+
+def boolean(text: str) -> bool:
+    """The truth value of a word: True/yes/1/on or False/no/0/off, in any case."""
+    if text.lower() in TRUE_WORDS:
+        return True
+    if text.lower() in FALSE_WORDS:
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -> tuple[T, ...]:
+    """One instance of every dataclass, filled from the command line.
+
+    Args:
+        argv: arguments without the script's name; `sys.argv[1:]` if None.
+        description: first paragraph of `--help`.
+        kinds: dataclasses whose fields are made by `flag`.
+
+    Raises:
+        UsageError: on an unknown flag or a value that does not fit.
+    """
+    declared = [f for kind in kinds for f in fields(kind)]
+    parser = _parser(description, declared)
+    arguments = _canonical_flags(list(sys.argv[1:] if argv is None else argv), declared)
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise UsageError(_unknown(unknown[0], declared))
+    return tuple(
+        kind(**{f.name: getattr(namespace, f.name) for f in fields(kind)}) for kind in kinds
+    )
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are ours to print."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help lines that end with the default."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=32, width=110)
+
+
+def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
+    parser = _OneLineParser(
+        description=description, formatter_class=_HelpFormatter, allow_abbrev=False
+    )
+    titles = dict.fromkeys(f.metadata["group"] for f in declared)
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    for f in declared:
+        options = f.metadata
+        switch = options["parse"] is boolean
+        groups[options["group"]].add_argument(
+            f"--{f.name}",
+            dest=f.name,
+            default=f.default,
+            type=_reporting(options["parse"]),
+            nargs="?" if switch else ("+" if options["many"] else None),
+            action=_TupleAction if options["many"] else "store",
+            const=True if switch else None,
+            metavar=options["metavar"] or ("BOOL" if switch else f.name.upper()),
+            help=_help(f),
+        )
+    return parser
+
+
+class _TupleAction(argparse.Action):
+    """Keeps several values as a tuple."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, tuple(values))
+
+
+def _help(f: Field) -> str:
+    default = f.default
+    if default is None or default is MISSING or default == ():
+        return f.metadata["meaning"]
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{f.metadata['meaning']} (default: {shown})".replace("%", "%%")
+
+
+def _reporting(parse):
+    """A parser whose ValueError message reaches the user."""
+
+    def parse_or_report(text: str):
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_or_report
+
+
+def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:
+    """Spell flags as declared: `-` and `_` are one, case does not count, `--no-x` is `--x=False`."""
+    names = {f.name.lower(): f for f in declared}
+    spelled = []
+    for argument in argv:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            plain = name.lower().replace("-", "_")
+            negated = names.get(plain.removeprefix("no_")) if plain.startswith("no_") else None
+            if plain in names:
+                argument = f"--{names[plain].name}{equals}{value}"
+            elif negated is not None and negated.metadata["parse"] is boolean and not equals:
+                argument = f"--{negated.name}=False"
+        spelled.append(argument)
+    return spelled
+
+
+def _unknown(argument: str, declared: list[Field]) -> str:
+    if not argument.startswith("-"):
+        return f"unexpected argument {argument!r} (see --help)"
+    name = argument.lstrip("-").partition("=")[0].replace("-", "_")
+    close = difflib.get_close_matches(name, [f.name for f in declared], n=1)
+    hint = f"did you mean --{close[0]}?" if close else "see --help"
+    return f"unknown flag {argument.partition('=')[0]}; {hint}"

@@ -1,0 +1,177 @@
+"""Recipes: what each paper trains, per model type and dataset, every number beside its meaning.
+
+The defaults are the published ones (SLDD-Model arXiv 2303.13166, Q-SENN 2312.13839, QPM 2502.20130, CHiQPM 2511.20779):
+`python main.py --dataset CUB2011 --model_type chiqpm` trains with exactly these.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from configs.errors import UsageError
+
+MODEL_TYPES = ("chiqpm", "qpm", "qsenn", "sldd")
+ARCHITECTURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}  # and their feature maps
+DIVERSITY_WEIGHT = 0.196  # factor of the feature diversity loss, dense and sparse
+
+
+@dataclass(frozen=True)
+class DenseRecipe:
+    """Training of the dense model: cross entropy and feature diversity loss, SGD."""
+
+    epochs: int = 150
+    lr: float = 0.005  # of the backbone
+    classifier_lr: float = 0.01  # of the final layer
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = (
+        "step"  # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
+    )
+    step_size: int = 30  # epochs
+    gamma: float = 0.4
+    batch_size: int = 16
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """Finetuning of the sparse model, in rounds that each start with a fresh optimiser."""
+
+    round_epochs: tuple[int, ...] = (40,)
+    lr: float = 1e-4  # at the start of the first round
+    round_decay: float = 0.9  # round r starts at lr * round_decay ** r
+    momentum: float = 0.95
+    weight_decay: float = 5e-4
+    step_size: int = 10  # epochs
+    gamma: float = 0.4
+    grounding_weight: float = 0.0  # lambda, factor of the feature grounding loss
+    grounding_epochs: int | None = None  # epochs of a round after which lambda is 0; None: never
+    refit: bool = False  # fit the sparse layer again before every round but the first
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """What kind of sparse head a model type has."""
+
+    relu: bool = False  # cut off negative normalised features
+    train_normalisation: bool = False  # train the features' mean and std
+    pair_density: float = 0.0  # rho: this many class pairs per class share all but one feature
+    binary: bool = True  # weights 0 or 1, so that a class is a set of features
+
+
+FOUR_ROUNDS = (10, 10, 10, 40)
+FINETUNING = {
+    "chiqpm": FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
+    "qpm": FinetuneRecipe(),
+    "qsenn": FinetuneRecipe(FOUR_ROUNDS, refit=True),
+    "sldd": FinetuneRecipe(),
+}
+HEADS = {
+    "chiqpm": HeadRecipe(relu=True, pair_density=0.5),
+    "qpm": HeadRecipe(),
+    "qsenn": HeadRecipe(train_normalisation=True, binary=False),
+    "sldd": HeadRecipe(train_normalisation=True, binary=False),
+}
+
+# From random weights the published rates are too small: warm-up to a larger rate, then cosine.
+FROM_SCRATCH = DenseRecipe(
+    epochs=120,
+    lr=0.05,
+    classifier_lr=0.05,
+    schedule="one_cycle",
+    batch_size=64,
+    label_smoothing=0.1,
+)
+SCRATCH_FINETUNE_LR = 1e-3  # such a network has not settled as a pretrained one has
+
+
+@dataclass(frozen=True)
+class DatasetRecipe:
+    """A dataset's own defaults; a flag that is given always wins."""
+
+    arch: str = "resnet50"
+    img_size: int = 224  # pixels
+    weights: str = "imagenet"
+    do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
+    boxes: bool = False  # has ground-truth boxes that --cropGT can use
+    dense: DenseRecipe = field(default_factory=DenseRecipe)
+    finetune_lr: float | None = None  # replaces the recipes' learning rate
+    schedule_scale: float = 1.0  # of the finetuning rounds
+
+
+DATASETS = {
+    "CUB2011": DatasetRecipe(boxes=True),
+    "StanfordCars": DatasetRecipe(),
+    "TravelingBirds": DatasetRecipe(boxes=True),
+    # The dense model is the pretrained one; finetuning starts where its training ended.
+    "ImageNet": DatasetRecipe(do_dense=False, finetune_lr=0.005 * 0.4**4),
+    "ImageFolder": DatasetRecipe(),
+    # Small drawings, learnt from scratch in minutes on a laptop.
+    "SyntheticBirds": DatasetRecipe(
+        arch="resnet18",
+        img_size=64,
+        weights="none",
+        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32),
+        finetune_lr=2e-3,
+        schedule_scale=0.1,
+    ),
+}
+
+
+def canonical_name(name: str, choices, what: str) -> str:
+    """The spelling in `choices` of a name given in any case.
+
+    Raises:
+        UsageError: if there is no such name; lists the choices.
+    """
+    for choice in choices:
+        if choice.lower() == name.lower():
+            return choice
+    raise UsageError(f"unknown {what} {name!r}; choose one of {', '.join(choices)}")
+
+
+def dense_recipe(dataset: str, weights: str, scale: float, batch_size: int | None) -> DenseRecipe:
+    """The dense recipe for a dataset: the paper's from pretrained weights, a steeper one from random weights.
+
+    Args:
+        dataset: canonical name.
+        weights: `imagenet`, `none` or a file.
+        scale: factor of the schedule's length.
+        batch_size: replaces the recipe's, or None.
+    """
+    own = DATASETS[dataset]
+    recipe = FROM_SCRATCH if _unexpectedly_random(own, weights) else own.dense
+    return replace(
+        recipe,
+        epochs=_scaled(recipe.epochs, scale),
+        step_size=_scaled(recipe.step_size, scale),
+        batch_size=batch_size or recipe.batch_size,
+    )
+
+
+def finetune_recipe(
+    model_type: str, dataset: str, weights: str, scale: float, batch_size: int | None
+) -> FinetuneRecipe:
+    """The finetuning recipe of a model type on a dataset; arguments as in `dense_recipe`."""
+    own = DATASETS[dataset]
+    recipe = FINETUNING[model_type]
+    scale = scale * own.schedule_scale
+    ends = recipe.grounding_epochs
+    return replace(
+        recipe,
+        lr=SCRATCH_FINETUNE_LR
+        if _unexpectedly_random(own, weights)
+        else own.finetune_lr or recipe.lr,
+        round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
+        step_size=_scaled(recipe.step_size, scale),
+        grounding_epochs=None if ends is None else _scaled(ends, scale),
+        batch_size=batch_size or recipe.batch_size,
+    )
+
+
+def _unexpectedly_random(own: DatasetRecipe, weights: str) -> bool:
+    """Whether training starts from random weights although the dataset's recipe is for pretrained ones."""
+    return weights == "none" and own.weights != "none"
+
+
+def _scaled(epochs: int, scale: float) -> int:
+    return max(1, round(epochs * scale))

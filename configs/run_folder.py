@@ -1,0 +1,170 @@
+"""The run folder: where every stage leaves its result, and how a later call knows it may reuse it.
+
+Each finished file has an entry in `manifest.json`: the settings it was made from and the SHA-256 of its content.
+A file is reused only if both still hold, so changed settings, a half-finished stage, and a damaged or replaced
+file all lead to the stage being done again. The next stage depends on the *content* of the one before it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from configs.errors import RunError
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Leave at `path` what `write` produces, or leave `path` as it was.
+
+    Args:
+        path: the file to create or replace; its folder is created.
+        write: called with a temporary path in the same folder (with the same suffix), to be filled.
+
+    Raises:
+        RunError: if the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)  # mkstemp makes private files; results are for sharing
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file, or None if it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(settings: dict) -> str:
+    """A short name of a dictionary of plain values: equal settings have equal fingerprints."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Artefact:
+    """One file of a run folder together with the settings it depends on."""
+
+    def __init__(self, folder: "RunFolder", name: str, settings: dict):
+        self.folder = folder
+        self.name = name
+        self.path = folder.path / name
+        self.settings = json.loads(
+            json.dumps(settings)
+        )  # as it will be read back: tuples are lists
+
+    def is_current(self) -> bool:
+        """Whether the file is there, undamaged, and made from these settings (logs why if it is not)."""
+        entry = self.folder.manifest().get(self.name)
+        if entry is None or not self.path.is_file():
+            return False
+        if entry["settings"] != self.settings:
+            old, new = entry["settings"], self.settings
+            keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+            log.info("%s is made again: changed %s", self.name, ", ".join(keys))
+            return False
+        if entry["sha256"] != sha256(self.path):
+            log.warning("%s is made again: the file is not the one this run wrote", self.name)
+            return False
+        return True
+
+    def write(self, write: Callable[[Path], Any]) -> None:
+        """Write the file atomically, then enter it in the manifest."""
+        self.folder.forget(
+            self.name
+        )  # a kill between the two writes must not leave an old entry standing
+        write_atomically(self.path, write)
+        self.folder.enter(self.name, {"settings": self.settings, "sha256": sha256(self.path)})
+
+
+class RunFolder:
+    """A run's folder, `LOG_DIR/ARCH/DATASET[_crop]/SEED`."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def file(self, name: str) -> Path:
+        """Path of a file of this run."""
+        return self.path / name
+
+    def artefact(self, name: str, depends_on: dict) -> Artefact:
+        """A file of this run that is valid for the given settings only."""
+        return Artefact(self, name, depends_on)
+
+    def manifest(self) -> dict:
+        """All finished files of this run."""
+        return read_json(self.path / MANIFEST) or {}
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a finished file's content: what later stages depend on."""
+        return self.manifest()[name]["sha256"]
+
+    def enter(self, name: str, entry: dict) -> None:
+        """Record a finished file."""
+        write_json(self.path / MANIFEST, {**self.manifest(), name: entry})
+
+    def forget(self, name: str) -> None:
+        """Strike a file from the manifest."""
+        entries = self.manifest()
+        if entries.pop(name, None) is not None:
+            write_json(self.path / MANIFEST, entries)
+
+    @contextmanager
+    def locked(self):
+        """Hold the folder for one writing process.
+
+        Raises:
+            RunError: if another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"another run is working in {self.path}; wait for it or choose another --seed or --log_dir"
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"cannot write in the run folder {self.path}: {error.strerror}"
+            ) from error
+        try:
+            yield self
+        finally:
+            lock.release()

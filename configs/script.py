@@ -1,0 +1,51 @@
+"""How every script starts and ends: logging that gets along with progress bars, and errors in one line."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from configs.errors import RunError, UsageError
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's main function and leave with its exit code: 0, 1 for a failed run, 2 for usage."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        with logging_redirect_tqdm():
+            main()
+    except (UsageError, RunError) as error:
+        print(f"{script_name()}: error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def script_name() -> str:
+    """The script as the user called it: `main.py`, or the package of `python -m package`."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
+
+
+def one_line(error: UsageError | RunError) -> str:
+    """The error's message; one raised in a loading process arrives with that process's traceback before it."""
+    *traceback, message = str(error).strip().splitlines() or [""]
+    kind = f"{type(error).__module__}.{type(error).__qualname__}: "
+    return message.removeprefix(kind) if traceback else message
+
+
+def log_to(path: Path) -> None:
+    """Also write the log to a file, with the time of every line.
+
+    Raises:
+        RunError: if the file cannot be written.
+    """
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.getLogger().addHandler(handler)

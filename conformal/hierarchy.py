@@ -1,0 +1,128 @@
+"""The hierarchy of a prediction (CHiQPM, arXiv 2511.20779: local explanations and eqs. 10-13).
+
+For one image every class orders its k features by activation. A class shares level j with the
+predicted class while their first j features agree, so the ordered features of the prediction are a
+path from the root of a tree to a leaf, and every other class leaves this path at one depth, through
+one feature: its branch. All quantities here are constant on branches, which is what keeps
+prediction sets coherent.
+
+Pure functions on arrays; the level that is used and the threshold belong to `conformal.predictor`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def class_feature_indices(weight: Tensor) -> Tensor:
+    """Features of every class, ascending: `[C, k]` integers.
+
+    Args:
+        weight: binary class-feature weights `[C, n_features]` with the same number k of ones in
+            every row.
+
+    Raises:
+        ValueError: if the weights are not binary or the rows do not all hold the same number of
+            ones (at least 1).
+    """
+    weight = torch.as_tensor(weight).detach()
+    if weight.ndim != 2 or not ((weight == 0) | (weight == 1)).all():
+        raise ValueError(
+            "the hierarchy needs binary class-feature weights of shape [C, n_features]"
+        )
+    per_class = weight.count_nonzero(dim=1)
+    if per_class.numel() == 0 or per_class.min() < 1 or per_class.min() != per_class.max():
+        raise ValueError(
+            "the hierarchy needs the same number of features in every class, "
+            f"found {sorted(set(per_class.tolist()))}"
+        )
+    return weight.nonzero()[:, 1].reshape(len(weight), -1)
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Where classes leave the path to the prediction, for N samples and M classes.
+
+    Attributes:
+        path: activations of the predicted class's features, most active first, `[N, k]`.
+        depth: number of leading features shared with the predicted class, `[N, M]`, 0..k.
+        own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
+    """
+
+    path: Tensor
+    depth: Tensor
+    own: Tensor
+
+
+def prediction_hierarchy(
+    features: Tensor, predicted: Tensor, class_features: Tensor, classes: Tensor | None = None
+) -> Hierarchy:
+    """Hierarchy of every prediction over all classes, or over the given `classes`.
+
+    Features of one image are ordered once, by activation; equal activations by index, lower first. Every class then
+    drops its leading feature as long as that is the next feature of the path.
+
+    Args:
+        features: normalised pooled features after ReLU, `[N, n_features]`.
+        predicted: predicted classes, `[N]`.
+        class_features: features of every class, ascending, `[C, k]`.
+        classes: classes to place in the hierarchy, `[N, M]`.
+    """
+    N, n_features = features.shape
+    activations, order = features.sort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1).int()  # (N, n_features)
+    path_rank = rank.gather(1, class_features[predicted]).sort(dim=1).values  # (N, k)
+    candidates = class_features.expand(N, -1, -1) if classes is None else class_features[classes]
+    candidates = candidates.transpose(1, 2)  # (N, k, M): classes innermost, the long dimension
+    ranks = rank.gather(1, candidates.flatten(1)).view(candidates.shape)
+    on_path = torch.ones_like(ranks[:, 0], dtype=torch.bool)
+    depth = torch.zeros_like(ranks[:, 0], dtype=torch.long)
+    for next_rank in path_rank.T.unsqueeze(2):  # (N, 1)
+        on_path &= ranks.amin(dim=1) == next_rank
+        depth += on_path
+        dropped = on_path.unsqueeze(1) & (ranks == next_rank.unsqueeze(1))
+        ranks.masked_fill_(dropped, n_features)
+    # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
+    own = F.pad(activations, (0, 1)).gather(1, ranks.amin(dim=1).long())
+    return Hierarchy(activations.gather(1, path_rank.long()), depth, own)
+
+
+def shared_prefix(hierarchy: Hierarchy) -> Tensor:
+    """Whether the first j features of class and prediction agree: bool `[N, k, M]`, index j - 1."""
+    levels = torch.arange(1, hierarchy.path.shape[1] + 1, device=hierarchy.depth.device)
+    return hierarchy.depth.unsqueeze(1) >= levels[:, None]
+
+
+def level_accuracies(truth: Hierarchy) -> Tensor:
+    """Fraction of samples whose true class shares the first 1..k features of the prediction, `[k]`.
+
+    Args:
+        truth: hierarchy of the true classes alone (M = 1).
+    """
+    return shared_prefix(truth).squeeze(2).double().mean(dim=0)
+
+
+def level_nonconformity(hierarchy: Hierarchy, level: int) -> Tensor:
+    """Nonconformity of classes at one level of the hierarchy (CHiQPM, eqs. 10-13): `[N, M]`, at most 0.
+
+    Minus the activations of the features shared beyond `level`, and of the class's own feature where it leaves the
+    path; 0 for classes that left the path before `level`. Lower is more conforming.
+    """
+    # Sums along the path are looked up by depth, so classes of one branch have equal scores to the last bit.
+    shared = F.pad(hierarchy.path[:, level:].cumsum(dim=1), (level + 1, 0))  # (N, k + 1)
+    evidence = shared.gather(1, hierarchy.depth) + hierarchy.own
+    return -evidence.masked_fill(hierarchy.depth < level, 0)
+
+
+def relative_nonconformity(hierarchy: Hierarchy) -> Tensor:
+    """Evidence for the prediction that a class lacks: `[N, M]`, at least 0, lower is more conforming.
+
+    The nonconformity of the class minus that of the predicted class. It is the same at every level that the class
+    reaches, because what both share cancels: the activations of the prediction's features beyond the split, minus
+    the activation of the class's own feature there. It is 0 for the predicted class and for classes that differ from
+    it only in features that are silent in this image.
+    """
+    beyond = F.pad(hierarchy.path.flip(1).cumsum(dim=1).flip(1), (0, 1))  # (N, k + 1)
+    return (beyond.gather(1, hierarchy.depth) - hierarchy.own).clamp(min=0)

@@ -1,0 +1,206 @@
+"""What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from configs.errors import RunError
+from configs.run_folder import fingerprint
+from dataset_classes import transforms
+from dataset_classes.transforms import FixedTransform, ImageTransform
+
+CACHE_BYTES = 2**29
+NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
+
+
+class ImageDataset(Dataset):
+    """One split of a labelled image dataset; item i is `(transform(image), label)`.
+
+    Subclasses find their files; everything after that is here.
+
+    Attributes:
+        name: spelling of the dataset as on the command line.
+        mean, std: channel statistics, pixels in [0, 1].
+        classes: display names; the index is the label.
+        labels: `[N]` int64.
+        transform: from PIL image to tensor; None leaves the image as it is.
+        attribute_names: of the columns of `class_attributes()`, None where unknown.
+        square: whether images are resized to a square, or by their short side and then cropped.
+        upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
+    """
+
+    name: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    attribute_names: list[str] | None = None
+    square = False
+    upright = False
+
+    def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
+        """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
+        self.paths = [str(path) for path in paths]
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.classes = list(classes)
+        self.boxes = boxes
+        self.transform: Callable | None = None
+        self._attributes = attributes
+        self._resized = ImageCache(CACHE_BYTES, len(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        label = int(self.labels[index])
+        if self.transform is None:
+            return self.image(index), label
+        resize = getattr(self.transform, "resize", None)
+        if resize is None:
+            return self.transform(self.image(index)), label
+        image = self._resized.get(int(index), resize, lambda: self.image(index))
+        return self.transform.finish(image), label
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` in RGB before any transform, cropped to its box where there is one.
+
+        Raises:
+            RunError: if the file cannot be read or its box lies outside the image; names the file.
+        """
+        image = self.full_image(index)
+        return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
+
+    def full_image(self, index: int) -> Image.Image:
+        """Image `index` in RGB as it is stored."""
+        return read_image(self.paths[index], upright=self.upright)
+
+    def missing_images(self) -> list[str]:
+        """Paths that the annotations name and that do not exist."""
+        return [path for path in self.paths if not Path(path).is_file()]
+
+    def image_path(self, index: int) -> str:
+        """Where image `index` comes from."""
+        return self.paths[index]
+
+    def fingerprint(self) -> str:
+        """A short name of the images, labels and classes: equal for a dataset that was only moved."""
+        images = ["/".join(Path(path).parts[-2:]) for path in self.paths]
+        cropped = self.boxes is not None
+        return fingerprint(
+            {
+                "images": images,
+                "labels": self.labels.tolist(),
+                "classes": self.classes,
+                "cropped": cropped,
+            }
+        )
+
+    def class_attributes(self) -> np.ndarray | None:
+        """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
+        return self._attributes
+
+    def class_similarity(self) -> np.ndarray | None:
+        """Cosine similarity of the classes' attributes, `[C, C]`, diagonal 0; None without attributes."""
+        attributes = self.class_attributes()
+        return None if attributes is None else cosine_similarity(attributes)
+
+    def with_transform(self, transform: Callable | None) -> "ImageDataset":
+        """The same images (and the same memory of resized ones) under another transform."""
+        twin = copy.copy(self)
+        twin.transform = transform
+        return twin
+
+    def train_transform(self, img_size: int) -> ImageTransform:
+        """The augmentation this dataset is trained with."""
+        return transforms.fine_grained_train(img_size, self.mean, self.std, square=self.square)
+
+    def test_transform(self, img_size: int) -> FixedTransform:
+        """The transform this dataset is evaluated with."""
+        return transforms.fine_grained_test(img_size, self.mean, self.std, square=self.square)
+
+
+class ImageCache:
+    """Resized images in memory, at most `max_bytes` of them.
+
+    Every image has an equal share of the room and is kept if it fits into that: small images all stay, large or very
+    many images all go. Worker processes each fill their own, which pays when they live from epoch to epoch.
+    """
+
+    def __init__(self, max_bytes: int, n_images: int):
+        self._share = max_bytes // max(n_images, 1)
+        self._kept: dict[int, tuple[Callable, Image.Image]] = {}
+
+    def get(self, index: int, resize: Callable, load: Callable[[], Image.Image]) -> Image.Image:
+        """`resize(load())`, remembered for this index until another `resize` is asked for."""
+        known_resize, image = self._kept.get(index, (None, None))
+        if known_resize == resize:
+            return image
+        image = resize(load())
+        if 4 * image.width * image.height <= self._share:  # Pillow holds RGB in 4 bytes
+            self._kept[index] = (resize, image)
+        return image
+
+
+def read_image(path: str, *, upright: bool = True) -> Image.Image:
+    """The first frame of an image file in RGB.
+
+    Args:
+        path: of the file.
+        upright: turn the image as the camera noted it in the file.
+
+    Raises:
+        RunError: if the file is missing, damaged or no image; names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
+    except FileNotFoundError:
+        raise RunError(f"The image {path} is missing.") from None
+    except UnidentifiedImageError:
+        raise RunError(f"{path} is not an image (or is damaged); replace or remove it.") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise RunError(
+            f"The image {path} cannot be read ({error}); replace or remove it."
+        ) from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB with transparency laid over white and 16-bit values scaled (Pillow would cut both off)."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def crop(image: Image.Image, box, path: str) -> Image.Image:
+    """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges."""
+    x, y, width, height = box
+    left, top = max(0, round(x)), max(0, round(y))
+    right, bottom = min(image.width, round(x + width)), min(image.height, round(y + height))
+    if left >= right or top >= bottom:
+        raise RunError(
+            f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels)."
+        )
+    return image.crop((left, top, right, bottom))
+
+
+def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
+    """Cosine of every two rows of `attributes` `[C, A]`, `[C, C]`, with diagonal 0; a row of zeros is like no other."""
+    unit = attributes / np.maximum(np.linalg.norm(attributes, axis=1, keepdims=True), 1e-8)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, 0)
+    return similarity
+
+
+def require(path: Path, dataset: str, root: Path, source: str) -> Path:
+    """`path` if it exists; otherwise the one line that says where it was expected and where to get it."""
+    if not path.exists():
+        raise RunError(
+            f"No {dataset} under {root} (looked for {path.relative_to(root)}). Get it from {source} and unpack it "
+            f"there, set --data_root, {NEEDS_NO_DOWNLOAD}."
+        )
+    return path

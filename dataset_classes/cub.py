@@ -1,0 +1,187 @@
+"""CUB-200-2011 (Wah et al., 2011) in its official layout, or any subset of its classes in that layout."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import RunError
+from dataset_classes.base import ImageDataset, require
+
+SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
+
+
+class CUB2011(ImageDataset):
+    """One split of CUB; with `crop_gt` the images are cropped to the bird.
+
+    The crops come from `PPCUB200/CUB_200_2011/{train,test}_cropped` where that folder exists, and are otherwise cut
+    while loading. `official_classes` keeps the spelling of the files ("001.Black_footed_Albatross").
+
+    Raises:
+        RunError: if the dataset is missing or broken; names the folder, what was expected and where to get it.
+    """
+
+    name = "CUB2011"
+    mean = (0.4853, 0.4964, 0.4295)
+    std = (0.2300, 0.2258, 0.2625)
+    folder = Path("CUB200", "CUB_200_2011")
+    cropped_folder = Path("PPCUB200", "CUB_200_2011")
+
+    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = True):
+        self.square = crop_gt
+        root = Path(data_root)
+        index = self.read_index(root)
+        chosen = np.flatnonzero(index.is_train == (split == "train"))
+        cropped = root / self.cropped_folder / f"{split}_cropped"
+        if crop_gt and cropped.is_dir():
+            images, boxes = cropped, None
+        else:
+            images = self.image_folder(root, split)
+            boxes = read_boxes(index)[chosen] if crop_gt else None
+
+        kept = np.unique(index.class_ids)
+        self.official_classes = [index.class_names[class_id] for class_id in kept]
+        attributes = read_class_attributes(index.root, kept, list(index.class_names))
+        if attributes is not None:
+            self.attribute_names = read_attribute_names(index.root, attributes.shape[1])
+        super().__init__(
+            [images / index.images[i] for i in chosen],
+            np.searchsorted(kept, index.class_ids[chosen]),
+            [readable(name) for name in self.official_classes],
+            boxes=boxes,
+            attributes=attributes,
+        )
+
+    def read_index(self, root: Path) -> "Index":
+        """Which images there are, and of which class and split."""
+        require(root / self.folder, self.name, root, SOURCE)
+        return read_index(root / self.folder, self.name)
+
+    def image_folder(self, root: Path, split: str) -> Path:
+        """The folder that the image names of the index belong to."""
+        return root / self.folder / "images"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id."""
+
+    root: Path
+    image_ids: list[str]
+    images: list[str]  # paths below the image folder
+    class_ids: np.ndarray
+    is_train: np.ndarray
+    class_names: dict[int, str]
+
+
+def read_index(root: Path, dataset: str) -> Index:
+    """What `images`, `image_class_labels`, `train_test_split` and `classes.txt` say."""
+    images = read_rows(root, "images", 1, str, dataset)
+    class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
+    is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0] == 1
+    class_names = read_rows(root, "classes", 1, str, dataset)
+    class_names = {int(key): name for key, (name,) in class_names.items()}
+    unknown = set(class_ids.tolist()) - set(class_names)
+    if unknown:
+        raise RunError(
+            f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
+        )
+    return Index(
+        root, list(images), [name for (name,) in images.values()], class_ids, is_train, class_names
+    )
+
+
+def read_boxes(index: Index) -> np.ndarray:
+    """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+    if not (index.root / "bounding_boxes.txt").exists():
+        raise RunError(
+            f"No bounding_boxes.txt in {index.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
+            f"which belongs in {CUB2011.folder} below the data root; or use whole images with --cropGT False."
+        )
+    return read_column(index.root, "bounding_boxes", 4, index.image_ids, CUB2011.name)
+
+
+def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:
+    """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`."""
+    rows = read_rows(root, name, width, finite, dataset)
+    missing = [image_id for image_id in image_ids if image_id not in rows]
+    if missing:
+        raise RunError(f"{root / name}.txt has no line for image {missing[0]} of images.txt.")
+    return np.array([rows[image_id] for image_id in image_ids])
+
+
+def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str, list]:
+    """`{id: [values]}` of a text file whose lines are an id and `width` values.
+
+    Raises:
+        RunError: if the file is missing, or a line does not have that form; names the file and the line.
+    """
+    path = require(root / f"{name}.txt", dataset, root, SOURCE)
+    rows = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read ({error}).") from None
+    for number, line in enumerate(lines, start=1):
+        key, *values = line.split(maxsplit=width) or [""]
+        try:
+            rows[key] = [kind(value.strip()) for value in values]
+        except ValueError:
+            values = []
+        if len(values) != width or not key.isdigit():
+            raise RunError(
+                f"{path}, line {number}: expected an id and {width} value(s), found '{line}'."
+            )
+    if not rows:
+        raise RunError(f"{path} is empty.")
+    return rows
+
+
+def finite(text: str) -> float:
+    """The number that `text` spells; ValueError for words, infinities and "nan"."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
+
+
+def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray | None:
+    """Share of people who saw each attribute on each class, `[C, 312]` in percent; None without the file.
+
+    The rows belong to the lines of `classes.txt`; a file of all 200 classes beside fewer of them, to the class ids.
+    """
+    path = root / "attributes" / "class_attribute_labels_continuous.txt"
+    if not path.exists():
+        return None
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise RunError(f"{path} is not a table of numbers ({error}).") from None
+    rows = [class_ids.index(i) if len(table) == len(class_ids) else i - 1 for i in kept]
+    if max(rows) >= len(table):
+        raise RunError(
+            f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each."
+        )
+    return table[rows]
+
+
+def read_attribute_names(root: Path, count: int) -> list[str] | None:
+    """Names of the attributes ("has bill shape: curved"); the official archive keeps them beside the dataset."""
+    for path in (root.parent / "attributes.txt", root / "attributes" / "attributes.txt"):
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            names = [
+                line.split(maxsplit=1)[-1].replace("::", ": ").replace("_", " ") for line in lines
+            ]
+            return names if len(names) == count else None
+    return None
+
+
+def readable(official: str) -> str:
+    """ "001.Black_footed_Albatross" -> "Black-footed Albatross": lower case continues a hyphenated word."""
+    words = official.split(".", 1)[-1].split("_")
+    return "".join(
+        word if i == 0 else ("-" if word[:1].islower() else " ") + word
+        for i, word in enumerate(words)
+    )

@@ -1,0 +1,100 @@
+"""ImageNet (ILSVRC 2012) in torchvision's layout: `train/` and `val/` with a folder per class."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torchvision import datasets
+from torchvision.models import ResNet50_Weights
+
+from configs.errors import RunError
+from dataset_classes import transforms
+from dataset_classes.base import ImageDataset, require
+from dataset_classes.image_folder import scan_classes
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
+DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
+ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
+
+
+class ImageNet(ImageDataset):
+    """One split of ImageNet, or of a subset of its classes; the validation images are the test split.
+
+    Archives that are still packed are unpacked by torchvision first. Class names come from its `meta.bin`, from the
+    full list of 1000, or are the folder names (WordNet ids). The WordNet ids stay in `official_classes`.
+
+    Raises:
+        RunError: if the dataset is missing or broken; names the folder, what was expected and where to get it.
+    """
+
+    name = "ImageNet"
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False):
+        root = require(Path(data_root) / "imagenet", self.name, Path(data_root), SOURCE)
+        folder = {"train": "train", "test": "val"}[split]
+        unpack(root, folder)
+        self.official_classes = sorted(scan_names(require(root / "train", self.name, root, SOURCE)))
+        label_of = {wnid: label for label, wnid in enumerate(self.official_classes)}
+        images = scan_classes(require(root / folder, self.name, root, SOURCE))
+        unknown = sorted(set(images) - set(label_of))
+        if unknown:
+            raise RunError(f"{root / folder / unknown[0]} has no counterpart in {root / 'train'}.")
+        samples = [(path, label_of[wnid]) for wnid, paths in images.items() for path in paths]
+        if not samples:
+            raise RunError(f"No images in the class folders of {root / folder}.")
+        paths, labels = zip(*samples, strict=True)
+        super().__init__(paths, labels, class_names(root, self.official_classes))
+
+    def missing_images(self) -> list[str]:
+        """None: the images are those that were found."""
+        return []
+
+    def train_transform(self, img_size: int) -> transforms.ImageTransform:
+        """Random resized crops, as the backbone was trained."""
+        return transforms.imagenet_train(img_size, self.mean, self.std)
+
+    def test_transform(self, img_size: int) -> transforms.FixedTransform:
+        """The centre of the image at 256/224 of the size."""
+        return transforms.imagenet_test(img_size, self.mean, self.std)
+
+
+def scan_names(folder: Path) -> list[str]:
+    """Names of the sub-folders."""
+    return [
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    ]
+
+
+def unpack(root: Path, folder: str) -> None:
+    """Let torchvision unpack the official archive of `train` or `val` if that is what there is."""
+    if (root / folder).is_dir() or not (root / ARCHIVES[folder]).exists():
+        return
+    logger.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])
+    try:
+        datasets.ImageNet(root, folder)
+    except (OSError, RuntimeError, EOFError) as error:
+        raise RunError(
+            f"{root / ARCHIVES[folder]} cannot be unpacked: {' '.join(str(error).split())}"
+        ) from None
+
+
+def class_names(root: Path, wnids: list[str]) -> list[str]:
+    """Readable names of the classes, as far as they are known."""
+    if (root / "meta.bin").exists():
+        try:
+            names, _ = torch.load(root / "meta.bin", weights_only=True)
+            return [names[wnid][0] for wnid in wnids]
+        except (
+            Exception
+        ) as error:  # damaged files raise many kinds; the names are not worth a failed run
+            logger.warning(
+                "%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error
+            )
+    known = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    return list(known) if len(wnids) == len(known) else wnids

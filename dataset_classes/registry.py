@@ -1,0 +1,93 @@
+"""Datasets by name, and the three views of one that the pipeline works with."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs import recipes
+from configs.errors import RunError
+from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
+from dataset_classes.cub import CUB2011
+from dataset_classes.image_folder import ImageFolder
+from dataset_classes.imagenet import ImageNet
+from dataset_classes.stanford_cars import StanfordCars
+from dataset_classes.synthetic_birds import SyntheticBirds
+from dataset_classes.traveling_birds import TravelingBirds
+
+logger = logging.getLogger(__name__)
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (CUB2011, StanfordCars, TravelingBirds, ImageNet, ImageFolder, SyntheticBirds)
+}
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """Training images augmented, the same images under the test transform, and the test images."""
+
+    train: ImageDataset
+    train_plain: ImageDataset
+    test: ImageDataset
+
+
+def canonical_name(text: str) -> str:
+    """The spelling of a dataset's name used in folders and results, from any capitalisation.
+
+    Raises:
+        UsageError: for an unknown name; lists the known ones.
+    """
+    return recipes.canonical_name(text, DATASETS, "dataset")
+
+
+def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSplits:
+    """Both splits of a dataset, checked for what training needs.
+
+    Args:
+        name: of the dataset, in any capitalisation.
+        data_root: folder that holds the datasets.
+        img_size: side of the network's input, pixels.
+        crop_gt: crop to ground-truth boxes; without effect where a dataset has none.
+
+    Raises:
+        UsageError: for an unknown name.
+        RunError: if the dataset is missing or broken, or too small to train on.
+    """
+    dataset = DATASETS[canonical_name(name)]
+    root = Path(data_root).expanduser()
+    train, test = (
+        dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")
+    )
+    check_splits(train, test, root)
+    test_transform = train.test_transform(img_size)
+    return DataSplits(
+        train=train.with_transform(train.train_transform(img_size)),
+        train_plain=train.with_transform(test_transform),
+        test=test.with_transform(test_transform),
+    )
+
+
+def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
+    """Raise a RunError unless all images are there: of 2 classes or more, 2 in each for training, and for testing."""
+    where = f"{train.name} under {root}"
+    missing = train.missing_images() + test.missing_images()
+    if missing:
+        raise RunError(
+            f"{where}: {len(missing)} of {len(train) + len(test)} images are missing, the first is {missing[0]}; "
+            f"unpack the dataset again, {NEEDS_NO_DOWNLOAD}."
+        )
+    if len(train.classes) < 2:
+        raise RunError(f"{where} has only the class '{train.classes[0]}'; at least 2 are needed.")
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if counts.min() < 2:
+        scarce = counts.argmin()
+        raise RunError(
+            f"{where}: class '{train.classes[scarce]}' has {counts[scarce]} training images; every class needs 2."
+        )
+    if len(test) == 0:
+        raise RunError(f"{where} has no test images.")
+    untested = len(train.classes) - len(np.unique(test.labels))
+    if untested:
+        logger.warning("%s: %d classes have no test images.", where, untested)

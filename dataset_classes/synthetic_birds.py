@@ -1,0 +1,198 @@
+"""SyntheticBirds: 24 invented species that are combinations of drawn parts, in the spirit of FunnyBirds (ICCV 2023).
+
+The species come in six families of four. Within a family each of three species differs from the first in exactly one
+part, so that telling them apart needs that part. Every image knows where its parts are and which of them can be seen.
+
+    python -m dataset_classes.synthetic_birds --sheet sheet.png
+
+draws all species on one page.
+"""
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from configs.arguments import flag, parse_flags
+from configs.run_folder import write_atomically
+from configs.script import run_script
+from dataset_classes import transforms
+from dataset_classes.base import ImageDataset
+from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
+
+logger = logging.getLogger(__name__)
+
+SPECIES = {  # head, beak, wing, belly, tail
+    "Red-crested Hookbill": ("red crest", "hook", "barred", "cream", "fan"),
+    "Spotted Hookbill": ("red crest", "hook", "barred", "spotted", "fan"),
+    "Fork-tailed Hookbill": ("red crest", "hook", "barred", "cream", "fork"),
+    "Violet-winged Hookbill": ("red crest", "hook", "violet", "cream", "fan"),
+    "Blue-hooded Spearbill": ("blue hood", "spear", "green", "rose", "fork"),
+    "Ribbon-tailed Spearbill": ("blue hood", "spear", "green", "rose", "ribbon"),
+    "Striped Spearbill": ("blue hood", "spear", "green", "striped", "fork"),
+    "Red-crested Spearbill": ("red crest", "spear", "green", "rose", "fork"),
+    "Black-capped Conebill": ("black cap", "cone", "flame", "spotted", "ribbon"),
+    "Rose-breasted Conebill": ("black cap", "cone", "flame", "rose", "ribbon"),
+    "Stub-tailed Conebill": ("black cap", "cone", "flame", "spotted", "stub"),
+    "Bar-winged Conebill": ("black cap", "cone", "barred", "spotted", "ribbon"),
+    "Gold-plumed Spoonbill": ("gold plumes", "spoon", "violet", "striped", "stub"),
+    "Green-winged Spoonbill": ("gold plumes", "spoon", "green", "striped", "stub"),
+    "Fan-tailed Spoonbill": ("gold plumes", "spoon", "violet", "striped", "fan"),
+    "Black-capped Spoonbill": ("black cap", "spoon", "violet", "striped", "stub"),
+    "Gold-plumed Hookbill": ("gold plumes", "hook", "green", "rose", "stub"),
+    "Gold-plumed Conebill": ("gold plumes", "cone", "green", "rose", "stub"),
+    "Cream-breasted Hookbill": ("gold plumes", "hook", "green", "cream", "stub"),
+    "Flame-winged Hookbill": ("gold plumes", "hook", "flame", "rose", "stub"),
+    "Blue-hooded Spoonbill": ("blue hood", "spoon", "barred", "cream", "ribbon"),
+    "Blue-hooded Conebill": ("blue hood", "cone", "barred", "cream", "ribbon"),
+    "Fork-tailed Spoonbill": ("blue hood", "spoon", "barred", "cream", "fork"),
+    "Spotted Spoonbill": ("blue hood", "spoon", "barred", "spotted", "ribbon"),
+}
+CLASS_PARTS = np.array(
+    [[LOOKS[p].index(look) for p, look in zip(LOOKS, s, strict=True)] for s in SPECIES.values()]
+)
+IMAGES_PER_CLASS = 40  # in each split
+SEED = 2025  # of the dataset; the seed of a run does not change the images
+VERSION = 1  # part of the cache's name: raise it when the drawing changes
+SPLITS = ("train", "test")
+
+
+class SyntheticBirds(ImageDataset):
+    """One split of the drawn birds, generated once under `DATA_ROOT/SyntheticBirds` and read from there afterwards.
+
+    Attributes:
+        part_names: of the P parts.
+        class_parts: `[C, P]` the look that each class has of each part.
+        part_locations: `[N, P, 2]` centre of each part as (x, y) fractions of the image, also under the test transform.
+        part_visibility: `[N, P]` bool, False where clutter covers more than half of the part.
+    """
+
+    name = "SyntheticBirds"
+    square = True
+    part_names = PART_NAMES
+    class_parts = CLASS_PARTS
+    attribute_names = [f"{look} {part}" for part, looks in LOOKS.items() for look in looks]  # noqa: RUF012
+
+    def __init__(self, data_root, split: str, *, img_size: int = 64, crop_gt: bool = False):
+        cache = Path(data_root) / self.name / f"birds_{img_size}px_v{VERSION}.npz"
+        birds = load_birds(cache, img_size)
+        self._images = birds[f"{split}_images"]
+        self.part_locations = birds[f"{split}_locations"]
+        self.part_visibility = birds[f"{split}_visible"]
+        self.mean, self.std = map(tuple, birds["statistics"].tolist())
+        labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
+        paths = [f"{cache}/{split}_{i:04d}" for i in range(len(labels))]
+        super().__init__(paths, labels, SPECIES, attributes=one_hot_looks(CLASS_PARTS))
+
+    def full_image(self, index: int) -> Image.Image:
+        """Image `index` as drawn."""
+        return Image.fromarray(self._images[index])
+
+    def missing_images(self) -> list[str]:
+        """None: all images are in one file."""
+        return []
+
+    def train_transform(self, img_size: int) -> transforms.ImageTransform:
+        """Mild augmentation: the scenes vary already, and colours tell looks apart."""
+        return transforms.drawn_train(img_size, self.mean, self.std)
+
+
+def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
+    """`[C, P]` looks as `[C, A]` attributes, one column per look of each part."""
+    return np.concatenate(
+        [np.eye(len(looks))[class_parts[:, p]] for p, looks in enumerate(LOOKS.values())], axis=1
+    )
+
+
+def load_birds(cache: Path, img_size: int) -> dict[str, np.ndarray]:
+    """The arrays of both splits from `cache`, generated if it is missing or damaged.
+
+    Returns:
+        For `train` and `test`: `_images` `[N, S, S, 3]` uint8, `_locations` `[N, P, 2]`, `_visible` `[N, P]`;
+        and `statistics` `[2, 3]`, mean and standard deviation of the training pixels in [0, 1].
+
+    Raises:
+        RunError: if the cache cannot be written.
+    """
+    try:
+        with np.load(cache) as stored:
+            return dict(stored)  # reading every array also compares its checksum
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        logger.warning("%s is damaged and is drawn again", cache)
+    birds = generate(img_size)
+    write_atomically(cache, lambda path: np.savez(path, **birds))
+    return birds
+
+
+def generate(img_size: int) -> dict[str, np.ndarray]:
+    """Draw both splits; see `load_birds` for the arrays."""
+    labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
+    birds = {}
+    for s, split in enumerate(SPLITS):
+        progress = tqdm(labels, desc=f"Drawing {split} birds at {img_size} px", unit="bird")
+        drawn = [draw_specimen(label, img_size, (SEED, s, i)) for i, label in enumerate(progress)]
+        birds[f"{split}_images"] = np.stack([bird.image for bird in drawn])
+        birds[f"{split}_locations"] = np.stack([bird.locations for bird in drawn])
+        birds[f"{split}_visible"] = np.stack([bird.visible for bird in drawn])
+    pixels = birds["train_images"].reshape(-1, 3) / np.float32(255)
+    birds["statistics"] = np.stack(
+        [pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64)]
+    )
+    return birds
+
+
+def draw_specimen(label: int, img_size: int, seed: tuple[int, int, int]):
+    """One bird of the species `label`; the same for the same arguments, whatever was drawn before."""
+    return draw_bird(CLASS_PARTS[label], img_size, np.random.default_rng(seed))
+
+
+def contact_sheet(per_class: int = 4, img_size: int = 112, columns: int = 3) -> Image.Image:
+    """All species with their names, `per_class` specimens each."""
+    margin, caption = 14, 26
+    cell_width, cell_height = per_class * (img_size + 4) + margin, img_size + caption + margin
+    rows = -(-len(SPECIES) // columns)
+    sheet = Image.new(
+        "RGB", (columns * cell_width + margin, rows * cell_height + margin), (250, 249, 245)
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(17)
+    for label, (name, looks) in enumerate(SPECIES.items()):
+        x, y = margin + label % columns * cell_width, margin + label // columns * cell_height
+        draw.text((x, y), name, fill=(40, 40, 48), font=font)
+        x_looks = x + draw.textlength(name, font=font) + 10
+        draw.text(
+            (x_looks, y + 4),
+            ", ".join(looks),
+            fill=(130, 126, 120),
+            font=ImageFont.load_default(12),
+        )
+        for i in range(per_class):
+            bird = draw_specimen(label, img_size, (SEED, len(SPLITS), label * per_class + i))
+            sheet.paste(Image.fromarray(bird.image), (x + i * (img_size + 4), y + caption))
+    return sheet
+
+
+@dataclass(frozen=True)
+class SheetFlags:
+    """Flags of this module's command line."""
+
+    sheet: str = flag(
+        "output", "synthetic_birds.png", "where to save the page of all species", metavar="FILE"
+    )
+
+
+def main() -> None:
+    """Command line: draw the contact sheet."""
+    (flags,) = parse_flags(None, __doc__, SheetFlags)
+    write_atomically(Path(flags.sheet), contact_sheet().save)
+    print(f"{len(SPECIES)} species drawn to {flags.sheet}")
+
+
+if __name__ == "__main__":
+    run_script(main)

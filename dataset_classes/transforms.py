@@ -1,0 +1,133 @@
+"""Image transforms of the four papers, split where chance begins.
+
+What is the same in every epoch (resizing) comes first and may be kept in memory; what is drawn anew comes after it.
+Images are PIL RGB in, normalised tensors `[3, img_size, img_size]` out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from PIL import Image
+from torchvision import transforms
+
+# Eigenvalues and -vectors of RGB over ImageNet (Krizhevsky et al., 2012, section 4.1), pixels in [0, 1].
+LIGHTING_VALUES = torch.tensor([0.2175, 0.0188, 0.0045])
+LIGHTING_VECTORS = torch.tensor(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to a square of `size` pixels, or the short side to `size` with the shape kept."""
+
+    size: int
+    square: bool
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The resized image (bilinear, antialiased)."""
+        size = (self.size, self.size) if self.square else self.size
+        return transforms.functional.resize(image, size)
+
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """`finish(resize(image))`; `resize` is None where chance acts on the full image."""
+
+    resize: Resize | None
+    finish: Callable
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """The tensor that the network sees."""
+        return self.finish(self.resize(image) if self.resize else image)
+
+
+@dataclass(frozen=True)
+class FixedTransform:
+    """A transform without chance, known by its numbers alone: resize, centre crop, normalise.
+
+    Attributes:
+        resize: the first step.
+        side: of the square that is cut from the middle, pixels.
+        mean, std: channel statistics, pixels in [0, 1].
+    """
+
+    resize: Resize
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @cached_property
+    def finish(self) -> Callable:
+        """What follows the resizing."""
+        return transforms.Compose(
+            [transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)]
+        )
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """The tensor that the network sees."""
+        return self.finish(self.resize(image))
+
+
+class Lighting:
+    """PCA lighting: adds the colour directions of ImageNet, each with a random strength (standard deviation `std`)."""
+
+    def __init__(self, std: float):
+        self.std = std
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """The relit image `[3, H, W]`; values may leave [0, 1]."""
+        strength = torch.randn(3) * self.std * LIGHTING_VALUES
+        return image + (LIGHTING_VECTORS @ strength)[:, None, None]
+
+
+def jitter(strength: float) -> transforms.ColorJitter:
+    """Brightness, contrast and saturation, each within 1 +- `strength`."""
+    return transforms.ColorJitter(strength, strength, strength)
+
+
+def to_normalised(mean, std) -> list:
+    """PIL image -> tensor with the channel statistics `mean`, `std` removed."""
+    return [transforms.ToTensor(), transforms.Normalize(mean, std)]
+
+
+def fine_grained_train(img_size, mean, std, *, square: bool) -> ImageTransform:
+    """Training on birds and cars: (random crop unless square,) flip, jitter 0.1, TrivialAugmentWide."""
+    crop = [] if square else [transforms.RandomCrop(img_size, padding=4)]
+    augment = [transforms.RandomHorizontalFlip(), jitter(0.1), transforms.TrivialAugmentWide()]
+    finish = transforms.Compose([*crop, *augment, *to_normalised(mean, std)])
+    return ImageTransform(Resize(img_size, square), finish)
+
+
+def fine_grained_test(img_size, mean, std, *, square: bool) -> FixedTransform:
+    """Testing on birds and cars: the square, or the centre of the image."""
+    return FixedTransform(Resize(img_size, square), img_size, tuple(mean), tuple(std))
+
+
+def drawn_train(img_size, mean, std) -> ImageTransform:
+    """Training on drawn birds, whose scenes vary already: flip, shift by up to 1/16 of the side, jitter 0.1."""
+    crop = transforms.RandomCrop(img_size, padding=img_size // 16, padding_mode="edge")
+    augment = [crop, transforms.RandomHorizontalFlip(), jitter(0.1)]
+    finish = transforms.Compose([*augment, *to_normalised(mean, std)])
+    return ImageTransform(Resize(img_size, square=True), finish)
+
+
+def imagenet_train(img_size, mean, std) -> ImageTransform:
+    """Training on ImageNet: random resized crop, flip, jitter 0.1, PCA lighting 0.05."""
+    to_tensor, normalise = to_normalised(mean, std)
+    augment = [
+        transforms.RandomResizedCrop(img_size),
+        transforms.RandomHorizontalFlip(),
+        jitter(0.1),
+    ]
+    return ImageTransform(
+        None, transforms.Compose([*augment, to_tensor, Lighting(0.05), normalise])
+    )
+
+
+def imagenet_test(img_size, mean, std) -> FixedTransform:
+    """Testing on ImageNet: short side to 256/224 of `img_size`, then its centre."""
+    resize = Resize(round(img_size * 256 / 224), square=False)
+    return FixedTransform(resize, img_size, tuple(mean), tuple(std))

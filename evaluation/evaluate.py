@@ -1,0 +1,207 @@
+"""Stage 5: what the dense and the sparse model reach, under the names of the papers' tables.
+
+Accuracy, SID@5 and Dependence are measured on the test images, the properties of features on the training images under
+the test transform, as published.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from architectures.inference import FeatureTables, predict_batches
+from architectures.resnet import InterpretableResNet
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder, read_json
+from configs.runs import (
+    dense_model_file,
+    dense_results_file,
+    feature_table_file,
+    sparse_results_file,
+)
+from configs.settings import Settings
+from conformal.split import calibration_split
+from evaluation import metrics
+from evaluation.explanation_truth import explanation_truth
+from evaluation.plots import plot_prediction_sets
+from evaluation.prediction_sets import COVERAGES, compare_methods, methods
+from evaluation.results import write_results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a model says about the test images, without its feature maps; on the CPU.
+
+    Attributes:
+        features: what the head multiplies, `[N, F]`.
+        logits: `[N, C]`.
+        labels: `[N]`.
+        sid: SID@5.
+    """
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+    sid: float
+
+
+def observe(model: InterpretableResNet, dataset, hardware: Hardware, description: str) -> Observed:
+    """One pass over a dataset; feature maps are measured and dropped batch by batch."""
+    sid = metrics.SidAtK(model.class_weight)
+    batches = []
+    for output, labels in predict_batches(model, dataset, hardware, description):
+        sid.update(output.feature_maps, output.logits)
+        batches.append([x.cpu() for x in (output.features, output.logits, labels)])
+    return Observed(*(torch.cat(column) for column in zip(*batches, strict=True)), sid.compute())
+
+
+def model_results(
+    weight: Tensor, train_features: Tensor, train_labels: Tensor, test: Observed, train_data
+) -> dict:
+    """The metrics that dense and sparse models share.
+
+    Args:
+        weight: class-feature weights, `[C, F]`.
+        train_features: what the head multiplies, on the training images under the test transform, `[N, F]`.
+        train_labels: `[N]`.
+        test: the model on the test images.
+        train_data: the training images; may know class similarity and attributes.
+    """
+    weight = weight.detach().cpu()
+    similarity, attributes = train_data.class_similarity(), train_data.class_attributes()
+    return {
+        "Accuracy": (test.logits.argmax(dim=1) == test.labels).double().mean().item(),
+        "SID@5": test.sid,
+        "Class-Independence": metrics.class_independence(train_features, train_labels, len(weight)),
+        "Contrastiveness": metrics.contrastiveness(train_features),
+        "Structural Grounding": None
+        if similarity is None
+        else metrics.structural_grounding(weight, similarity),
+        "Correlation": metrics.feature_correlation(train_features),
+        "Dependence": metrics.dependence(test.features, test.logits, weight),
+        "Alignment with class attributes": None
+        if attributes is None
+        else metrics.attribute_alignment(
+            train_features, class_attribute_table(train_labels.numpy(), attributes)
+        ),
+        "Number of features": int(weight.any(dim=0).sum()),
+        "Features per class": weight.count_nonzero(dim=1).double().mean().item(),
+    }
+
+
+def class_attribute_table(labels, class_attributes) -> np.ndarray:
+    """Attribute table `[N * A, 4]` in which every image has the attributes of its class.
+
+    For datasets that annotate classes, not images. An attribute is present from half of its largest value on.
+
+    Args:
+        labels: `[N]`.
+        class_attributes: `[C, A]`.
+    """
+    present = (class_attributes >= class_attributes.max() / 2)[labels]  # (N, A)
+    image, attribute = np.indices(present.shape)
+    certainty = np.full(present.shape, 4)
+    return np.stack([image + 1, attribute + 1, present, certainty], axis=2).reshape(-1, 4)
+
+
+def evaluate_dense(
+    settings: Settings,
+    run: RunFolder,
+    model: InterpretableResNet,
+    train_features: Tensor,
+    data,
+    hardware: Hardware,
+) -> dict:
+    """Results of the dense model, also left in `Results_DenseModel.json`.
+
+    Args:
+        settings: the run's.
+        run: where the results are kept.
+        model: the dense model.
+        train_features: its pooled features on the training images under the test transform, `[N, F]`.
+        data: the dataset's splits.
+        hardware: where the model runs.
+    """
+    if not (settings.do_dense or model.has_classifier):
+        return {"Accuracy": None}  # its final layer was not trained
+    trained = {"model": run.digest(dense_model_file())} if settings.do_dense else {}
+    artefact = run.artefact(
+        dense_results_file(),
+        {**settings.backbone_dependencies(), **trained, "images": data.test.fingerprint()},
+    )
+    if not artefact.is_current():
+        test = observe(model, data.test, hardware, "Dense model on test images")
+        labels = torch.from_numpy(data.train_plain.labels)
+        results = model_results(model.class_weight, train_features, labels, test, data.train_plain)
+        artefact.write(lambda path: write_results(path, results))
+    return read_json(artefact.path)
+
+
+def evaluate_sparse(
+    settings: Settings,
+    run: RunFolder,
+    model: InterpretableResNet,
+    tables: FeatureTables,
+    data,
+    hardware: Hardware,
+    *,
+    again: bool = False,
+) -> dict:
+    """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
+
+    Args:
+        settings: the run's; its seed drew the calibration images.
+        run: where the results are kept.
+        model: the finetuned sparse model.
+        tables: its feature tables.
+        data: the dataset's splits.
+        hardware: where the model runs.
+        again: whether to evaluate although the results are current.
+    """
+    coverages = sorted({*COVERAGES, *settings.coverage})
+    artefact = run.artefact(
+        sparse_results_file(settings),
+        {
+            "train": run.digest(feature_table_file(settings, "train")),
+            "test": run.digest(feature_table_file(settings, "test")),
+            "coverage": coverages,
+            "seed": settings.seed,
+        },
+    )
+    if again or not artefact.is_current():
+        results = sparse_results(settings, run, model, tables, data, hardware, coverages)
+        artefact.write(lambda path: write_results(path, results))
+    return read_json(artefact.path)
+
+
+def sparse_results(settings, run, model, tables, data, hardware, coverages) -> dict:
+    """All results of the sparse model; draws the plots of its prediction sets."""
+    weight = model.class_weight.detach().cpu()
+    hierarchy = weight if settings.head.binary else None
+    test = observe(model, data.test, hardware, "Sparse model on test images")
+    results = model_results(
+        weight, tables.train.features, tables.train.labels, test, data.train_plain
+    )
+    calibration, rest = (
+        tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
+    )
+    results["Calibration images"], results["Prediction set images"] = len(calibration), len(rest)
+    by_name = methods(hierarchy, calibration, settings.seed or 0)
+    results["Prediction sets"] = compare_methods(
+        by_name, rest, coverages, data.test.class_similarity()
+    )
+    plot_prediction_sets(
+        run.file(f"{settings.model_name}_PredictionSets"),
+        by_name,
+        rest,
+        n_calibration=len(calibration),
+        classes=data.test.classes,
+        coverage=settings.coverage[0],
+    )
+    if hasattr(data.test, "part_locations"):
+        results["Explanation truth"] = explanation_truth(tables.test, weight, data.test)
+    return results

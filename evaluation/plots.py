@@ -1,0 +1,110 @@
+"""Plots of prediction sets: coverage against target, set size against coverage, coverage of every class."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from architectures.inference import FeatureTable
+from configs.run_folder import write_atomically
+from conformal.coverage_law import coverage_law
+from evaluation.prediction_sets import coverage_per_class, covered
+
+TARGETS = np.linspace(0.7, 0.99, 30)
+# Colours that stay apart for colour-blind readers (Okabe and Ito).
+COLOURS = dict(
+    zip(
+        ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"],
+        ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"],
+        strict=True,
+    )
+)
+
+
+def plot_prediction_sets(
+    folder: Path, methods: dict, test: FeatureTable, *, n_calibration: int, classes, coverage: float
+) -> None:
+    """Write `coverage.png`, `set_size.png` and `class_coverage.png` into a folder.
+
+    Args:
+        folder: created if it is missing.
+        methods: calibrated predictors by name.
+        test: images that are predicted.
+        n_calibration: images that calibrated.
+        classes: names of the classes.
+        coverage: target of the plot per class.
+    """
+    curves, by_class = {}, {}
+    for name, method in methods.items():
+        swept = method.predict_each(test.features, test.logits, TARGETS)
+        curves[name] = np.array([_coverage_and_size(sets, test.labels) for sets in swept])
+        at_target = method.predict(test.features, test.logits, coverage)
+        by_class[name] = coverage_per_class(at_target, test.labels).numpy()
+    for file, figure in (
+        ("coverage.png", coverage_figure(curves, n_calibration, len(test))),
+        ("set_size.png", set_size_figure(curves)),
+        ("class_coverage.png", class_coverage_figure(by_class, classes, coverage)),
+    ):
+        write_atomically(folder / file, figure.savefig)
+
+
+def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
+    """Empirical coverage against its target, with the range of its exact law for so many images."""
+    figure, axes = _figure("Targeted coverage", "Coverage on test images")
+    laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
+    low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
+    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of random splits")
+    axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8)
+    for name, curve in curves.items():
+        axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name)
+    axes.legend(frameon=False)
+    return figure
+
+
+def set_size_figure(curves: dict) -> Figure:
+    """Average set size against the coverage that was reached: lower is better."""
+    figure, axes = _figure("Coverage on test images", "Average set size (classes)")
+    for name, curve in curves.items():
+        axes.plot(
+            curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3
+        )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
+    """Coverage of every class, hardest classes of the first method first; names where they can be read."""
+    first = next(iter(by_class.values()))
+    order = np.argsort(first, kind="stable")
+    figure, axes = _figure(
+        "", "Coverage on test images", width=max(6.4, min(16, 0.25 * len(order)))
+    )
+    axes.axhline(coverage, color="0.5", linewidth=0.8)
+    beside = np.linspace(-0.3, 0.3, len(by_class))
+    for shift, (name, values) in zip(beside, by_class.items(), strict=True):
+        positions = np.arange(len(order)) + shift
+        axes.plot(positions, values[order], ".", color=COLOURS[name], label=name)
+    if len(order) <= 60:
+        axes.set_xticks(range(len(order)), [classes[c] for c in order], rotation=90)
+    else:
+        axes.set_xlabel("Classes, by coverage of the first method")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
+    return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
+
+
+def _figure(x_label: str, y_label: str, width: float = 6.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

@@ -1,0 +1,73 @@
+"""Prediction sets of the hierarchy and of the softmax baselines, compared on the same images."""
+
+from torch import Tensor
+
+from architectures.inference import FeatureTable
+from conformal import HierarchicalPredictor, aps, raps, thr
+from evaluation.metrics import set_coherence
+
+# Coverages of the published tables.
+COVERAGES = (0.88, 0.9, 0.925, 0.95)
+
+
+def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> dict:
+    """Calibrated predictors by name.
+
+    Args:
+        weight: binary class-feature weights `[C, n]`; None where classes are no sets of features: the softmax
+            baselines alone.
+        calibration: images that calibrate.
+        seed: of the draws of APS and RAPS.
+    """
+    by_name = {"THR": thr(), "APS": aps(seed=seed), "RAPS": raps(seed=seed)}
+    if weight is not None:
+        by_name = {
+            "CHiQPM": HierarchicalPredictor(weight, "exact"),
+            "CHiQPM (paper)": HierarchicalPredictor(weight, "paper"),
+            **by_name,
+        }
+    for method in by_name.values():
+        method.calibrate(calibration.features, calibration.logits, calibration.labels)
+    return by_name
+
+
+def set_results(sets: Tensor, labels: Tensor, class_similarity) -> dict:
+    """Coverage, average set size and set coherence of prediction sets `[N, C]`."""
+    return {
+        "Coverage": covered(sets, labels).mean().item(),
+        "Average set size": sets.sum(dim=1).double().mean().item(),
+        "Set coherence": None
+        if class_similarity is None
+        else set_coherence(sets, class_similarity),
+    }
+
+
+def covered(sets: Tensor, labels: Tensor) -> Tensor:
+    """Whether each set holds the true class, `[N]`, 0 or 1."""
+    return sets.gather(1, labels[:, None]).squeeze(1).double()
+
+
+def compare_methods(by_name: dict, test: FeatureTable, coverages, class_similarity=None) -> dict:
+    """Results of every method for every coverage: `{method: {coverage: set_results}}`.
+
+    Args:
+        by_name: calibrated predictors.
+        test: images that are predicted, none of which calibrated.
+        coverages: targeted coverages, fractions.
+        class_similarity: `[C, C]` for the set coherence, where the dataset knows it.
+    """
+    return {
+        name: {
+            f"{coverage:g}": set_results(sets, test.labels, class_similarity)
+            for coverage, sets in zip(
+                coverages, method.predict_each(test.features, test.logits, coverages), strict=True
+            )
+        }
+        for name, method in by_name.items()
+    }
+
+
+def coverage_per_class(sets: Tensor, labels: Tensor) -> Tensor:
+    """Share of each class's images whose set holds it, `[C]`; nan for classes without images."""
+    counts = labels.bincount(minlength=sets.shape[1])
+    return labels.bincount(covered(sets, labels), minlength=sets.shape[1]) / counts

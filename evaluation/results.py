@@ -1,0 +1,109 @@
+"""Results for machines (JSON) and for people (a table)."""
+
+import math
+
+from configs.run_folder import RunFolder, write_json
+from configs.runs import shared_flags
+from configs.settings import Settings
+
+PERCENT = (
+    "Accuracy",
+    "SID@5",
+    "Class-Independence",
+    "Contrastiveness",
+    "Structural Grounding",
+    "Correlation",
+    "Dependence",
+)
+
+
+def write_results(path, results: dict) -> None:
+    """Write results as JSON; what is not defined (nan) becomes null, which every reader of JSON understands."""
+    write_json(path, _without_nan(results))
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
+    """What was reached, where it is, and what to do next: for people."""
+    flags = shared_flags(settings)
+    return "\n".join(
+        [
+            "",
+            f"{settings.model_type} on {settings.dataset}, seed {settings.seed}",
+            "",
+            results_table(dense, sparse, settings.model_name),
+            "",
+            *_kept_accuracy(dense, sparse),
+            f"Saved in {run.path}",
+            "Next:",
+            f"  python compare_classes.py {flags}",
+            f"  python visualize_tree.py {flags}",
+        ]
+    )
+
+
+def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
+    if not dense.get("Accuracy"):
+        return []
+    ratio = sparse["Accuracy"] / dense["Accuracy"]
+    return [
+        f"With {sparse['Number of features']} features, {sparse['Features per class']:.3g} per class, the sparse model "
+        f"keeps {_percent(ratio)} of the dense accuracy.",
+        "",
+    ]
+
+
+def results_table(dense: dict, sparse: dict, name: str) -> str:
+    """Dense and sparse model side by side, then the prediction sets of every method, then explanation truth.
+
+    Args:
+        dense: results of the dense model; may lack entries.
+        sparse: results of the sparse model.
+        name: heading of the sparse model's column.
+    """
+    lines = [f"{'':34}{'Dense':>10}{name:>14}"]
+    for key, value in sparse.items():
+        if not isinstance(value, dict):
+            lines.append(f"{key:34}{_number(key, dense.get(key)):>10}{_number(key, value):>14}")
+    lines += ["", *_prediction_sets(sparse["Prediction sets"])]
+    if "Explanation truth" in sparse:
+        lines.append("")
+        lines += [
+            f"{key:58}{_percent(value)}" for key, value in sparse["Explanation truth"].items()
+        ]
+    return "\n".join(lines)
+
+
+def _prediction_sets(results: dict) -> list[str]:
+    targets = list(next(iter(results.values())))
+    lines = [
+        "Prediction sets: coverage (average set size) [set coherence] at the targeted coverage",
+        f"{'':16}" + "".join(f"{float(target):>24.1%}" for target in targets),
+    ]
+    for method, by_target in results.items():
+        cells = (_set_cell(by_target[target]) for target in targets)
+        lines.append(f"{method:16}" + "".join(f"{cell:>24}" for cell in cells))
+    return lines
+
+
+def _set_cell(result: dict) -> str:
+    coherence = result["Set coherence"]
+    shown = "" if coherence is None else f" [{coherence:.2f}]"
+    return f"{result['Coverage']:.1%} ({result['Average set size']:.2f}){shown}"
+
+
+def _number(key: str, value) -> str:
+    if value is None:
+        return "-"
+    if key in PERCENT:
+        return _percent(value)
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,159 @@
+"""The constants of the quadratic program, from the dense model's features (QPM, arXiv 2502.20130, section 3.1).
+
+`A` says how well a feature separates a class, `R` how alike two features are, `b` how local a feature is.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.cluster import MeanShift
+from torch import Tensor
+
+from architectures.activations import peak_positions, spatial_softmax
+
+log = logging.getLogger(__name__)
+
+BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
+ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
+
+
+def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
+    """Class-feature similarity `A`: Pearson correlation of feature and class membership (QPM, eq. 4).
+
+    Args:
+        features: pooled features, `[N, F]`.
+        labels: classes 0..C-1, `[N]`; every class occurs.
+
+    Returns:
+        `[F, C]` float64, divided by its largest absolute entry. Constant features have correlation 0 (the published
+        implementation divides by zero there).
+    """
+    features = torch.as_tensor(features)
+    labels = torch.as_tensor(labels).long()
+    n_samples, n_classes = len(labels), int(labels.max()) + 1
+    counts = torch.bincount(labels, minlength=n_classes).double()
+    mean, deviation = feature_moments(features)
+    # Covariance with a 0/1 indicator needs only the class sums: no [N, C] array.
+    sums = mean.new_zeros(n_classes, features.shape[1])
+    for rows, classes in zip(_rows(features), labels.split(ROWS_AT_A_TIME), strict=True):
+        sums.index_add_(0, classes, rows)
+    covariance = (sums - counts[:, None] * mean) / n_samples  # [C, F]
+    share = counts / n_samples
+    scale = (share * (1 - share)).sqrt()[:, None] * deviation
+    correlation = torch.where(scale > 0, covariance / scale.clamp(min=1e-300), 0.0).T
+    return correlation / correlation.abs().max().clamp(min=1e-300)
+
+
+def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every feature, `([F], [F])` float64; exactly 0 for constant ones.
+
+    Args:
+        features: pooled features, `[N, F]`; may be a file in memory's place, it is read in parts.
+    """
+    features = torch.as_tensor(features)
+    total = largest = squares = torch.zeros((), dtype=torch.float64, device=features.device)
+    for rows in _rows(features):
+        total = total + rows.sum(dim=0)
+        largest = torch.maximum(largest, rows.abs().amax(dim=0))
+    mean = total / len(features)
+    for rows in _rows(features):
+        squares = squares + (rows - mean).square().sum(dim=0)
+    deviation = (squares / len(features)).sqrt()
+    varies = deviation > 1e-12 * largest.clamp(min=1e-300)
+    return mean, torch.where(varies, deviation, 0.0)
+
+
+def _rows(features: Tensor) -> Iterator[Tensor]:
+    """The features in float64, some rows at a time: whole they may be larger than memory."""
+    return (rows.double() for rows in features.split(ROWS_AT_A_TIME))
+
+
+def feature_redundancy(correlation: Tensor) -> Tensor:
+    """Redundancy `R` of feature pairs: cosine similarity of their rows of `A` (QPM, eq. 5).
+
+    Args:
+        correlation: `A`, `[F, C]`.
+
+    Returns:
+        `[F, F]` float64, strictly upper triangular, divided by the largest absolute similarity, negatives set to 0.
+    """
+    correlation = torch.as_tensor(correlation).double()
+    unit = correlation / correlation.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    cosine = unit @ unit.T
+    cosine = cosine / cosine.abs().max().clamp(min=1e-300)
+    return cosine.triu(diagonal=1).clamp(min=0)
+
+
+class LocalityStatistics:
+    """Locality and edge statistics of the features, accumulated over batches (QPM, section 3.1).
+
+    The published implementation weights the last, smaller batch with the wrong rows; here every image counts alike.
+    """
+
+    def __init__(self):
+        self._locality = 0.0
+        self._edge = 0.0
+        self._n_samples = 0
+
+    def update(self, feature_maps: Tensor, pooled: Tensor) -> None:
+        """Add a batch: maps `[B, F, H, W]` and pooled features `[B, F]`."""
+        height, width = feature_maps.shape[-2:]
+        share = pooled / pooled.sum(dim=1, keepdim=True).clamp(min=1e-12)  # [B, F]
+        highest = spatial_softmax(feature_maps).amax(dim=-1)
+        row, column = peak_positions(feature_maps).unbind(dim=-1)
+        on_edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
+        self._locality = self._locality + (share * highest).sum(dim=0, dtype=torch.float64)
+        self._edge = self._edge - (share * on_edge).sum(dim=0, dtype=torch.float64)
+        self._n_samples += len(feature_maps)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """`(locality [F], edge [F])`: a mean over images, and a sum <= 0, as published."""
+        return (self._locality / self._n_samples).cpu(), self._edge.cpu()
+
+
+def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    """Locality and edge vectors of features, `([F], [F])` float64 (QPM, section 3.1).
+
+    Args:
+        feature_maps: `[N, F, H, W]`.
+        pooled: `[N, F]`, >= 0.
+    """
+    statistics = LocalityStatistics()
+    statistics.update(torch.as_tensor(feature_maps), torch.as_tensor(pooled))
+    return statistics.result()
+
+
+def locality_bias(locality: Tensor, edge: Tensor) -> Tensor:
+    """Bias `b` towards local features that do not look at the image's edge (QPM, section 3.1).
+
+    Args:
+        locality: `[F]`.
+        edge: `[F]`, <= 0.
+
+    Returns:
+        `[F]` float64 with mean 0 and largest absolute value `0.1 * sqrt(10)` (0 everywhere if all features are alike).
+    """
+    scaled_locality = _tame_outliers(np.asarray(locality, dtype=np.float64))
+    scaled_edge = _tame_outliers(np.asarray(edge, dtype=np.float64))
+    combined = np.where(scaled_edge >= 0, scaled_locality, scaled_locality.min())
+    return torch.from_numpy(_tame_outliers(combined))
+
+
+def _tame_outliers(values: np.ndarray) -> np.ndarray:
+    """Pull values into the range of their biggest cluster, then centre and scale them.
+
+    Values outside the range take its bound with their own sign, as published: equal to clipping while the bound
+    and the value have the same sign.
+    """
+    if np.ptp(values) == 0:
+        return np.zeros_like(values)
+    clusters = MeanShift().fit_predict(values[:, None])
+    biggest = values[clusters == np.bincount(clusters).argmax()]
+    low, high = biggest.min(), biggest.max()
+    values = np.where(values < low, abs(low) * np.sign(values), values)
+    values = np.where(values > high, abs(high) * np.sign(values), values)
+    values = values - values.mean()
+    largest = np.abs(values).max()
+    return values / largest * BIAS_SCALE if largest > 0 else values

@@ -1,0 +1,94 @@
+"""Pooled features of the dense model on the training images, and what the selection needs of their maps.
+
+The pooled features of ImageNet are 10 GiB: they are written to a file batch by batch and read from there in parts.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from architectures.inference import predict_batches
+from architectures.resnet import InterpretableResNet
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.runs import dense_model_file
+from configs.settings import Settings
+from sparsification.constants import LocalityStatistics
+
+log = logging.getLogger(__name__)
+
+
+POOLED_FILE = "DenseFeatures_train.npy"
+STATISTICS_FILE = "DenseFeatures_train.npz"
+
+
+@dataclass(frozen=True)
+class DenseFeatures:
+    """All backbone features on the training images under the test transform; on the CPU.
+
+    Attributes:
+        pooled: `[N, F]` float32, mapped from its file.
+        labels: `[N]`.
+        locality: `[F]`, see `sparsification.constants.locality_statistics`.
+        edge: `[F]`.
+    """
+
+    pooled: Tensor
+    labels: Tensor
+    locality: Tensor
+    edge: Tensor
+
+    @classmethod
+    def load(cls, pooled: Path, statistics: Path) -> "DenseFeatures":
+        """Read what `extract_dense_features` wrote and returned."""
+        # Mapped copy-on-write: torch wants writable memory, the file stays as it is.
+        mapped = torch.from_numpy(np.load(pooled, mmap_mode="c"))
+        with np.load(statistics, allow_pickle=False) as arrays:
+            return cls(mapped, **{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+
+
+def dense_features(
+    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+) -> DenseFeatures:
+    """The dense features of a run: reused or extracted."""
+    depends_on = {
+        **settings.backbone_dependencies(),
+        "images": data.train_plain.fingerprint(),
+        "dense": run.digest(dense_model_file()) if settings.do_dense else None,
+    }
+    pooled, statistics = (run.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE))
+    if pooled.is_current() and statistics.is_current():
+        log.info("Dense features: %s is reused.", pooled.path)
+    else:
+        found = {}
+        pooled.write(
+            lambda file: found.update(
+                extract_dense_features(model, data.train_plain, hardware, file)
+            )
+        )
+        statistics.write(lambda file: np.savez(file, **found))
+    return DenseFeatures.load(pooled.path, statistics.path)
+
+
+def extract_dense_features(
+    model: InterpretableResNet, dataset, hardware: Hardware, file: Path
+) -> dict[str, np.ndarray]:
+    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch."""
+    shape = (len(dataset), model.n_backbone_features)
+    pooled = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    labels = np.empty(len(dataset), dtype=np.int64)
+    statistics = LocalityStatistics()
+    start = 0
+    for output, targets in predict_batches(model, dataset, hardware, "Dense features"):
+        statistics.update(output.feature_maps, output.features)
+        rows = slice(start, start + len(targets))
+        pooled[rows] = output.features.float().cpu().numpy()
+        labels[rows] = targets.cpu().numpy()
+        start = rows.stop
+    pooled.flush()
+    locality, edge = statistics.result()
+    return {"labels": labels, "locality": locality.numpy(), "edge": edge.numpy()}

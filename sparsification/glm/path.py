@@ -1,0 +1,179 @@
+"""Which features to use, and ever denser linear layers on them.
+
+Both follow Q-SENN (arXiv 2312.13839) and SLDD-Model (arXiv 2303.13166): minimise
+
+    mean cross entropy + lambda * (alpha * sum |w| + (1 - alpha) / 2 * ||W||_F^2)
+
+over weights `[C, F]` and unpenalised biases `[C]` on standardised features, for falling lambda.
+|w| is the 2-norm of a feature's column while features are chosen, the absolute value afterwards.
+This is the objective of glm-saga, with its scale of lambda.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from configs.errors import RunError
+from sparsification.glm.datafit import CrossEntropy
+from sparsification.glm.newton import ProximalNewton
+from sparsification.glm.penalty import ElasticNet
+from sparsification.glm.saga import GlmSaga
+
+SOLVERS = {"newton": ProximalNewton, "glm_saga": GlmSaga}
+
+SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
+PATH_ALPHA = 0.99
+N_STRENGTHS = 100
+SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
+MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
+
+
+class Path(NamedTuple):
+    """Layers of falling regularisation, on standardised features.
+
+    `weights` `[L, C, F]`, `biases` `[L, C]` of mean 0, `lambdas` `[L]` (largest first).
+    """
+
+    weights: Tensor
+    biases: Tensor
+    lambdas: Tensor
+
+
+class Standardisation(NamedTuple):
+    """Mean and (sample) standard deviation of every feature, `[F]` each."""
+
+    mean: Tensor
+    std: Tensor
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Features of mean 0 and standard deviation 1; constant features become 0."""
+        return (features - self.mean) / self.std.clamp_min(MIN_STD)
+
+
+def standardisation(features: Tensor) -> Standardisation:
+    """Mean and standard deviation over the samples `[N, F]`, in double precision."""
+    features = features.double()
+    return Standardisation(features.mean(0), features.std(0))
+
+
+def choose_features(features, labels, n_features: int, solver: str = "newton") -> Tensor:
+    """Indices `[n_features]` of the chosen features, in the order in which they entered.
+
+    lambda falls from where no feature is used. Whenever features outside would lower the
+    objective, the one with the largest gradient enters alone and the weights are fitted anew
+    before the next is looked for; a feature that is in stays in. So the choice of 10 features
+    begins with the choice of 5. If the path ends with too few, features keep entering at its end.
+
+    Args:
+        features: pooled features `[N, F]`, not standardised.
+        labels: `[N]` integers, every class 0..C-1 present.
+        n_features: how many to choose.
+        solver: `newton` or `glm_saga`.
+
+    Raises:
+        ValueError: if shapes or solver name are wrong.
+        RunError: if fewer than `n_features` features vary, some are not finite, or a class has no
+            sample.
+        UsageError: if the solver is not installed.
+    """
+    datafit, scale = _problem(features, labels)
+    varying = scale.std > MIN_STD
+    if n_features > varying.sum():
+        raise RunError(
+            f"cannot choose {n_features} features: only {varying.sum()} of {len(varying)} vary over "
+            "the training images; ask for fewer or train the dense model for longer"
+        )
+    minimise = _solver(solver).minimise
+    chosen: list[int] = []
+    inside = datafit.subset(chosen)
+    coefficients = inside.start()
+    strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
+    step = 0
+    with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
+        while len(chosen) < n_features:
+            if chosen:
+                coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
+            _, residual = inside.value_and_residual(coefficients)
+            pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
+            pull[~varying] = pull[chosen] = -1.0
+            at_the_end = step == len(strengths) - 1
+            if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
+                step += 1
+                continue
+            chosen.append(pull.argmax().item())
+            inside = datafit.subset(chosen)
+            weight, bias = coefficients[:, :-1], coefficients[:, -1:]
+            coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
+            progress.update()
+    return torch.tensor(chosen, device=datafit.labels.device)
+
+
+def regularisation_path(
+    features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA
+) -> Path:
+    """Layers for 100 strengths, from no weights to a thousandth of that strength.
+
+    Args:
+        features: pooled features `[N, F]`, not standardised; the weights are for standardised
+            features, `(features - mean) / std`, as the sparse head applies them.
+        labels: `[N]` integers, every class 0..C-1 present.
+        solver: `newton` or `glm_saga`.
+        lambdas: other strengths, in falling order.
+        alpha: share of the sparsifying term, above 0 up to 1.
+
+    Raises:
+        ValueError: if shapes or solver name are wrong.
+        RunError: if features are not finite or a class has no sample.
+        UsageError: if the solver is not installed.
+    """
+    datafit, _ = _problem(features, labels)
+    minimise, penalty = _solver(solver).minimise, ElasticNet(alpha)
+    if lambdas is None:
+        lambdas = _strengths(datafit, penalty)
+    lambdas = torch.as_tensor(lambdas).to(datafit.features)
+    coefficients, members = datafit.start(), []
+    for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
+        coefficients = minimise(datafit, penalty, strength, coefficients)
+        members.append(coefficients)
+    members = torch.stack(members)
+    weights, biases = members[:, :, :-1], members[:, :, -1]
+    # A shift of all biases changes no prediction; Q-SENN's quantisation depends on it. Zero mean is
+    # where gradient steps from zero biases stay, and so what the published solver finds.
+    return Path(weights, biases - biases.mean(1, keepdim=True), lambdas)
+
+
+def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
+    # Double precision: at the end of the path gradients are told apart from a lambda that is a
+    # thousand times smaller than at its beginning.
+    features = torch.as_tensor(features).detach().double()
+    labels = torch.as_tensor(labels).to(features.device).long()
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
+        raise ValueError(
+            f"features must be [N, F] with labels [N] and N at least 2, found "
+            f"{tuple(features.shape)} and {tuple(labels.shape)}"
+        )
+    if not features.isfinite().all():
+        raise RunError("some pooled features are not finite: the dense model has diverged")
+    if labels.max() < 1:
+        raise RunError("a sparse layer needs at least two classes among the training images")
+    empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
+    if empty:
+        raise RunError(f"no training image of class {empty[0]} ({len(empty)} classes without)")
+    scale = standardisation(features)
+    return CrossEntropy(scale.apply(features), labels), scale
+
+
+def _strengths(datafit: CrossEntropy, penalty: ElasticNet) -> Tensor:
+    _, residual = datafit.value_and_residual(datafit.start())
+    largest = penalty.smallest_empty_strength(datafit.gradient(residual))
+    return largest * torch.logspace(
+        0, torch.tensor(SMALLEST_STRENGTH).log10().item(), N_STRENGTHS, dtype=torch.float64
+    )
+
+
+def _solver(name: str):
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver {name!r}: choose from {', '.join(SOLVERS)}")
+    return SOLVERS[name]()

@@ -1,0 +1,89 @@
+"""The published solver, glm-saga (Wong et al., ICML 2021), behind the interface of our own."""
+
+import importlib
+import logging
+import warnings
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
+from configs.errors import UsageError
+from sparsification.glm.datafit import CrossEntropy
+from sparsification.glm.penalty import ElasticNet
+
+log = logging.getLogger(__name__)
+
+
+class GlmSaga:
+    """Minimises datafit + penalty with proximal SAGA, as glm-saga does; slow, and on the CPU.
+
+    The defaults are those that Q-SENN and SLDD-Model inherit from Wong et al. An epoch counts as
+    progress when it lowers the objective by more than `tolerance`; `patience` epochs without
+    progress end a problem.
+
+    Args:
+        learning_rate: step size of SAGA.
+        max_epochs: bound on the passes over the data for one problem.
+        tolerance: smallest decrease of the objective, in nats, that is progress.
+        patience: epochs without progress after which to stop.
+        batch_size: samples per step.
+
+    Raises:
+        UsageError: if the package is not installed.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        max_epochs: int = 2000,
+        tolerance: float = 1e-4,
+        patience: int = 3,
+        batch_size: int = 256,
+    ):
+        try:
+            self._train = importlib.import_module("glm_saga.elasticnet").train_saga
+        except ImportError as error:
+            raise UsageError(
+                "the solver glm_saga needs the package glm-saga: "
+                "`pip install glm-saga==0.1.2`, or use the default solver"
+            ) from error
+        self.learning_rate, self.max_epochs = learning_rate, max_epochs
+        self.tolerance, self.patience, self.batch_size = tolerance, patience, batch_size
+
+    def minimise(
+        self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor
+    ) -> Tensor:
+        """The coefficients it ends at from a warm start; a fixed seed orders the samples."""
+        n_classes, n_columns = start.shape
+        linear = torch.nn.Linear(n_columns - 1, n_classes)
+        with torch.no_grad():
+            linear.weight.copy_(start[:, :-1])
+            linear.bias.copy_(start[:, -1])
+        with warnings.catch_warnings():
+            # Its softmax leaves the dimension to torch, which picks the right one and warns.
+            warnings.simplefilter("ignore", UserWarning)
+            self._train(
+                linear,
+                self._batches(datafit),
+                self.learning_rate,
+                self.max_epochs,
+                strength,
+                penalty.alpha,
+                group=penalty.grouped,
+                n_ex=len(datafit.labels),
+                n_classes=n_classes,
+                tol=self.tolerance,
+                lookbehind=self.patience,
+                logger=log.debug,
+            )
+        return torch.cat([linear.weight, linear.bias[:, None]], 1).detach().to(start)
+
+    def _batches(self, datafit: CrossEntropy) -> DataLoader:
+        # float32 on the CPU is the only combination that glm-saga's gradient table accepts.
+        features, labels = datafit.features[:, :-1].float().cpu(), datafit.labels.cpu()
+        samples = TensorDataset(features, labels, torch.arange(len(labels)))
+        order = RandomSampler(samples, generator=torch.Generator().manual_seed(0))
+        return DataLoader(
+            samples, batch_size=None, sampler=BatchSampler(order, self.batch_size, drop_last=False)
+        )

@@ -1,0 +1,132 @@
+"""Tiny datasets in the official layouts: `make_cub(tmp_path)` and its like return the data root."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+SIZE = (40, 30)  # width, height
+BOX = (10.0, 5.0, 20.0, 15.0)
+
+
+def save_image(path: Path, colour=(200, 60, 60), size=SIZE) -> Path:
+    """A plain image whose middle, the `BOX`, has another colour than its rim."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, (20, 20, 20))
+    x, y, width, height = map(int, BOX)
+    image.paste(colour, (x, y, x + width, y + height))
+    image.save(path)
+    return path
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    return (40 + 50 * (label % 4), 220 - 60 * (label % 3), 80 + 40 * (label % 5))
+
+
+def make_cub(
+    root: Path, class_ids=(1, 2, 5), train=2, test=1, folder="CUB200/CUB_200_2011"
+) -> Path:
+    """CUB-200-2011 with the given classes; attributes have one row per class."""
+    names = (
+        "Black_footed_Albatross",
+        "Laysan_Albatross",
+        "Sooty_Albatross",
+        "Shiny_Cowbird",
+        "Crested_Auklet",
+    )
+    base = root / folder
+    lines = {
+        name: []
+        for name in (
+            "images",
+            "image_class_labels",
+            "train_test_split",
+            "bounding_boxes",
+            "classes",
+        )
+    }
+    image_id = 0
+    for class_id in class_ids:
+        official = f"{class_id:03d}.{names[class_id - 1]}"
+        lines["classes"].append(f"{class_id} {official}")
+        for i in range(train + test):
+            image_id += 1
+            lines["images"].append(f"{image_id} {official}/image_{i}.jpg")
+            lines["image_class_labels"].append(f"{image_id} {class_id}")
+            lines["train_test_split"].append(f"{image_id} {int(i < train)}")
+            lines["bounding_boxes"].append(f"{image_id} {' '.join(map(str, BOX))}")
+            save_image(base / "images" / official / f"image_{i}.jpg", class_colour(class_id))
+    for name, rows in lines.items():
+        (base / f"{name}.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (base / "attributes").mkdir()
+    table = np.arange(len(class_ids) * 4, dtype=float).reshape(-1, 4) % 7
+    np.savetxt(base / "attributes" / "class_attribute_labels_continuous.txt", table)
+    return root
+
+
+def make_cars(root: Path, classes=3, train=2, test=1) -> Path:
+    """Stanford Cars: annotations as Matlab files, classes numbered from 1."""
+    base = root / "StanfordCars" / "stanford_cars"
+    (base / "devkit").mkdir(parents=True)
+    names = np.array([f"Maker Model {i} 2012" for i in range(classes)], dtype=object)
+    savemat(base / "devkit" / "cars_meta.mat", {"class_names": names})
+    kinds = [(f"bbox_{corner}", "O") for corner in ("x1", "y1", "x2", "y2")] + [
+        ("class", "O"),
+        ("fname", "O"),
+    ]
+    for split, count, file in (
+        ("train", train, "devkit/cars_train_annos.mat"),
+        ("test", test, "cars_test_annos_withlabels.mat"),
+    ):
+        rows = []
+        for i in range(count * classes):
+            label, name = i % classes, f"{i + 1:05d}.jpg"
+            rows.append((1, 1, *SIZE, label + 1, name))
+            save_image(base / f"cars_{split}" / name, class_colour(label))
+        savemat(base / file, {"annotations": np.array(rows, dtype=kinds)})
+    return root
+
+
+def make_traveling_birds(root: Path, layout="split", annotations="CUB") -> Path:
+    """TravelingBirds: images in `CUB_fixed/{train,test}` ("split") or `CUB_fixed` ("flat"), text files of CUB."""
+    make_cub(root)
+    cub, fixed = root / "CUB200" / "CUB_200_2011", root / "TravelingBirds" / "CUB_fixed"
+    is_train = dict(
+        line.split() for line in (cub / "train_test_split.txt").read_text().splitlines()
+    )
+    for line in (cub / "images.txt").read_text().splitlines():
+        image_id, name = line.split()
+        split = ("train" if is_train[image_id] == "1" else "test") if layout == "split" else ""
+        (fixed / split / name).parent.mkdir(parents=True, exist_ok=True)
+        (cub / "images" / name).rename(fixed / split / name)
+    if annotations == "fixed":
+        for path in cub.glob("*.txt"):
+            path.rename(fixed / path.name)
+    if annotations == "none":
+        (cub / "images.txt").unlink()
+    return root
+
+
+def make_imagenet(
+    root: Path, wnids=("n01440764", "n02102040", "n03000684"), train=2, test=1
+) -> Path:
+    """ImageNet: a folder per WordNet id in `train/` and `val/`."""
+    for folder, count in (("train", train), ("val", test)):
+        for label, wnid in enumerate(wnids):
+            for i in range(count):
+                save_image(
+                    root / "imagenet" / folder / wnid / f"{wnid}_{i}.JPEG", class_colour(label)
+                )
+    return root
+
+
+def make_image_folder(root: Path, classes=("robin", "wren"), **splits: int) -> Path:
+    """Class folders in the split folders given with their images per class; without splits, 10 images in one folder."""
+    for folder, count in (splits or {"": 10}).items():
+        for label, name in enumerate(classes):
+            for i in range(count):
+                save_image(
+                    root / folder / name / f"{i}.jpg", class_colour(label), size=(40 + i, 30)
+                )
+    return root

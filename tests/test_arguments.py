@@ -1,0 +1,114 @@
+"""The command line: spellings that mean the same, and requests that are refused in one line."""
+
+import pytest
+
+from configs.errors import UsageError
+from configs.settings import check_classes, parse_settings
+
+
+def settings(*argv):
+    return parse_settings(list(argv), "test")[0]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--do_dense", "False"),
+        ("--do-dense", "False"),
+        ("--do-dense=no",),
+        ("--DO_DENSE", "0"),
+        ("--no-do_dense",),
+        ("--no-do-dense",),
+        ("--no_do_dense",),
+    ],
+)
+def test_spellings_of_false(argv):
+    assert settings(*argv).do_dense is False
+
+
+@pytest.mark.parametrize(
+    "argv", [(), ("--do_dense",), ("--do-dense", "yes"), ("--do_dense=TRUE",), ("--do_dense", "1")]
+)
+def test_spellings_of_true(argv):
+    assert settings(*argv).do_dense is True
+
+
+@pytest.mark.parametrize("name", ["Cub2011", "CUB2011", "cub2011"])
+def test_names_in_any_case(name):
+    assert settings("--dataset", name).dataset == "CUB2011"
+
+
+def test_defaults_are_the_papers():
+    s = settings()
+    assert (s.dataset, s.arch, s.model_type, s.img_size) == ("CUB2011", "resnet50", "chiqpm", 224)
+    assert (s.n_features, s.n_per_class, s.do_dense, s.reduced_strides) == (50, 5, True, True)
+    assert s.weights == "imagenet" and s.seed is None and s.crop
+
+
+def test_synthetic_birds_bring_their_own_defaults_and_a_given_flag_wins():
+    s = settings("--dataset", "SyntheticBirds")
+    assert (s.arch, s.img_size, s.weights) == ("resnet18", 64, "none")
+    assert settings("--dataset", "SyntheticBirds", "--img_size", "96").img_size == 96
+
+
+def test_imagenet_starts_from_the_pretrained_model():
+    assert settings("--dataset", "ImageNet").do_dense is False
+    assert settings("--dataset", "ImageNet", "--do_dense").do_dense is True
+
+
+def test_cropping_has_no_effect_where_there_are_no_boxes():
+    assert settings("--dataset", "StanfordCars", "--cropGT", "True").crop is False
+
+
+def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHIQPM_DATA", str(tmp_path))
+    assert settings().data_root == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--dataset", "Birds"), "unknown dataset 'Birds'; choose one of CUB2011"),
+        (("--arch", "vgg16"), "unknown arch 'vgg16'"),
+        (("--model_type", "pipnet"), "unknown model_type 'pipnet'"),
+        (("--do_dense", "maybe"), "neither true nor false"),
+        (("--n_per_class", "51"), "--n_per_class 51 is more than --n_features 50"),
+        (("--arch", "resnet18", "--n_features", "513"), "resnet18 has only 512 features"),
+        (("--n_features", "0"), "--n_features must be at least 1"),
+        (("--n_features", "many"), "--n_features"),
+        (("--img_size", "0"), "--img_size must be at least 1"),
+        (("--img_size", "16"), "--img_size must be at least 32"),
+        (("--batch_size", "1"), "batch normalisation"),
+        (("--schedule_scale", "0"), "--schedule_scale must be a positive number"),
+        (("--schedule_scale", "nan"), "--schedule_scale must be a positive number"),
+        (("--workers", "-1"), "--workers must be at least 0"),
+        (("--seed", "-3"), "--seed must lie between 0"),
+        (("--seed",), "expected one argument"),
+        (("--coverage", "1.5"), "coverage must lie between 0 and 1"),
+        (("--coverage", "0.9", "zero"), "--coverage"),
+        (("--do_dense", "False", "--weights", "none"), "--do_dense False needs a trained backbone"),
+        (("--n_feature", "10"), "did you mean --n_features?"),
+        (("CUB2011",), "unexpected argument 'CUB2011'"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_line(argv, message):
+    with pytest.raises(UsageError) as refusal:
+        settings(*argv)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_more_classes_than_feature_sets_are_refused():
+    s = settings("--n_features", "4", "--n_per_class", "2")
+    with pytest.raises(UsageError, match="only 6 sets"):
+        check_classes(s, n_classes=7)
+    check_classes(s, n_classes=6)
+
+
+def test_help_shows_every_flag_in_its_group(capsys):
+    with pytest.raises(SystemExit) as stop:
+        settings("--help")
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for word in ("feature selection:", "--dataset", "--cropGT", "--n_per_class", "(default: 50)"):
+        assert word in text

@@ -1,0 +1,243 @@
+"""Properties of the prediction sets of every method, and their errors."""
+
+import io
+import logging
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conformal import HierarchicalPredictor, aps, predictor, raps, thr
+from conformal.hierarchy import (
+    class_feature_indices,
+    level_nonconformity,
+    prediction_hierarchy,
+    relative_nonconformity,
+)
+from conformal.split import calibration_split
+
+MODES = ["exact", "paper"]
+
+
+def random_model(rng, n_classes=12, n_features=14, n_per_class=4):
+    """Binary weights in which many classes share all but one feature."""
+    weight = np.zeros((n_classes, n_features))
+    for row in weight:
+        row[rng.choice(n_features, n_per_class, replace=False)] = 1
+    weight[1::2] = weight[::2]
+    for row in weight[1::2]:
+        row[rng.choice(np.flatnonzero(row))] = 0
+        row[rng.choice(np.flatnonzero(row == 0))] = 1
+    return weight
+
+
+def random_table(rng, weight, n_samples, noise=1.0):
+    """Features after ReLU with many exact zeros, logits and labels of a fallible classifier."""
+    labels = rng.integers(len(weight), size=n_samples)
+    features = weight[labels] * 1.5 + noise * rng.normal(size=(n_samples, weight.shape[1])) - 0.5
+    features = np.maximum(features, 0)
+    return features, features @ weight.T, labels
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def calibrated_predictors(weight, mode, table):
+    methods = [HierarchicalPredictor(weight, mode), thr(mode), aps(mode), raps(mode)]
+    return [method.calibrate(*table) for method in methods]
+
+
+def branches(weight, activation, predicted, *, active_only):
+    """Branch of every class by its definition: its ordered features up to where it leaves the path.
+
+    With `active_only` features without activation are no nodes, as in the drawn tree.
+    """
+    orders = [
+        tuple(
+            f
+            for f in sorted(np.flatnonzero(row), key=lambda f: (-activation[f], f))
+            if activation[f] > 0 or not active_only
+        )
+        for row in weight
+    ]
+    path = orders[predicted]
+    depths = [max(d for d in range(len(path) + 1) if order[:d] == path[:d]) for order in orders]
+    return [order[: depth + 1] for order, depth in zip(orders, depths, strict=True)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    coverage=st.floats(0.05, 0.99),
+    unrelated=st.sampled_from([0, 1, 10]),
+)
+@settings(max_examples=40, deadline=None)
+def test_sets_are_unions_of_branches(mode, seed, coverage, unrelated):
+    rng = np.random.default_rng(seed)
+    weight = np.unique(random_model(rng), axis=0)
+    features, logits, labels = random_table(rng, weight, 60)
+    logits = logits + unrelated * rng.normal(size=logits.shape)
+    hierarchical = HierarchicalPredictor(weight, mode).calibrate(features, logits, labels)
+    sets = hierarchical.predict(features, logits, coverage).numpy()
+    for row, activation, predicted in zip(sets, features, logits.argmax(1), strict=True):
+        members = defaultdict(set)
+        branch = branches(weight, activation, predicted, active_only=mode == "exact")
+        for member, path in zip(row, branch, strict=True):
+            members[path].add(bool(member))
+        assert all(len(answers) == 1 for answers in members.values())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    coverage=st.floats(0.01, 0.99),
+    unrelated=st.sampled_from([0, 1, 10]),
+)
+@settings(max_examples=40, deadline=None)
+def test_sets_hold_the_prediction(mode, seed, coverage, unrelated):
+    rng = np.random.default_rng(seed)
+    weight = random_model(rng)
+    features, logits, labels = random_table(rng, weight, 60)
+    logits = logits + unrelated * rng.normal(size=logits.shape)
+    hierarchical = HierarchicalPredictor(weight, mode)
+    hierarchical.calibrate(features[:40], logits[:40], labels[:40])
+    sets = hierarchical.predict(features[40:], logits[40:], coverage)
+    assert sets[range(20), logits[40:].argmax(1)].all()
+
+
+def test_relative_nonconformity_is_the_same_at_every_level(rng):
+    weight = torch.from_numpy(random_model(rng))
+    features, logits, _ = random_table(rng, weight.numpy(), 50)
+    predicted = torch.from_numpy(logits).argmax(dim=1)
+    hierarchy = prediction_hierarchy(
+        torch.from_numpy(features), predicted, class_feature_indices(weight)
+    )
+    relative = relative_nonconformity(hierarchy)
+    for level in range(5):
+        scores = level_nonconformity(hierarchy, level)
+        difference = scores - scores.gather(1, predicted[:, None])
+        reached = hierarchy.depth >= level
+        torch.testing.assert_close(difference[reached], relative[reached])
+
+
+@pytest.mark.parametrize("method", range(4))
+def test_exact_sets_grow_with_the_coverage(rng, method):
+    weight = random_model(rng)
+    table = random_table(rng, weight, 300)
+    chosen = calibrated_predictors(weight, "exact", table)[method]
+    smaller = torch.zeros(300, len(weight), dtype=torch.bool)
+    for coverage in np.linspace(0.05, 0.99, 30):
+        sets = chosen.predict(table[0], table[1], coverage)
+        assert (sets >= smaller).all()
+        smaller = sets
+    assert smaller.sum() > 2 * 300
+
+
+def test_one_calibration_answers_every_coverage(rng):
+    weight = random_model(rng)
+    table = random_table(rng, weight, 200)
+    once = HierarchicalPredictor(weight).calibrate(*table)
+    sets = [once.predict(*table[:2], coverage) for coverage in (0.6, 0.95, 0.6)]
+    again = HierarchicalPredictor(weight).calibrate(*table).predict(*table[:2], 0.6)
+    assert torch.equal(sets[0], sets[2]) and torch.equal(sets[0], again)
+    assert not torch.equal(sets[0], sets[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_saved_calibration_predicts_the_same(rng, mode):
+    weight = random_model(rng)
+    table = random_table(rng, weight, 200)
+    predictor = HierarchicalPredictor(weight, mode).calibrate(*table)
+    file = io.BytesIO()
+    predictor.save(file)
+    file.seek(0)
+    loaded = HierarchicalPredictor.load(file)
+    for coverage in (0.5, 0.9):
+        sets = predictor.predict(*table[:2], coverage)
+        assert torch.equal(loaded.predict(*table[:2], coverage), sets)
+        assert loaded.threshold(coverage) == predictor.threshold(coverage)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_chunks_do_not_change_sets(rng, mode, monkeypatch):
+    weight = random_model(rng)
+    table = random_table(rng, weight, 100)
+    methods = calibrated_predictors(weight, mode, table)
+    whole = [method.predict(*table[:2], 0.9) for method in methods]
+    monkeypatch.setattr(predictor, "PAIRS_PER_CHUNK", 7 * len(weight))
+    for method, sets in zip(calibrated_predictors(weight, mode, table), whole, strict=True):
+        assert torch.equal(method.predict(*table[:2], 0.9), sets)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_too_few_calibration_images_mean_full_sets_and_a_warning(rng, mode, caplog):
+    weight = random_model(rng)
+    features, logits, labels = random_table(rng, weight, 30)
+    for method in calibrated_predictors(weight, mode, (features[:9], logits[:9], labels[:9])):
+        with caplog.at_level(logging.WARNING):
+            assert method.predict(features, logits, 0.95).all()
+        assert "9 calibration images are too few for a coverage of 0.95" in caplog.text
+        caplog.clear()
+
+
+def test_equal_activations_are_ordered_by_feature_index():
+    weight = torch.tensor([[1, 1, 1, 0], [1, 0, 1, 1], [0, 1, 1, 1]])
+    features, predicted = torch.tensor([[2.0, 2.0, 0.0, 0.0]]), torch.tensor([0])
+    hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
+    # Orders: (0, 1, 2), (0, 2, 3), (1, 2, 3).
+    assert hierarchy.depth.tolist() == [[3, 1, 0]]
+    assert hierarchy.own.tolist() == [[0, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (
+            np.array([[1, 1, 0], [1, 0, 0]]),
+            r"same number of features in every class, found \[1, 2\]",
+        ),
+        (np.zeros((2, 3)), r"same number .*found \[0\]"),
+        (np.array([[0.5, 0.5]]), "binary class-feature weights"),
+    ],
+)
+def test_other_weights_are_refused(weight, message):
+    with pytest.raises(ValueError, match=message):
+        HierarchicalPredictor(weight)
+
+
+def test_other_requests_are_refused(rng):
+    weight = random_model(rng)
+    features, logits, labels = random_table(rng, weight, 20)
+    hierarchical = HierarchicalPredictor(weight)
+    for method in (hierarchical, thr()):
+        with pytest.raises(ValueError, match="calibrate the predictor first"):
+            method.predict(features, logits, 0.9)
+        with pytest.raises(ValueError, match=r"equal lengths, found \[19, 20\]"):
+            method.calibrate(features, logits, labels[1:])
+        with pytest.raises(ValueError, match="between 0 and 1, found 90"):
+            method.calibrate(features, logits, labels).predict(features, logits, 90)
+    with pytest.raises(ValueError, match=r"level must be in 0\.\.4, found 5"):
+        hierarchical.nonconformity(features, logits, 5)
+    with pytest.raises(ValueError, match="unknown mode 'best': choose one of paper, exact"):
+        HierarchicalPredictor(weight, mode="best")
+
+
+def test_calibration_images_are_drawn_per_class():
+    labels = torch.tensor([0] * 50 + [1] * 13 + [3] * 2)[torch.randperm(65)]
+    drawn, rest = calibration_split(labels, seed=3)
+    assert labels[drawn].bincount().tolist() == [10, 6, 0, 1]  # never more than half of a class
+    assert torch.equal(torch.cat([drawn, rest]).sort().values, torch.arange(65))
+    assert torch.equal(drawn, calibration_split(labels, seed=3)[0])
+    assert not torch.equal(drawn, calibration_split(labels, seed=4)[0])
+
+
+def test_every_image_of_a_class_is_as_likely_to_calibrate():
+    counts = torch.zeros(20)
+    for seed in range(1000):
+        counts[calibration_split(torch.zeros(20, dtype=int), seed, per_class=5)[0]] += 1
+    assert (counts / 1000 - 0.25).abs().max() < 5 * (0.25 * 0.75 / 1000) ** 0.5

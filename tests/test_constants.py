@@ -1,0 +1,66 @@
+"""A, R and b against the published implementation, and where it divides by zero."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparsification.constants import (
+    LocalityStatistics,
+    class_feature_correlation,
+    feature_redundancy,
+    locality_bias,
+    locality_statistics,
+)
+
+CASES = [1, 2]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_class_feature_correlation_is_the_published_one(golden, case):
+    data = golden(f"class_feature_correlation_{case}")
+    A = class_feature_correlation(*map(torch.from_numpy, (data["in_features"], data["in_labels"])))
+    np.testing.assert_allclose(A, data["out_A"], atol=1e-6)
+
+
+def test_constant_features_correlate_with_nothing():
+    features = torch.tensor([[0.1, 1.0], [0.1, 2.0], [0.1, 3.0]])
+    A = class_feature_correlation(features, torch.tensor([0, 1, 1]))
+    assert torch.isfinite(A).all()
+    assert (A[0] == 0).all() and (A[1] != 0).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_feature_redundancy_is_the_published_one(golden, case):
+    data = golden(f"feature_redundancy_{case}")
+    R = feature_redundancy(torch.from_numpy(data["in_A"]))
+    np.testing.assert_allclose(R, data["out_R"], atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_locality_bias_is_the_published_one(golden, case):
+    data = golden(f"locality_bias_{case}")
+    bias = locality_bias(torch.from_numpy(data["in_locality"]), torch.from_numpy(data["in_edge"]))
+    np.testing.assert_allclose(bias, data["out_bias"], atol=1e-5)
+
+
+def test_locality_bias_of_equal_features_is_zero():
+    assert (locality_bias(torch.full((6,), 0.3), torch.zeros(6)) == 0).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_locality_statistics_are_the_published_ones(golden, case):
+    data = golden(f"locality_raw_{case}")
+    maps, pooled = torch.from_numpy(data["in_feature_maps"]), torch.from_numpy(data["in_pooled"])
+    locality, edge = locality_statistics(maps, pooled)
+    np.testing.assert_allclose(locality, data["out_locality"], atol=1e-6)
+    np.testing.assert_allclose(edge, data["out_edge"], atol=1e-4)
+
+
+def test_locality_statistics_do_not_depend_on_the_batches():
+    maps = torch.rand(10, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    pooled = maps.mean(dim=(2, 3))
+    batched = LocalityStatistics()
+    for rows in (slice(0, 7), slice(7, 10)):
+        batched.update(maps[rows], pooled[rows])
+    for whole, parts in zip(locality_statistics(maps, pooled), batched.result(), strict=True):
+        np.testing.assert_allclose(whole, parts, rtol=1e-6)

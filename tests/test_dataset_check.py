@@ -1,0 +1,123 @@
+"""The data check finds what is wrong, passes what is sound, and says which is which."""
+
+import shutil
+import sys
+
+import pytest
+from fake_datasets import (
+    make_cars,
+    make_cub,
+    make_image_folder,
+    make_imagenet,
+    make_traveling_birds,
+    save_image,
+)
+from PIL import Image
+
+from configs.script import run_script
+from configs.settings import parse_settings
+from dataset_classes import check, synthetic_birds
+from dataset_classes.check import check_dataset, load_splits
+
+CUB = "CUB200/CUB_200_2011"
+FIRST = f"{CUB}/images/001.Black_footed_Albatross/image_0.jpg"
+
+
+def different_images(root):
+    """Give every image of a fake dataset its own content."""
+    for i, path in enumerate(sorted(root.rglob("*.[jJ]*"))):
+        save_image(path, (i * 7 % 256, i * 13 % 256, i * 29 % 256))
+    return root
+
+
+def report(name, root, *flags):
+    (settings,) = parse_settings(["--dataset", name, "--data_root", str(root), *flags], "")
+    return check_dataset(*load_splits(settings))
+
+
+SOUND = {
+    "CUB2011": make_cub,
+    "StanfordCars": make_cars,
+    "TravelingBirds": make_traveling_birds,
+    "ImageNet": make_imagenet,
+    "ImageFolder": make_image_folder,
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_dataset_passes(tmp_path, name):
+    found = report(name, different_images(SOUND[name](tmp_path)))
+    assert not found.problems
+    assert not found.remarks
+    assert "No problems found." in list(found.lines())
+
+
+def test_synthetic_birds_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic_birds, "IMAGES_PER_CLASS", 2)
+    assert not report("SyntheticBirds", tmp_path, "--img_size", "32").problems
+
+
+def test_counts_per_split_and_class(tmp_path):
+    lines = list(report("CUB2011", make_cub(tmp_path, train=3, test=1)).lines())
+    assert lines[0].split(":")[1].strip() == "9 images of 3 classes, 3 per class"
+    assert any(line.split() == ["Laysan", "Albatross", "3", "1"] for line in lines)
+
+
+def set_box(root, box):
+    boxes = root / CUB / "bounding_boxes.txt"
+    boxes.write_text(boxes.read_text().replace("1 10.0 5.0 20.0 15.0", f"1 {box}", 1))
+
+
+PROBLEMS = {
+    "missing files": lambda root: (root / FIRST).unlink(),
+    "unreadable images": lambda root: (root / FIRST).write_bytes(b"\xff\xd8 not much of an image"),
+    "boxes outside their image": lambda root: set_box(root, "50 5 20 15"),
+    "images in both splits": lambda root: shutil.copy(
+        root / FIRST, (root / FIRST).with_name("image_2.jpg")
+    ),
+    "boxes that reach over the edge of their image": lambda root: set_box(root, "30 5 20 15"),
+}
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_each_kind_of_finding(tmp_path, kind):
+    root = different_images(make_cub(tmp_path))
+    PROBLEMS[kind](root)
+    found = report("CUB2011", root)
+    both = {**found.problems, **found.remarks}
+    assert list(both) == [kind]
+    assert "image_0.jpg" in both[kind][0]
+    assert (kind in found.problems) == (kind not in ("images in both splits", *list(PROBLEMS)[4:]))
+
+
+def test_all_findings_are_counted(tmp_path):
+    root = different_images(make_cub(tmp_path))
+    for path in (root / CUB / "images").glob("*/image_1.jpg"):
+        path.write_bytes(b"")
+    assert len(report("CUB2011", root).problems["unreadable images"]) == 3
+
+
+def test_the_same_picture_in_another_format_is_a_duplicate(tmp_path):
+    root = different_images(make_image_folder(tmp_path, train=3, test=2))
+    Image.open(root / "train" / "wren" / "0.jpg").save(root / "test" / "wren" / "copy.png")
+    assert "copy.png" in report("ImageFolder", root).remarks["images in both splits"][0]
+
+
+def test_too_few_images_are_reported(tmp_path):
+    found = report("CUB2011", different_images(make_cub(tmp_path, train=1, test=0)))
+    assert len(found.problems["classes with fewer than 2 training images"]) == 3
+    assert len(found.remarks["classes without test images"]) == 3
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_command_line(tmp_path, monkeypatch, capsys, damage):
+    root = different_images(make_cub(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["check", "--dataset", "cub2011", "--data_root", str(root)])
+    if damage:
+        (root / FIRST).unlink()
+        with pytest.raises(SystemExit) as end:
+            run_script(check.main)
+        assert end.value.code == 1
+    else:
+        run_script(check.main)
+    assert ("missing files: 1" in capsys.readouterr().out) == damage

@@ -1,0 +1,545 @@
+"""TravelingBirds, ImageNet, folders of the user's own images, and the image files that people have."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import torch
+from fake_datasets import (
+    BOX,
+    class_colour,
+    make_image_folder,
+    make_imagenet,
+    make_traveling_birds,
+    save_image,
+)
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from configs.errors import RunError
+from configs.script import one_line
+from dataset_classes import image_folder
+from dataset_classes.base import read_image
+from dataset_classes.image_folder import split_classes
+from dataset_classes.imagenet import ImageNet
+from dataset_classes.registry import load_data
+from dataset_classes.traveling_birds import TravelingBirds
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory, monkeypatch):
+    """Channel statistics go into a folder of the test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+def load(name, root, crop_gt=True):
+    return load_data(name, root, img_size=32, crop_gt=crop_gt)
+
+
+def assert_one_line(error, *parts):
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+# TravelingBirds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["split", "flat"])
+@pytest.mark.parametrize("annotations", ["CUB", "fixed"])
+def test_traveling_birds_layouts(tmp_path, layout, annotations):
+    splits = load("TravelingBirds", make_traveling_birds(tmp_path, layout, annotations))
+    assert (len(splits.train), len(splits.test)) == (6, 3)
+    assert splits.train.classes == ["Black-footed Albatross", "Laysan Albatross", "Crested Auklet"]
+    assert splits.test.image(0).size == (BOX[2], BOX[3])
+    assert splits.train.mean == (0.4584, 0.4369, 0.3957)
+    assert "CUB_fixed" in splits.test.image_path(0)
+
+
+def test_traveling_birds_without_text_files(tmp_path):
+    root = make_traveling_birds(tmp_path, annotations="none")
+    splits = load("TravelingBirds", root, crop_gt=False)
+    assert sorted(splits.train.labels) == [0, 0, 1, 1, 2, 2]
+    assert splits.train.classes[2] == "Crested Auklet"
+    with pytest.raises(RunError) as error:
+        load("TravelingBirds", root, crop_gt=True)
+    assert_one_line(error, "bounding_boxes.txt", "--cropGT False")
+
+
+def test_traveling_birds_takes_the_cropped_copy(tmp_path):
+    root = make_traveling_birds(tmp_path, annotations="none")
+    for split in ("train", "test"):
+        (root / "PPTravelingBirds" / "CUB_200_2011").mkdir(parents=True, exist_ok=True)
+        images = root / "TravelingBirds" / "CUB_fixed" / split
+        (root / "PPTravelingBirds" / "CUB_200_2011" / f"{split}_cropped").symlink_to(images)
+    data = TravelingBirds(root, "train", crop_gt=True)
+    assert "PPTravelingBirds" in data.image_path(0)
+    assert data.boxes is None
+
+
+def test_traveling_birds_missing(tmp_path):
+    with pytest.raises(RunError) as error:
+        load("TravelingBirds", tmp_path)
+    assert_one_line(error, "TravelingBirds/CUB_fixed", "https://", "SyntheticBirds")
+
+
+# ImageNet -------------------------------------------------------------------------------------------------------------
+
+
+def test_imagenet_subset(tmp_path):
+    splits = load("ImageNet", make_imagenet(tmp_path))
+    assert (len(splits.train), len(splits.test)) == (6, 3)
+    assert splits.train.classes == ["n01440764", "n02102040", "n03000684"]
+    assert splits.train[0][0].shape == splits.test[0][0].shape == (3, 32, 32)
+    assert splits.train.mean == (0.485, 0.456, 0.406)
+
+
+def test_imagenet_names_come_from_meta_bin(tmp_path):
+    root = make_imagenet(tmp_path)
+    names = {
+        "n01440764": ("tench", "Tinca tinca"),
+        "n02102040": ("springer",),
+        "n03000684": ("chain saw",),
+    }
+    torch.save((names, []), root / "imagenet" / "meta.bin")
+    data = ImageNet(root, "test")
+    assert data.classes == ["tench", "springer", "chain saw"]
+    assert data.official_classes[0] == "n01440764"
+
+
+def test_imagenet_meta_bin_runs_no_code(tmp_path):
+    """A pickle that would create a file is not run; the classes keep their ids."""
+    root = make_imagenet(tmp_path)
+    trap = tmp_path / "run"
+
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(trap),)
+
+    torch.save((Malicious(), []), root / "imagenet" / "meta.bin")
+    assert ImageNet(root, "train").classes[0] == "n01440764"
+    assert not trap.exists()
+
+
+def test_imagenet_full_list_has_names(tmp_path):
+    root = make_imagenet(tmp_path, train=0, test=0)
+    for i in range(1000):
+        (root / "imagenet" / "train" / f"n{i:08d}").mkdir(parents=True)
+    save_image(root / "imagenet" / "val" / "n00000000" / "a.JPEG")
+    data = ImageNet(root, "test")
+    assert len(data.classes) == 1000
+    assert data.classes[0] == "tench"
+
+
+IMAGENET_BROKEN = {
+    "missing": (lambda root: (root / "imagenet").rename(root / "other"), "imagenet"),
+    "no val": (lambda root: (root / "imagenet" / "val").rename(root / "v"), "val"),
+    "no train": (lambda root: (root / "imagenet" / "train").rename(root / "t"), "train"),
+    "other classes in val": (
+        lambda root: (root / "imagenet/val/n02102040").rename(root / "imagenet/val/n9"),
+        "n9",
+    ),
+    "images beside the folders": (
+        lambda root: [
+            p.rename(p.parent.parent / p.name) for p in (root / "imagenet/val").glob("*/*")
+        ],
+        "No images in the class folders",
+    ),
+    "empty class": (
+        lambda root: [p.unlink() for p in (root / "imagenet/train/n02102040").iterdir()],
+        "n02102040",
+    ),
+    "truncated archive": (
+        lambda root: (
+            (root / "imagenet" / "val").rename(root / "v"),
+            (root / "imagenet" / "ILSVRC2012_img_val.tar").write_bytes(b"half"),
+            (root / "imagenet" / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"half"),
+        ),
+        "cannot be unpacked",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMAGENET_BROKEN)
+def test_broken_imagenet_is_one_clear_line(tmp_path, case):
+    damage, named = IMAGENET_BROKEN[case]
+    damage(make_imagenet(tmp_path))
+    with pytest.raises(RunError) as error:
+        load("ImageNet", tmp_path)
+    assert_one_line(error, named, str(tmp_path))
+
+
+# ImageFolder ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("test_folder", ["test", "val", "valid", "validation"])
+def test_two_folders(tmp_path, test_folder):
+    splits = load("ImageFolder", make_image_folder(tmp_path, train=3, **{test_folder: 2}))
+    assert splits.train.classes == ["robin", "wren"]
+    assert list(splits.train.labels) == [0] * 3 + [1] * 3
+    assert list(splits.test.labels) == [0, 0, 1, 1]
+    assert all(f"/{test_folder}/" in path for path in splits.test.paths)
+    assert splits.train.class_similarity() is None
+
+
+@pytest.mark.parametrize("where", ["", "train"])
+def test_one_folder_is_split_the_same_way_every_time(tmp_path, where):
+    make_image_folder(tmp_path, **({where: 10} if where else {}))
+    first, again = load("ImageFolder", tmp_path), load("ImageFolder", tmp_path)
+    assert (len(first.train), len(first.test)) == (14, 6)
+    assert list(np.bincount(first.test.labels)) == [3, 3]
+    assert first.test.paths == again.test.paths
+    assert not set(first.train.paths) & set(first.test.paths)
+
+
+@pytest.mark.parametrize(("n", "n_test"), [(1, 0), (2, 0), (3, 1), (4, 1), (10, 3)])
+def test_split_leaves_two_for_training(n, n_test):
+    train, test = split_classes({"wren": list(map(str, range(n)))})
+    assert (len(train["wren"]), len(test["wren"])) == (n - n_test, n_test)
+
+
+def test_a_new_class_moves_no_image_of_the_others():
+    images = list(map(str, range(20)))
+    _, before = split_classes({"wren": images})
+    _, after = split_classes({"owl": images, "wren": images})
+    assert after["wren"] == before["wren"] != after["owl"]
+
+
+def test_names_with_spaces_unicode_and_odd_suffixes(tmp_path):
+    names = ["Größter Vogel 🐦", "red  robin", "雀", "O'Brien, jr. (50%)"]
+    make_image_folder(tmp_path, classes=names)
+    (tmp_path / names[0] / "0.jpg").rename(tmp_path / names[0] / "ÄÖÜ photo.JPEG")
+    splits = load("imagefolder", tmp_path)
+    assert splits.train.classes == sorted(names)
+    for i in range(len(splits.train)):
+        assert splits.train[i][0].shape == (3, 32, 32)
+
+
+def test_hidden_files_and_other_files_are_no_images(tmp_path):
+    make_image_folder(tmp_path)
+    (tmp_path / "robin" / "._0.jpg").write_bytes(b"macOS")
+    (tmp_path / "robin" / "notes.txt").write_text("seen in May")
+    (tmp_path / ".thumbnails").mkdir()
+    save_image(tmp_path / ".thumbnails" / "0.jpg")
+    splits = load("ImageFolder", tmp_path)
+    assert len(splits.train) + len(splits.test) == 20
+    assert splits.train.classes == ["robin", "wren"]
+
+
+def test_images_in_sub_folders_count(tmp_path):
+    make_image_folder(tmp_path)
+    save_image(tmp_path / "robin" / "2024" / "May" / "new.png")
+    splits = load("ImageFolder", tmp_path)
+    assert len(splits.train) + len(splits.test) == 21
+
+
+def test_empty_class_is_left_out_with_a_warning(tmp_path, caplog):
+    make_image_folder(tmp_path)
+    (tmp_path / "sparrow").mkdir()
+    assert load("ImageFolder", tmp_path).train.classes == ["robin", "wren"]
+    warnings = [
+        record.getMessage() for record in caplog.records if "sparrow" in record.getMessage()
+    ]
+    assert len(warnings) == 1
+
+
+def test_statistics_are_those_of_the_training_pixels(tmp_path):
+    for split in ("train", "test"):
+        for name, value in (("dark", 51), ("light", 153)):
+            for i in range(2):
+                colour = (value, 0, 255) if split == "train" else (9, 9, 9)
+                (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (30, 20), colour).save(tmp_path / split / name / f"{i}.png")
+    data = load("ImageFolder", tmp_path).test
+    np.testing.assert_allclose(data.mean, (0.4, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(data.std, (0.2, 1e-3, 1e-3), atol=1e-6)
+
+
+def test_statistics_are_remembered_outside_of_the_folder(tmp_path, monkeypatch):
+    make_image_folder(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    first = load("ImageFolder", tmp_path).train.mean
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.setattr(
+        image_folder, "measure_channels", lambda paths: pytest.fail("measured again")
+    )
+    assert load("ImageFolder", tmp_path).train.mean == first
+
+
+def test_statistics_follow_the_images(tmp_path):
+    make_image_folder(tmp_path)
+    first = load("ImageFolder", tmp_path).train.mean
+    for path in (tmp_path / "wren").iterdir():
+        Image.new("RGB", (50, 50), "white").save(path)
+    assert load("ImageFolder", tmp_path).train.mean != first
+
+
+def test_no_place_to_remember_is_no_error(tmp_path, monkeypatch, cache_folder):
+    (cache_folder / "chiqpm").write_text("a file where a folder should be")
+    assert len(load("ImageFolder", make_image_folder(tmp_path)).train.mean) == 3
+
+
+def test_attributes_of_classes(tmp_path):
+    make_image_folder(tmp_path)
+    table = "\ufeffclass,red breast,cocked tail\nwren,0,1\nrobin,1,0.5\neagle,0,0\n"
+    (tmp_path / "attributes.csv").write_text(table, encoding="utf-8")
+    data = load("ImageFolder", tmp_path).train
+    assert data.attribute_names == ["red breast", "cocked tail"]
+    np.testing.assert_array_equal(data.class_attributes(), [[1, 0.5], [0, 1]])
+    assert data.class_similarity()[0, 1] == pytest.approx(0.5 / np.sqrt(1.25))
+
+
+def only_file(root):
+    (root / "photos.zip").write_bytes(b"PK")
+    return root / "photos.zip"
+
+
+def loose(root):
+    for i in range(3):
+        save_image(root / f"{i}.jpg")
+    return root
+
+
+def with_attributes(text):
+    def make(root):
+        make_image_folder(root).joinpath("attributes.csv").write_bytes(text)
+        return root
+
+    return make
+
+
+FOLDER_BROKEN = {
+    "no folder": (lambda root: root / "nowhere", "does not exist"),
+    "a file": (only_file, "it is a file"),
+    "empty folder": (lambda root: root, "No images"),
+    "loose images": (loose, "no class folders"),
+    "folders without images": (
+        lambda root: [(root / n).mkdir() for n in "ab"] and root,
+        "No images",
+    ),
+    "one class": (
+        lambda root: make_image_folder(root, classes=("robin",)),
+        "only the class 'robin'",
+    ),
+    "archive folder around": (
+        lambda root: make_image_folder(root / "photos") and root,
+        "only the class 'photos'",
+    ),
+    "one image of a class": (
+        lambda root: save_image(make_image_folder(root) / "owl" / "1.jpg") and root,
+        "'owl' has 1 training image",
+    ),
+    "two images per class": (
+        lambda root: make_image_folder(root, **{"train": 2}),
+        "no test images",
+    ),
+    "test without train": (lambda root: make_image_folder(root, test=2), "no train/"),
+    "empty test": (
+        lambda root: (make_image_folder(root, train=3) / "test").mkdir() or root,
+        "No images",
+    ),
+    "link to nowhere": (
+        lambda root: (
+            (make_image_folder(root) / "wren" / "lost.jpg").symlink_to(root / "gone.jpg") or root
+        ),
+        "lost.jpg",
+    ),
+    "class in test only": (
+        lambda root: (
+            save_image(make_image_folder(root, train=3, test=1) / "test" / "owl" / "1.jpg") and root
+        ),
+        "'owl'",
+    ),
+    "attributes lack a class": (with_attributes(b"class,red\nrobin,1\n"), "'wren'"),
+    "attributes of words": (with_attributes(b"class,red\nrobin,yes\nwren,no\n"), "'robin'"),
+    "attributes of uneven rows": (
+        with_attributes(b"class,red\nrobin,1,2\nwren,0\n"),
+        "2 values for 1",
+    ),
+    "attributes with semicolons": (with_attributes(b"class;red\nrobin;1\nwren;0\n"), "header"),
+    "attributes are empty": (with_attributes(b""), "attributes.csv"),
+    "attributes are binary": (with_attributes(b"\xff\xfe\x00\x80"), "attributes.csv"),
+    "attributes are not finite": (with_attributes(b"class,red\nrobin,nan\nwren,0\n"), "finite"),
+}
+
+
+@pytest.mark.parametrize("case", FOLDER_BROKEN)
+def test_wrong_folder_is_one_clear_line(tmp_path, case):
+    make, named = FOLDER_BROKEN[case]
+    root = make(tmp_path)
+    with pytest.raises(RunError) as error:
+        load("ImageFolder", root)
+    assert_one_line(error, named, str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folder_without_permission(tmp_path):
+    make_image_folder(tmp_path)
+    tmp_path.chmod(0)
+    try:
+        with pytest.raises(RunError):
+            load("ImageFolder", tmp_path)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+# Image files ----------------------------------------------------------------------------------------------------------
+
+COLOUR = np.tile(np.array([200, 60, 20], dtype=np.uint8), (40, 30, 1))
+
+
+def save_sixteen_bit(path):
+    Image.fromarray(np.full((40, 30), 200 * 257, dtype=np.uint16)).save(path)
+
+
+def save_animated(path):
+    frames = [Image.new("RGB", (30, 40), colour) for colour in ((200, 60, 20), (0, 0, 255))]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=50)
+
+
+def save_transparent(path):
+    image = Image.new("RGBA", (30, 40), (200, 60, 20, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 30, 20))
+    image.save(path)
+
+
+def save_palette_with_transparency(path):
+    image = Image.new("P", (30, 40), 1)
+    image.putpalette([0, 0, 0, 200, 60, 20])
+    image.save(path, transparency=0)
+
+
+def save_turned(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    Image.new("RGB", (40, 30), (200, 60, 20)).save(path, exif=exif)
+
+
+ODD_IMAGES = {
+    "gray.png": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
+    "gray.jpg": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
+    "gray_alpha.png": (
+        lambda path: Image.new("LA", (30, 40), (200, 255)).save(path),
+        (200, 200, 200),
+    ),
+    "bilevel.png": (lambda path: Image.new("1", (30, 40), 1).save(path), (255, 255, 255)),
+    "rgba.png": (lambda path: Image.fromarray(COLOUR).convert("RGBA").save(path), (200, 60, 20)),
+    "transparent.png": (save_transparent, None),
+    "palette.png": (save_palette_with_transparency, (200, 60, 20)),
+    "cmyk.jpg": (lambda path: Image.fromarray(COLOUR).convert("CMYK").save(path), (200, 60, 20)),
+    "sixteen_bit.png": (save_sixteen_bit, (200, 200, 200)),
+    "sixteen_bit.tif": (save_sixteen_bit, (200, 200, 200)),
+    "animated.gif": (save_animated, (200, 60, 20)),
+    "animated.webp": (save_animated, (200, 60, 20)),
+    "float.tif": (
+        lambda path: Image.fromarray(np.full((40, 30), 200, dtype=np.float32)).save(path),
+        (200, 200, 200),
+    ),
+    "bitmap.bmp": (lambda path: Image.fromarray(COLOUR).save(path), (200, 60, 20)),
+    "turned.jpg": (save_turned, (200, 60, 20)),
+    "png_named.jpg": (lambda path: Image.fromarray(COLOUR).save(path, format="PNG"), (200, 60, 20)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_IMAGES)
+def test_every_kind_of_image_becomes_rgb(tmp_path, name):
+    save, colour = ODD_IMAGES[name]
+    save(tmp_path / name)
+    image = read_image(str(tmp_path / name))
+    assert image.mode == "RGB"
+    assert image.size == (30, 40)
+    if colour:
+        np.testing.assert_allclose(np.asarray(image).mean((0, 1)), colour, atol=8)
+    else:  # what cannot be seen is white, not the colour hidden below
+        np.testing.assert_array_equal(image.getpixel((5, 5)), (255, 255, 255))
+        np.testing.assert_array_equal(image.getpixel((5, 35)), (200, 60, 20))
+
+
+def test_a_folder_of_odd_images_is_trained_on(tmp_path):
+    for folder in ("odd", "even"):
+        (tmp_path / folder).mkdir()
+        for name, (save, _) in ODD_IMAGES.items():
+            save(tmp_path / folder / name)
+    splits = load("ImageFolder", tmp_path)
+    for data in (splits.train, splits.test):
+        for i in range(len(data)):
+            assert data[i][0].shape == (3, 32, 32)
+            assert torch.isfinite(data[i][0]).all()
+
+
+def truncated(path):
+    pixels = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+UNREADABLE = {
+    "truncated.jpg": truncated,
+    "truncated.png": truncated,
+    "truncated.gif": truncated,
+    "truncated.webp": truncated,
+    "truncated.tif": truncated,
+    "empty.jpg": lambda path: path.write_bytes(b""),
+    "text.jpg": lambda path: path.write_text("not an image"),
+    "page.jpg": lambda path: path.write_text("<html>404</html>"),
+    "folder.jpg": lambda path: path.mkdir(),
+    "gone.jpg": lambda path: path.symlink_to(path.parent / "nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_image_is_named(tmp_path, name):
+    UNREADABLE[name](tmp_path / name)
+    with pytest.raises(RunError) as error:
+        read_image(str(tmp_path / name))
+    assert_one_line(error, str(tmp_path / name))
+
+
+def test_an_image_too_large_to_decode_safely_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(RunError) as error:
+        read_image(str(save_image(tmp_path / "bomb.png")))
+    assert_one_line(error, "bomb.png", "exceeds limit")
+
+
+def test_unreadable_image_is_found_before_training(tmp_path):
+    make_image_folder(tmp_path, train=3, test=1)
+    truncated(tmp_path / "train" / "robin" / "1.jpg")
+    with pytest.raises(RunError) as error:
+        load("ImageFolder", tmp_path)
+    assert_one_line(error, "robin/1.jpg")
+
+
+def test_unreadable_image_in_a_loading_process_is_one_line(tmp_path):
+    make_image_folder(tmp_path, train=3, test=1)
+    splits = load("ImageFolder", tmp_path)
+    path = splits.train.paths[1]
+    with open(path, "wb"):
+        pass
+    with pytest.raises(RunError) as error:
+        list(DataLoader(splits.train, batch_size=2, num_workers=1))
+    assert one_line(error.value) == f"{path} is not an image (or is damaged); replace or remove it."
+
+
+def test_nothing_of_the_users_is_changed(tmp_path):
+    make_image_folder(tmp_path, train=3, test=1)
+    digest = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.rglob("*.jpg")}
+    splits = load("ImageFolder", tmp_path)
+    _ = splits.train[0], splits.test[0]
+    assert {
+        p: hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.rglob("*") if p.is_file()
+    } == digest
+
+
+def test_colours_survive_the_way_to_the_network(tmp_path):
+    make_image_folder(tmp_path, classes=("robin", "wren"), train=2, test=1)
+    data = load("ImageFolder", tmp_path).test
+    image, _ = data[1]
+    restored = (
+        image * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
+    )
+    np.testing.assert_allclose(restored[:, 16, 16] * 255, class_colour(1), atol=12)

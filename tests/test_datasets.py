@@ -1,0 +1,331 @@
+"""CUB and Stanford Cars in tiny copies of their official layouts, and what every dataset shares."""
+
+import numpy as np
+import pytest
+import torch
+from fake_datasets import BOX, SIZE, class_colour, make_cars, make_cub, save_image
+from PIL import Image
+
+from configs.errors import RunError, UsageError
+from dataset_classes import base, transforms
+from dataset_classes.cub import CUB2011, readable
+from dataset_classes.registry import canonical_name, load_data
+from dataset_classes.stanford_cars import StanfordCars
+
+
+def load(name, root, crop_gt=True):
+    return load_data(name, root, img_size=32, crop_gt=crop_gt)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "classes"), [("CUB2011", make_cub, 3), ("StanfordCars", make_cars, 3)]
+)
+@pytest.mark.parametrize("crop_gt", [True, False])
+def test_splits_are_complete(tmp_path, name, make, classes, crop_gt):
+    splits = load(name, make(tmp_path), crop_gt)
+    assert len(splits.train.classes) == classes
+    assert sorted(splits.train.labels) == sorted(list(range(classes)) * 2)
+    assert sorted(splits.test.labels) == list(range(classes))
+    assert not set(splits.train.paths) & set(splits.test.paths)
+    for dataset in (splits.train, splits.train_plain, splits.test):
+        image, label = dataset[1]
+        assert image.shape == (3, 32, 32)
+        assert image.dtype == torch.float32
+        assert label == dataset.labels[1]
+        assert isinstance(label, int)
+
+
+def test_plain_view_is_the_training_images_without_chance(tmp_path):
+    splits = load("CUB2011", make_cub(tmp_path))
+    assert splits.train_plain.paths == splits.train.paths
+    assert torch.equal(splits.train_plain[0][0], splits.train_plain[0][0])
+    assert any(not torch.equal(splits.train[0][0], splits.train[0][0]) for _ in range(5))
+
+
+def test_cub_subset_labels_names_and_attributes(tmp_path):
+    data = CUB2011(make_cub(tmp_path, class_ids=(1, 2, 5)), "train")
+    assert data.classes == ["Black-footed Albatross", "Laysan Albatross", "Crested Auklet"]
+    assert data.official_classes[2] == "005.Crested_Auklet"
+    assert data.labels.dtype == np.int64
+    assert data.class_attributes().shape == (3, 4)
+    similarity = data.class_similarity()
+    rows = data.class_attributes()
+    expected = rows[0] @ rows[2] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[2])
+    assert similarity[0, 2] == pytest.approx(expected)
+    assert np.all(np.diag(similarity) == 0)
+
+
+def test_cub_attributes_of_all_classes_beside_a_subset(tmp_path):
+    root = make_cub(tmp_path, class_ids=(1, 5))
+    file = root / CUB2011.folder / "attributes" / "class_attribute_labels_continuous.txt"
+    table = np.random.default_rng(0).random((5, 4))
+    np.savetxt(file, table)
+    np.testing.assert_allclose(CUB2011(root, "test").class_attributes(), table[[0, 4]])
+
+
+def test_cub_without_attributes_has_no_similarity(tmp_path):
+    root = make_cub(tmp_path)
+    (root / CUB2011.folder / "attributes" / "class_attribute_labels_continuous.txt").unlink()
+    assert CUB2011(root, "train").class_similarity() is None
+
+
+def test_cub_is_cropped_on_the_fly(tmp_path):
+    root = make_cub(tmp_path)
+    assert CUB2011(root, "train", crop_gt=False).image(0).size == SIZE
+    bird = CUB2011(root, "train", crop_gt=True).image(0)
+    assert bird.size == (BOX[2], BOX[3])
+    np.testing.assert_allclose(np.asarray(bird).mean((0, 1)), class_colour(1), atol=12)
+
+
+def test_cub_takes_the_cropped_copy_where_there_is_one(tmp_path):
+    root = make_cub(tmp_path)
+    for split in ("train", "test"):
+        for path in CUB2011(root, split).paths:
+            name = "/".join(path.split("/")[-2:])
+            save_image(
+                root / "PPCUB200" / "CUB_200_2011" / f"{split}_cropped" / name, size=(24, 24)
+            )
+    data = CUB2011(root, "test", crop_gt=True)
+    assert data.image(0).size == (24, 24)
+    assert "test_cropped" in data.image_path(0)
+    assert "PPCUB200" not in CUB2011(root, "test", crop_gt=False).image_path(0)
+
+
+@pytest.mark.parametrize(
+    ("official", "name"),
+    [
+        ("027.Shiny_Cowbird", "Shiny Cowbird"),
+        ("034.Gray_crowned_Rosy_Finch", "Gray-crowned Rosy Finch"),
+        ("017.Cardinal", "Cardinal"),
+    ],
+)
+def test_readable_names(official, name):
+    assert readable(official) == name
+
+
+def test_cars_leave_out_classes_without_images(tmp_path):
+    import scipy.io
+
+    root = make_cars(tmp_path, classes=3)
+    meta = root / "StanfordCars/stanford_cars/devkit/cars_meta.mat"
+    names = np.array([f"Car {i}" for i in range(5)], dtype=object)
+    scipy.io.savemat(meta, {"class_names": names})
+    assert StanfordCars(root, "train").classes == ["Car 0", "Car 1", "Car 2"]
+
+
+def test_names_are_case_insensitive():
+    assert canonical_name("cub2011") == "CUB2011"
+    with pytest.raises(UsageError, match="SyntheticBirds"):
+        canonical_name("CUB")
+
+
+def test_fingerprint_tells_datasets_apart_but_not_places(tmp_path):
+    def fingerprint(root, crop_gt=True, **what):
+        return load("CUB2011", make_cub(root, **what), crop_gt).train.fingerprint()
+
+    here = fingerprint(tmp_path / "here")
+    assert fingerprint(tmp_path / "there") == here
+    others = {
+        fingerprint(tmp_path / "a", class_ids=(1, 2, 3)),
+        fingerprint(tmp_path / "b", train=3),
+        fingerprint(tmp_path / "c", crop_gt=False),
+    }
+    assert len(others - {here}) == 3
+
+
+def test_images_are_decoded_once(tmp_path, monkeypatch):
+    splits = load("CUB2011", make_cub(tmp_path))
+    reads = []
+    monkeypatch.setattr(
+        base, "read_image", lambda path, **_: reads.append(path) or Image.new("RGB", SIZE)
+    )
+    for _ in range(3):
+        _ = splits.train[0], splits.train_plain[0]
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(("side", "loads"), [(10, 3), (11, 6)])
+def test_images_are_remembered_if_all_fit(side, loads):
+    cache = base.ImageCache(max_bytes=3 * 4 * 10 * 10, n_images=3)
+    made = []
+    for _ in range(2):
+        for index in range(3):
+            cache.get(
+                index,
+                transforms.Resize(side, True),
+                lambda: made.append(1) or Image.new("RGB", SIZE),
+            )
+    assert len(made) == loads
+
+
+def test_another_size_is_not_taken_from_memory():
+    cache = base.ImageCache(max_bytes=10**6, n_images=1)
+    for side in (10, 12, 10):
+        assert cache.get(0, transforms.Resize(side, True), lambda: Image.new("RGB", SIZE)).size == (
+            side,
+            side,
+        )
+
+
+def test_short_side_is_resized_and_the_centre_taken():
+    image = Image.new("RGB", (80, 40), (255, 0, 0))
+    image.paste((0, 255, 0), (20, 0, 60, 40))
+    transform = transforms.fine_grained_test(20, (0, 0, 0), (1, 1, 1), square=False)
+    assert transform.resize(image).size == (40, 20)
+    assert transform(image)[1, :, 1:-1].min() > 0.9  # only the green middle is left
+
+
+def test_imagenet_test_transform_sees_the_centre_of_256():
+    transform = transforms.imagenet_test(224, (0, 0, 0), (1, 1, 1))
+    assert transform.resize(Image.new("RGB", (600, 300))).size == (512, 256)
+    assert transform(Image.new("RGB", (600, 300))).shape == (3, 224, 224)
+
+
+def test_lighting_moves_along_the_colour_directions():
+    torch.manual_seed(0)
+    moved = torch.stack(
+        [transforms.Lighting(0.05)(torch.zeros(3, 2, 2))[:, 0, 0] for _ in range(4000)]
+    )
+    expected = (
+        0.05 * (transforms.LIGHTING_VECTORS * transforms.LIGHTING_VALUES).square().sum(1).sqrt()
+    )
+    torch.testing.assert_close(moved.std(0), expected, rtol=0.05, atol=0)
+
+
+# What can be wrong ----------------------------------------------------------------------------------------------------
+
+
+def remove(path):
+    return lambda root: (root / path).unlink()
+
+
+def overwrite(path, content):
+    return lambda root: (root / path).write_bytes(content)
+
+
+CUB = "CUB200/CUB_200_2011"
+CARS = "StanfordCars/stanford_cars"
+FIRST_BIRD = f"{CUB}/images/001.Black_footed_Albatross/image_0.jpg"
+
+BROKEN = {
+    "no images.txt": ("CUB2011", remove(f"{CUB}/images.txt"), "images.txt"),
+    "no boxes": ("CUB2011", remove(f"{CUB}/bounding_boxes.txt"), "bounding_boxes.txt"),
+    "image missing": ("CUB2011", remove(FIRST_BIRD), "image_0.jpg"),
+    "text that is no index": (
+        "CUB2011",
+        overwrite(f"{CUB}/image_class_labels.txt", b"1 one\n"),
+        "line 1",
+    ),
+    "binary index": ("CUB2011", overwrite(f"{CUB}/images.txt", b"\xff\xfe\x00"), "images.txt"),
+    "half a line": ("CUB2011", overwrite(f"{CUB}/bounding_boxes.txt", b"1 2.0 3.0\n"), "line 1"),
+    "empty index": ("CUB2011", overwrite(f"{CUB}/images.txt", b""), "images.txt"),
+    "empty line": ("CUB2011", overwrite(f"{CUB}/images.txt", b"\n"), "line 1"),
+    "short split": (
+        "CUB2011",
+        overwrite(f"{CUB}/train_test_split.txt", b"1 1\n"),
+        "train_test_split",
+    ),
+    "class that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/classes.txt", b"one 001.Albatross\n"),
+        "line 1",
+    ),
+    "box that is no number": (
+        "CUB2011",
+        overwrite(f"{CUB}/bounding_boxes.txt", b"1 nan 0 1 1\n"),
+        "line 1",
+    ),
+    "class without name": (
+        "CUB2011",
+        overwrite(f"{CUB}/classes.txt", b"1 001.Albatross\n"),
+        "classes.txt",
+    ),
+    "attributes of words": (
+        "CUB2011",
+        overwrite(f"{CUB}/attributes/class_attribute_labels_continuous.txt", b"many feathers\n"),
+        "class_attribute_labels_continuous.txt",
+    ),
+    "too few attribute rows": (
+        "CUB2011",
+        overwrite(f"{CUB}/attributes/class_attribute_labels_continuous.txt", b"1 2\n"),
+        "1 row",
+    ),
+    "no cars_meta": (
+        "StanfordCars",
+        remove(f"{CARS}/devkit/cars_meta.mat"),
+        "devkit/cars_meta.mat",
+    ),
+    "no test labels": (
+        "StanfordCars",
+        remove(f"{CARS}/cars_test_annos_withlabels.mat"),
+        "withlabels",
+    ),
+    "damaged annotations": (
+        "StanfordCars",
+        overwrite(f"{CARS}/devkit/cars_train_annos.mat", b"x" * 300),
+        "annos.mat",
+    ),
+    "empty annotations": (
+        "StanfordCars",
+        overwrite(f"{CARS}/devkit/cars_train_annos.mat", b""),
+        "annos.mat",
+    ),
+    "car missing": ("StanfordCars", remove(f"{CARS}/cars_train/00001.jpg"), "00001.jpg"),
+}
+
+
+def assert_one_line(error, *parts):
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_dataset_is_one_clear_line(tmp_path, case):
+    name, damage, named = BROKEN[case]
+    root = {"CUB2011": make_cub, "StanfordCars": make_cars}[name](tmp_path)
+    damage(root)
+    with pytest.raises(RunError) as error:
+        load(name, root)
+    assert_one_line(error, named, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["CUB2011", "StanfordCars"])
+def test_missing_dataset_says_where_and_what_to_do(tmp_path, name):
+    with pytest.raises(RunError) as error:
+        load(name, tmp_path / "nowhere")
+    assert_one_line(error, str(tmp_path / "nowhere"), "https://", "--data_root", "SyntheticBirds")
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty"])
+def test_corrupt_image_is_named(tmp_path, kind):
+    path = make_cub(tmp_path) / FIRST_BIRD
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)).save(
+        path
+    )
+    path.write_bytes(
+        {"truncated": path.read_bytes()[:1500], "text": b"no image", "empty": b""}[kind]
+    )
+    data = CUB2011(tmp_path, "train")
+    with pytest.raises(RunError) as error:
+        data[0]
+    assert_one_line(error, str(path))
+
+
+def test_box_outside_the_image_is_named(tmp_path):
+    root = make_cub(tmp_path)
+    boxes = root / CUB / "bounding_boxes.txt"
+    boxes.write_text(boxes.read_text().replace("1 10.0 5.0", "1 500.0 5.0", 1))
+    with pytest.raises(RunError) as error:
+        CUB2011(root, "train").image(0)
+    assert_one_line(error, "bounding box", "image_0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("classes", "train", "test"), [((1,), 2, 1), ((1, 2), 1, 1), ((1, 2), 2, 0)]
+)
+def test_too_little_data_is_refused(tmp_path, classes, train, test):
+    with pytest.raises(RunError) as error:
+        load("CUB2011", make_cub(tmp_path, class_ids=classes, train=train, test=test))
+    assert_one_line(error, str(tmp_path))

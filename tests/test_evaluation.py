@@ -1,0 +1,266 @@
+"""The evaluation stage on a small untrained model, and explanation truth on peaks placed by hand."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from architectures.inference import FeatureTable, feature_tables
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseLayer, build_head
+from configs.errors import UsageError
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder, read_json
+from configs.runs import (
+    calibration_file,
+    dense_model_file,
+    sparse_model_file,
+    sparse_results_file,
+)
+from configs.settings import Settings
+from conformal import HierarchicalPredictor
+from conformal.calibrate import calibrate
+from evaluation import metrics
+from evaluation.__main__ import run_settings
+from evaluation.evaluate import class_attribute_table, evaluate_dense, evaluate_sparse, observe
+from evaluation.explanation_truth import (
+    attribute_constancy,
+    explanation_truth,
+    part_under_peak,
+    separating_feature_localisation,
+)
+from evaluation.prediction_sets import compare_methods, coverage_per_class, methods
+from evaluation.results import results_table
+
+CPU = Hardware(torch.device("cpu"), workers=0)
+C, N_PER_CLASS, P = 4, 24, 2
+
+
+class Birds(torch.utils.data.Dataset):
+    """Noise images of four classes: two looks of two parts."""
+
+    classes = ("a", "b", "c", "d")
+    class_parts = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+    def __init__(self):
+        self.labels = np.repeat(np.arange(C), N_PER_CLASS)
+        self.images = torch.rand(len(self.labels), 3, 32, 32, generator=torch.manual_seed(0))
+        self.part_locations = np.tile([[0.2, 0.5], [0.8, 0.5]], (len(self.labels), 1, 1))
+        self.part_visibility = np.ones((len(self.labels), P), dtype=bool)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.images[index], int(self.labels[index])
+
+    def fingerprint(self):
+        return "noise"
+
+    def class_attributes(self):
+        return np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
+
+    def class_similarity(self):
+        return self.class_attributes() @ self.class_attributes().T / 2 - np.eye(C)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Settings, folder, sparse model and data of a run whose model was never trained."""
+    torch.manual_seed(0)
+    settings = Settings(
+        dataset="SyntheticBirds", arch="resnet18", n_features=6, n_per_class=3, seed=0,
+        img_size=32, weights="none", do_dense=True, coverage=(0.8,),
+    )  # fmt: skip
+    weight = torch.zeros(C, 6)
+    for c, features in enumerate([(0, 1, 2), (0, 1, 3), (2, 4, 5), (1, 3, 5)]):
+        weight[c, list(features)] = 1
+    model = InterpretableResNet("resnet18", C)
+    layer = SparseLayer(torch.arange(6), weight, torch.zeros(6), torch.ones(6))
+    model.set_sparse_head(build_head(layer, settings.head))
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    torch.save(model.state_dict(), run.file(sparse_model_file(settings)))
+    data = SimpleNamespace(train_plain=Birds(), test=Birds())
+    return settings, run, model, data
+
+
+def test_results_of_a_sparse_model(finished):
+    settings, run, model, data = finished
+    tables = feature_tables(settings, run, model, data, CPU)
+    results = evaluate_sparse(settings, run, model, tables, data, CPU)
+    assert results == json.loads(run.file(sparse_results_file(settings)).read_text())
+    with torch.inference_mode():
+        output = model(data.test.images)
+    expected = metrics.sid_at_k(output.feature_maps, output.logits, model.class_weight)
+    assert results["SID@5"] is None and math.isnan(expected)  # only 3 features per class
+    assert results["Accuracy"] == pytest.approx(tables.test.accuracy)
+    assert (results["Number of features"], results["Features per class"]) == (6, 3)
+    assert (results["Calibration images"], results["Prediction set images"]) == (40, 56)
+    assert list(results["Prediction sets"]) == ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"]
+    assert list(results["Prediction sets"]["THR"]) == ["0.8", "0.88", "0.9", "0.925", "0.95"]
+    plots = run.file("chiqpm_6_3_PredictionSets")
+    assert sorted(p.name for p in plots.iterdir()) == [
+        "class_coverage.png", "coverage.png", "set_size.png",
+    ]  # fmt: skip
+
+
+def test_results_of_the_dense_model_have_the_same_names(finished):
+    settings, run, _, data = finished
+    model = InterpretableResNet("resnet18", C)
+    run.artefact(dense_model_file(), {}).write(lambda path: torch.save(model.state_dict(), path))
+    train_features = torch.rand(len(data.train_plain), 512)
+    results = evaluate_dense(settings, run, model, train_features, data, CPU)
+    sparse = read_json(run.file(sparse_results_file(settings)))
+    assert list(results) == list(sparse)[: len(results)]
+    assert results["Number of features"] == results["Features per class"] == 512
+    assert 1 / 5 < results["SID@5"] <= 1
+    untrained = replace(settings, do_dense=False)
+    assert evaluate_dense(untrained, run, model, train_features, data, CPU) == {"Accuracy": None}
+
+
+def test_a_run_keeps_its_calibration(finished):
+    settings, run, model, data = finished
+    tables = feature_tables(settings, run, model, data, CPU)
+    predictor = calibrate(settings, run, model.class_weight, tables.test)
+    kept = HierarchicalPredictor.load(run.file(calibration_file(settings)))
+    assert kept.threshold(0.8) == predictor.threshold(0.8)
+    signed = replace(settings, model_type="qsenn")
+    assert calibrate(signed, run, model.class_weight, tables.test) is None
+
+
+def test_current_results_are_not_measured_again(finished):
+    settings, run, model, data = finished
+    tables = feature_tables(settings, run, model, data, CPU)
+    evaluate_sparse(settings, run, model, tables, data, CPU)
+    reused = evaluate_sparse(settings, run, None, tables, data, CPU)  # would need the model
+    assert reused == read_json(run.file(sparse_results_file(settings)))
+    with pytest.raises(AttributeError):
+        evaluate_sparse(settings, run, None, tables, data, CPU, again=True)
+
+
+def test_sid_is_streamed_over_batches(finished, monkeypatch):
+    _, _, model, data = finished
+    monkeypatch.setattr("architectures.inference.INFERENCE_BATCH", 10)
+    model.eval()
+    with torch.inference_mode():
+        output = model(data.test.images)
+    dense = torch.rand(C, 6, generator=torch.manual_seed(1))
+    model.linear.layer.weight.data, weight = dense, model.class_weight.clone()
+    with torch.inference_mode():
+        expected = metrics.sid_at_k(output.feature_maps, output.features @ dense.T, dense)
+    observed = observe(model, data.test, CPU, "test")
+    model.linear.layer.weight.data = weight
+    assert observed.sid == pytest.approx(expected, abs=1e-5)
+    assert len(observed.features) == len(data.test)
+
+
+def test_table_for_people():
+    sets = {"THR": {"0.9": {"Coverage": 0.912, "Average set size": 1.5, "Set coherence": None}}}
+    sparse = {"Accuracy": 0.85, "SID@5": None, "Number of features": 50, "Prediction sets": sets}
+    table = results_table({"Accuracy": 0.9}, sparse, "chiqpm_50_5")
+    rows = [line.split() for line in table.splitlines()]
+    assert ["Accuracy", "90.0%", "85.0%"] in rows
+    assert ["SID@5", "-", "-"] in rows
+    assert ["Number", "of", "features", "-", "50"] in rows
+    assert ["THR", "91.2%", "(1.50)"] in rows
+
+
+def test_methods_are_compared_on_the_same_images():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(300, 4, generator=generator)
+    weight = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
+    logits = features @ weight.T.float()
+    labels = torch.multinomial((3 * logits).softmax(dim=1), 1, generator=generator).squeeze(1)
+    table = FeatureTable(features, features, logits, labels, torch.zeros(300, 4, 2))
+    by_name = methods(weight, table[:200])
+    results = compare_methods(by_name, table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
+    for method, by_coverage in results.items():
+        assert by_coverage["0.9"]["Coverage"] > (0.75 if "paper" in method else 0.85)
+        assert by_coverage["0.9"]["Set coherence"] == pytest.approx(1)
+    assert list(methods(None, table[:200])) == ["THR", "APS", "RAPS"]
+
+
+def test_coverage_of_every_class():
+    sets = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=torch.bool)
+    coverage = coverage_per_class(sets, torch.tensor([0, 0, 1]))
+    assert coverage[:2].tolist() == [0.5, 1] and coverage[2].isnan()
+
+
+def test_class_attributes_as_an_attribute_table():
+    table = class_attribute_table(np.array([1, 0]), np.array([[100.0, 10.0], [50.0, 49.0]]))
+    assert table.tolist() == [[1, 1, 1, 4], [1, 2, 0, 4], [2, 1, 1, 4], [2, 2, 0, 4]]
+
+
+def test_peaks_lie_on_the_nearest_visible_part():
+    peaks = torch.tensor([[[0.5, 0.1], [0.5, 0.9]]] * 2)  # (row, column): left, right
+    locations = [[[0.2, 0.5], [0.7, 0.5]]] * 2  # (x, y)
+    visible = [[True, True], [True, False]]
+    assert part_under_peak(peaks, locations, visible).tolist() == [[0, 1], [0, 0]]
+
+
+# Three classes, two parts, features 0..2; class 1 differs from class 0 in part 1 only.
+PARTS_OF_CLASSES = [[0, 0], [0, 1], [1, 2]]
+WEIGHT = [[1, 1, 0], [1, 0, 1], [0, 1, 1]]
+
+
+def test_separating_features_are_sought_on_the_differing_part():
+    labels, active = torch.tensor([0, 0, 1, 2]), torch.ones(4, 3, dtype=torch.bool)
+    # Feature 1 separates class 0 from 1, feature 2 class 1 from 0, both through part 1.
+    parts = torch.tensor([[0, 1, 0], [0, 0, 0], [0, 0, 1], [1, 1, 1]])
+    visible = torch.ones(4, 2, dtype=torch.bool)
+    rate = separating_feature_localisation(parts, active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
+    # Right in images 0 and 2 of three; of all features 1/3, 0 and 1/3 lie on part 1 there.
+    assert rate == pytest.approx((2 / 3, 2 / 9))
+    visible[0, 1], active[1, 1] = False, False  # leaves image 2 alone
+    rate = separating_feature_localisation(parts, active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
+    assert rate == pytest.approx((1, 1 / 3))
+
+
+def test_best_attributes_of_a_feature_are_compared_across_its_classes():
+    labels, active = torch.tensor([0, 1, 2]), torch.ones(3, 3, dtype=torch.bool)
+    parts = torch.tensor([[0, 1, 0], [0, 1, 1], [1, 1, 1]])
+    # Feature 0: part 0 in classes 0, 1: the same look. Feature 1: part 1 in classes 0, 2 with looks 0, 2.
+    # Feature 2: part 1 in classes 1, 2 with looks 1, 2. Looks: (part 0, 0) twice, part 1: 0, 2, 1, 2.
+    rate = attribute_constancy(parts, active, labels, WEIGHT, PARTS_OF_CLASSES)
+    assert rate == pytest.approx((1 / 3, 2 * 2 / (6 * 5)))
+
+
+def test_random_peaks_explain_no_better_than_chance():
+    generator = torch.Generator().manual_seed(0)
+    birds = Birds()
+    n = len(birds)
+    table = FeatureTable(
+        features=torch.rand(n, 6, generator=generator),
+        pooled=torch.zeros(n, 6),
+        logits=torch.zeros(n, C),
+        labels=torch.from_numpy(birds.labels),
+        peaks=torch.rand(n, 6, 2, generator=generator),
+    )
+    weight = torch.tensor(
+        [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]]
+    )
+    truth = explanation_truth(table, weight, birds)
+    rate, chance = list(truth.values())[:2]
+    assert rate == pytest.approx(chance, abs=0.08) and 0.4 < chance < 0.6
+
+
+def test_run_folder_on_the_command_line(tmp_path):
+    arguments = {
+        "dataset": "StanfordCars",
+        "arch": "resnet34",
+        "seed": 5,
+        "coverage": [0.8, 0.9],
+        "folder": None,
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
+    settings = run_settings([str(tmp_path), "--arch", "resnet18"])
+    assert (settings.dataset, settings.arch, settings.seed) == ("StanfordCars", "resnet18", 5)
+    assert settings.coverage == (0.8, 0.9) and settings.folder == str(tmp_path)
+    with pytest.raises(UsageError, match="no run folder 'missing'"):
+        run_settings(["missing"])
+    with pytest.raises(UsageError, match="no run folder ''"):
+        run_settings([])

@@ -1,0 +1,163 @@
+"""The whole pipeline on a tiny CUB: every stage, resuming, stale settings, and the figures of a finished run."""
+
+import json
+import sys
+
+import pytest
+import torch
+from fake_datasets import make_cub
+
+import compare_classes
+import main
+import training.loop
+import visualize_tree
+from configs.script import run_script
+
+TINY = (
+    "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
+)
+SCHEDULE = "--schedule_scale 0.02 --batch_size 8 --device cpu --selection_seconds 3"
+
+
+def call(script, *arguments):
+    """Run a script's main function as the command line would."""
+    sys.argv = [f"{script.__name__}.py", *map(str, arguments)]
+    script.main()
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Calls main.py in a temporary folder; returns the run folder."""
+    monkeypatch.setattr(sys, "argv", [])  # restored afterwards
+    make_cub(tmp_path / "data", train=6, test=4)
+
+    def train(*more, seed=1, runs="runs"):
+        folders = ("--data_root", tmp_path / "data", "--log_dir", tmp_path / runs)
+        call(main, *TINY.split(), *SCHEDULE.split(), *folders, "--seed", seed, *more)
+        return tmp_path / runs / "resnet18" / "CUB2011_crop" / str(seed)
+
+    return train
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """Names of the phases trained, one entry per epoch."""
+    trained = []
+    original = training.loop._train_epoch
+
+    def counted(model, phase, *rest):
+        trained.append(phase.name)
+        return original(model, phase, *rest)
+
+    monkeypatch.setattr(training.loop, "_train_epoch", counted)
+    return trained
+
+
+def contents(folder):
+    return {
+        p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".pth", ".json", ".npz")
+    }
+
+
+def sparse_state(folder, name="chiqpm_8_3"):
+    return torch.load(folder / f"{name}_FinetunedModel.pth", weights_only=True)
+
+
+@pytest.mark.parametrize("model_type", ["chiqpm", "qpm", "qsenn", "sldd"])
+def test_a_run_leaves_its_results_and_is_not_done_twice(train, epochs, model_type, caplog):
+    with caplog.at_level("INFO"):
+        folder = train("--model_type", model_type)
+    weight = sparse_state(folder, f"{model_type}_8_3")["linear.layer.weight"]
+    assert 0 < weight.count_nonzero() <= 3 * 3
+    if model_type == "qsenn":
+        assert len(weight[weight != 0].abs().unique()) == 1
+    results = json.loads((folder / f"Results_{model_type}_8_3_FinetunedModel.json").read_text())
+    dense = json.loads((folder / "Results_DenseModel.json").read_text())
+    assert 0 <= results["Accuracy"] <= 1 and 0 <= dense["Accuracy"] <= 1
+    assert "compare_classes.py" in caplog.text and str(folder) in caplog.text
+    if model_type in ("chiqpm", "qpm"):
+        assert weight.sum(dim=1).tolist() == [3, 3, 3]
+        assert len(weight.unique(dim=0)) == 3
+    if model_type == "chiqpm":
+        shared = weight @ weight.T
+        assert (shared.triu(diagonal=1) == 2).sum() >= 1  # floor(0.5 * 3 classes) pairs share k - 1
+    assert not list(folder.glob("*.partial")) and not list(folder.glob(".writing*"))
+
+    before, epochs[:] = contents(folder), []
+    train("--model_type", model_type)
+    assert epochs == []
+    after = contents(folder)
+    assert {k: v for k, v in after.items() if k != "config.json"} == {
+        k: v for k, v in before.items() if k != "config.json"
+    }
+
+
+def test_only_what_depends_on_a_changed_setting_is_done_again(train, epochs):
+    folder = train()
+    dense = (folder / "Trained_DenseModel.pth").read_bytes()
+    epochs.clear()
+    train("--n_per_class", "2")
+    assert epochs and "Dense" not in epochs
+    assert (folder / "Trained_DenseModel.pth").read_bytes() == dense
+    epochs.clear()
+    train("--img_size", "40")
+    assert "Dense" in epochs and "Finetuning round 4/4" in epochs
+
+
+@pytest.mark.parametrize("killed_after", [1, 4])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(train, epochs, monkeypatch, killed_after):
+    whole = sparse_state(train(runs="whole"))
+    n_epochs = len(epochs)
+    counted = training.loop._train_epoch
+
+    def interrupted(*arguments):
+        if len(epochs) == n_epochs + killed_after:
+            raise KeyboardInterrupt
+        return counted(*arguments)
+
+    monkeypatch.setattr(training.loop, "_train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(runs="parts")
+    monkeypatch.setattr(training.loop, "_train_epoch", counted)
+    parts = sparse_state(train(runs="parts"))
+    assert len(epochs) == 2 * n_epochs  # no epoch twice
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_figures_of_the_newest_run(train, tmp_path):
+    folder = train()
+    shared = [*TINY.split(), "--data_root", tmp_path / "data", "--log_dir", folder.parents[2]]
+    call(compare_classes, *shared, "--output", tmp_path / "pairs")
+    call(visualize_tree, *shared, "--output", tmp_path / "trees", "--index", "0")
+    assert list((tmp_path / "pairs").rglob("*.png"))
+    assert len(list((tmp_path / "trees").rglob("*.png"))) >= 3
+
+
+def test_scripts_without_a_run_say_how_to_make_one(train, tmp_path, capsys):
+    sys.argv = ["visualize_tree.py", "--dataset", "SyntheticBirds", "--log_dir", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        run_script(visualize_tree.main)
+    assert stop.value.code == 1
+    message = capsys.readouterr().err.strip()
+    assert "train it with: python main.py --dataset SyntheticBirds" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["--dataset", "StanfordCars"], 1, "No StanfordCars"),
+        (["--dataset", "Birds"], 2, "unknown dataset"),
+        (["--n_features", "2", "--n_per_class", "1"], 2, "3 classes cannot all differ"),
+        (["--device", "cuda:99"], 2, "--device cuda:99 cannot be used"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_an_exit_code(train, tmp_path, capsys, argv, code, message):
+    sys.argv = ["main.py", *TINY.split(), "--data_root", str(tmp_path / "data"), *argv]
+    sys.argv += ["--log_dir", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit) as stop:
+        run_script(main.main)
+    error = capsys.readouterr().err.strip()
+    assert stop.value.code == code
+    assert message in error and "\n" not in error
+    assert not (tmp_path / "runs").exists()

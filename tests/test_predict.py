@@ -1,0 +1,178 @@
+"""predict.py: new images through a finished run, with and without its data, and what cannot be read."""
+
+import csv
+import json
+import shutil
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from PIL import Image
+from test_visualization_scripts import WEIGHT, run  # noqa: F401 (fixture)
+
+import predict
+from architectures.finished_model import load_finished_model
+from architectures.inference import feature_tables
+from configs.hardware import Hardware
+from configs.runs import finished_run, write_config
+from configs.script import run_script
+from configs.settings import parse_settings
+from conformal.calibrate import calibrate
+from conformal.split import calibration_split
+from dataset_classes.description import DataDescription
+from dataset_classes.registry import load_data
+from evaluation.prediction_sets import methods
+
+HARDWARE = Hardware.choose("cpu", 0)
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):  # noqa: F811
+    """Run folders as main.py leaves them, one per model type, and the sets that their tables give."""
+    folders, expected = {}, {}
+    for model_type in ("chiqpm", "qsenn"):
+        (settings,) = parse_settings([*run, "--model_type", model_type], "")
+        settings, source = finished_run(settings)
+        folder = tmp_path_factory.mktemp(model_type)
+        shutil.copy(source.file(f"{settings.model_name}_FinetunedModel.pth"), folder)
+        (settings,) = parse_settings(
+            [*run, "--model_type", model_type, "--folder", str(folder), "--seed", "0"], ""
+        )
+        settings, made = finished_run(settings)
+        data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
+        model = load_finished_model(settings, made, data.train.classes, HARDWARE)
+        tables = feature_tables(settings, made, model, data, HARDWARE)
+        calibrate(settings, made, model.class_weight, tables.test)
+        write_config(settings, made, HARDWARE.device, DataDescription.of(data.test).as_dict())
+        rows, _ = calibration_split(tables.test.labels, 0)
+        kind, weight = ("THR", None) if model_type == "qsenn" else ("CHiQPM", WEIGHT)
+        method = methods(weight, tables.test[rows])[kind]
+        sets = method.predict(tables.test.features, tables.test.logits, 0.8)
+        folders[model_type] = folder
+        expected[model_type] = {
+            data.test.image_path(i): {data.test.classes[c] for c in sets[i].nonzero().flatten()}
+            for i in range(len(data.test))
+        }
+    return folders, expected
+
+
+def call(*arguments):
+    """Run predict.py as the command line would; the exit code."""
+    sys.argv = ["predict.py", *map(str, arguments), "--device", "cpu"]
+    try:
+        run_script(predict.main)
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def own_argv(monkeypatch):
+    """Restores the command line afterwards."""
+    monkeypatch.setattr(sys, "argv", [])
+
+
+@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+def test_the_run_folder_alone_gives_the_sets_of_the_run(
+    finished, tmp_path, monkeypatch, model_type
+):
+    folder, expected = finished[0][model_type], finished[1][model_type]
+    monkeypatch.setattr(predict, "load_data", None)  # the dataset is not looked at
+    flags = ["--folder", folder, "--coverage", "0.8", "0.95", "--output", tmp_path / "out.json"]
+    assert call(*flags, "--image", *expected) == 0
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [entry["file"] for entry in found] == list(expected)
+    for entry in found:
+        assert set(entry["prediction_sets"]["0.8"]) == expected[entry["file"]]
+        assert set(entry["prediction_sets"]["0.8"]) <= set(entry["prediction_sets"]["0.95"])
+        contributions = [f["activation"] * f["weight"] for f in entry["features"]]
+        assert len(contributions) == 3
+        assert all(a >= b - 1e-2 for a, b in pairwise(contributions))
+        assert 0.25 <= entry["probability"] <= 1
+    accuracy = [entry["prediction"] == entry["file"].split("/")[-2] for entry in found]
+    assert sum(accuracy) > 0.3 * len(found)  # of 4 classes
+
+
+def test_folders_are_searched_and_the_table_has_a_line_per_image(finished, tmp_path):
+    photos = tmp_path / "mes photos é"
+    (photos / "deep").mkdir(parents=True)
+    for name in ("b.png", "deep/a.JPG", ".hidden.png"):
+        Image.new("RGB", (50, 40), "peru").save(photos / name)
+    (photos / "notes.txt").write_text("no image")
+    output = tmp_path / "out.csv"
+    assert call("--folder", finished[0]["chiqpm"], "--image", photos, "--output", output) == 0
+    with open(output, encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["file"] for row in table] == [str(photos / "b.png"), str(photos / "deep/a.JPG")]
+    assert list(table[0])[:4] == ["file", "prediction", "probability", "prediction_set_0.9"]
+    assert table[0]["prediction"] in table[0]["prediction_set_0.9"].split(" | ")
+    assert len(table[0]["features"].split()) == 3
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_predicted(finished, tmp_path, caplog, capsys):
+    good, bad, gone = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "gone.png"
+    Image.new("RGB", (50, 40), "peru").save(good)
+    bad.write_bytes(good.read_bytes()[:60])
+    output = tmp_path / "out.csv"
+    flags = ["--folder", finished[0]["chiqpm"], "--output", output]
+    assert call(*flags, "--image", bad, good, gone) == 1
+    assert str(bad) in caplog.text and str(gone) in caplog.text
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "2 of 3 images could not be read" in error
+    lines = output.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 and lines[1].startswith(str(good))
+    output.write_text("old")
+    assert call(*flags, "--image", bad) == 1
+    assert "none of the 1 images can be read" in capsys.readouterr().err
+    assert output.read_text() == "old"
+
+
+def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
+    run,  # noqa: F811
+    finished,
+    tmp_path,
+    capsys,
+):
+    source, expected = finished[0]["chiqpm"], finished[1]["chiqpm"]
+    image = next(iter(expected))
+    downloaded = tmp_path / "downloaded"
+    downloaded.mkdir()
+    shutil.copy(source / "chiqpm_6_3_FinetunedModel.pth", downloaded)
+    flags = [*run, "--folder", downloaded, "--image", image, "--coverage", "0.8"]
+    assert call(*flags, "--output", tmp_path / "out.json") == 0
+    (entry,) = json.loads((tmp_path / "out.json").read_text())
+    assert set(entry["prediction_sets"]["0.8"]) == expected[image]
+    (downloaded / "manifest.json").unlink()
+    assert call(*flags, "--data_root", tmp_path / "nowhere") == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "has no class names" in message and "nowhere must be a folder" in message
+
+
+def test_a_calibration_of_another_model_is_not_used(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0]["chiqpm"], folder)
+    path = folder / "chiqpm_6_3_FinetunedModel.pth"
+    state = torch.load(path, weights_only=True)
+    state["linear.mean"] += 0.1
+    torch.save(state, path)
+    image = next(iter(finished[1]["chiqpm"]))
+    assert call("--folder", folder, "--image", image, "--data_root", tmp_path / "nowhere") == 1
+    assert "has no calibration of this model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        ([], 2, "name the images: --image"),
+        (["--image", "EMPTY"], 1, "no images in the folder"),
+        (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv or .json file"),
+        (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
+        (["--image", "x.jpg", "--folder", "/nowhere"], 1, "no finished model"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(finished, tmp_path, capsys, flags, code, message):
+    flags = [str(tmp_path) if flag == "EMPTY" else flag for flag in flags]
+    assert call("--folder", finished[0]["chiqpm"], *flags) == code
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error

@@ -1,0 +1,89 @@
+"""Files of a run are reused only while they are valid, and are never left half-written."""
+
+import errno
+
+import pytest
+
+from configs.errors import RunError
+from configs.run_folder import RunFolder, write_atomically, write_json
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def write_text(text):
+    return lambda path: path.write_text(text)
+
+
+def test_a_finished_file_is_current_for_its_settings_only(run):
+    run.artefact("a.txt", {"lr": 0.1, "rounds": (1, 2)}).write(write_text("result"))
+    assert run.artefact("a.txt", {"lr": 0.1, "rounds": (1, 2)}).is_current()
+    assert not run.artefact("a.txt", {"lr": 0.2, "rounds": (1, 2)}).is_current()
+    assert not run.artefact("b.txt", {"lr": 0.1}).is_current()
+
+
+def test_changed_settings_are_named(run, caplog):
+    run.artefact("a.txt", {"lr": 0.1, "seed": 1}).write(write_text("result"))
+    with caplog.at_level("INFO"):
+        run.artefact("a.txt", {"lr": 0.2, "seed": 1}).is_current()
+    assert "changed lr" in caplog.text and "seed" not in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.write_text("resu"), lambda p: p.unlink()])
+def test_a_damaged_or_lost_file_is_not_current(run, damage):
+    artefact = run.artefact("a.txt", {})
+    artefact.write(write_text("result"))
+    damage(artefact.path)
+    assert not artefact.is_current()
+
+
+def test_a_damaged_manifest_means_starting_again(run):
+    run.artefact("a.txt", {}).write(write_text("result"))
+    run.file("manifest.json").write_text('{"a.txt": ')
+    assert not run.artefact("a.txt", {}).is_current()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full_disk(temporary):
+        temporary.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match=r"cannot write .*a\.txt: No space left"):
+        write_atomically(path, full_disk)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interrupted_rewrite_does_not_leave_the_old_entry(run):
+    artefact = run.artefact("a.txt", {"lr": 0.1})
+    artefact.write(write_text("result"))
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.artefact("a.txt", {"lr": 0.2}).write(killed)
+    assert "a.txt" not in run.manifest()
+
+
+def test_two_runs_in_one_folder_are_refused(run):
+    with run.locked(), pytest.raises(RunError, match="another run is working in"):
+        RunFolder(run.path).locked().__enter__()
+    with run.locked():
+        pass  # free again
+
+
+def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RunError, match="cannot write in the run folder"):
+        RunFolder(tmp_path / "runs" / "7").locked().__enter__()
+
+
+def test_json_is_written_readably(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Grünfink"})
+    assert "Grünfink" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The recipes' schedules against the published ones, epoch by epoch."""
+
+import numpy as np
+import pytest
+
+from configs.recipes import (
+    FINETUNING,
+    FROM_SCRATCH,
+    SCRATCH_FINETUNE_LR,
+    DenseRecipe,
+    dense_recipe,
+    finetune_recipe,
+)
+from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
+
+
+@pytest.mark.parametrize("case", [1, 2])
+@pytest.mark.parametrize("model_type", FINETUNING)
+def test_finetuning_is_the_published_one(golden, case, model_type):
+    data, recipe = golden(f"schedule_{case}"), FINETUNING[model_type]
+    epochs = [
+        (index + 1, epoch, finetune_learning_rate(recipe, index, epoch), grounding_weight(recipe, epoch))
+        for index, length in enumerate(recipe.round_epochs)
+        for epoch in range(length)
+    ]  # fmt: skip
+    np.testing.assert_allclose(epochs, data[f"out_epochs_{model_type}"], rtol=1e-9)
+    rounds = data[f"out_rounds_{model_type}"]
+    assert (rounds[:, 3] == recipe.momentum).all() and (rounds[:, 4] == recipe.weight_decay).all()
+
+
+def test_dense_training_is_the_published_one(golden):
+    recipe, published = DenseRecipe(), golden("schedule_1")["out_dense"][0]
+    assert published.tolist() == [
+        recipe.epochs, recipe.lr, recipe.classifier_lr, recipe.momentum, recipe.weight_decay,
+        recipe.weight_decay, recipe.step_size, recipe.gamma, 0,
+    ]  # fmt: skip
+    assert dense_learning_rate(recipe, recipe.lr, 29.9) == recipe.lr
+    assert dense_learning_rate(recipe, recipe.lr, 60) == pytest.approx(recipe.lr * 0.16)
+
+
+def test_one_cycle_warms_up_and_ends_at_zero():
+    rates = [
+        dense_learning_rate(FROM_SCRATCH, 0.1, e) for e in np.linspace(0, FROM_SCRATCH.epochs, 50)
+    ]
+    assert max(rates) == pytest.approx(0.1, rel=0.01)
+    assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_scaled_schedule_keeps_its_shape():
+    recipe = finetune_recipe("chiqpm", "CUB2011", "imagenet", 0.1, None)
+    assert (recipe.round_epochs, recipe.step_size, recipe.grounding_epochs) == ((1, 1, 1, 4), 1, 3)
+    assert dense_recipe("CUB2011", "imagenet", 0.001, None).epochs == 1
+
+
+def test_random_weights_get_the_recipe_for_them():
+    assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
+    assert finetune_recipe("qpm", "CUB2011", "none", 1, None).lr == SCRATCH_FINETUNE_LR
+    assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
+
+
+def test_imagenet_finetunes_with_its_own_rate():
+    assert finetune_recipe("qpm", "ImageNet", "imagenet", 1, None).lr == pytest.approx(1.28e-4)

@@ -1,0 +1,291 @@
+"""The two explanation scripts on a small finished run, their errors, and the report in a real browser."""
+
+import importlib
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseHead
+from configs.errors import RunError, UsageError
+from dataset_classes.registry import load_data
+
+CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
+WEIGHT = torch.tensor(
+    [
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [0, 1, 1, 0, 1, 0],
+        [0, 0, 0, 1, 1, 1],
+    ]
+).float()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Flags that lead to a finished run: patterned images, and random features that tell them apart."""
+    root = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 255, (len(CLASSES), 6, 6, 3))
+    for split, count in (("train", 6), ("test", 14)):
+        for pattern, name in zip(patterns, CLASSES, strict=True):
+            folder = root / "data" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noisy = (pattern + rng.normal(0, 90, pattern.shape)).clip(0, 255)
+                Image.fromarray(noisy.astype(np.uint8)).resize((32, 32)).save(folder / f"{i}.png")
+    data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
+    torch.manual_seed(0)
+    model = InterpretableResNet("resnet18", len(CLASSES)).eval()
+    images = torch.stack([image for image, _ in data.train_plain])
+    with torch.inference_mode():
+        pooled = model.backbone_maps(images).mean(dim=(2, 3))
+    # For every column of the weight the random feature that follows it best over the classes.
+    by_class = torch.stack([pooled[data.train_plain.labels == c].mean(dim=0) for c in range(4)])
+    similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]
+    selection = similarity.nan_to_num(-1).argmax(dim=1)
+    mean, std = pooled[:, selection].mean(dim=0), pooled[:, selection].std(dim=0)
+    model.set_sparse_head(SparseHead(selection, WEIGHT, mean, std, relu=True))
+    folder = root / "logs" / "resnet18" / "ImageFolder" / "7"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / "chiqpm_6_3_FinetunedModel.pth")
+    signed = SparseHead(selection, WEIGHT * torch.tensor([1, 1, 1, -1, 1, 1]), mean, std)
+    model.set_sparse_head(signed)
+    torch.save(model.state_dict(), folder / "qsenn_6_3_FinetunedModel.pth")
+    flags = {
+        "dataset": "ImageFolder",
+        "data_root": root / "data",
+        "log_dir": root / "logs",
+        "arch": "resnet18",
+        "img_size": 32,
+        "n_features": 6,
+        "n_per_class": 3,
+        "device": "cpu",
+    }
+    return [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+
+
+def call(script, monkeypatch, flags):
+    """Run a script's main function with these flags."""
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, flags)])
+    importlib.import_module(script).main()
+
+
+def page(path):
+    """The data inside a report."""
+    found = re.search(r'id="report">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    return json.loads(found.group(1))
+
+
+def test_all_close_pairs_are_compared_on_both_splits(run, monkeypatch, tmp_path):
+    call("compare_classes", monkeypatch, [*run, "--output", tmp_path])
+    for split in ("Train", "Test"):
+        folder = tmp_path / f"{split}vizQPMClassComparisons"
+        assert sorted(p.name for p in folder.iterdir()) == ["0_1.png", "0_2.png", "index.html"]
+        index = (folder / "index.html").read_text(encoding="utf-8")
+        assert index.count("<img") == 2 and "Bronzed Cowbird – Fish Crow" in index
+
+
+def test_other_classes_are_compared_by_name_or_index(run, monkeypatch, tmp_path):
+    flags = ["--classes", "shiny cowbird", "1", "Mallard", "1", "--format", "svg", "--report"]
+    call("compare_classes", monkeypatch, [*run, "--output", tmp_path, *flags])
+    folder = tmp_path / "TestvizQPMClassComparisons"
+    assert sorted(p.name for p in folder.iterdir()) == ["3_1_2.svg", "index.html", "report.html"]
+    report = page(folder / "report.html")
+    assert report["comparisons"][0]["classes"] == [3, 1, 2]
+    assert report["features"][1]["classes"] == [0, 1, 2]
+    assert len(report["features"][1]["patches"]) == 6
+
+
+def test_signed_models_show_their_signs_and_have_no_tree(run, monkeypatch, tmp_path):
+    flags = [*run, "--model_type", "qsenn", "--output", tmp_path, "--format", "svg"]
+    call("compare_classes", monkeypatch, flags)
+    figure = (tmp_path / "TestvizQPMClassComparisons" / "0_1.svg").read_text(encoding="utf-8")
+    assert figure.count(">−<") == 1 and figure.count(">+<") == 5
+    with pytest.raises(UsageError, match="signed weights: use compare_classes"):
+        call("visualize_tree", monkeypatch, flags)
+
+
+def test_four_figures_per_image_and_coverage(run, monkeypatch, tmp_path):
+    photo = tmp_path / "my bird.jpg"
+    Image.new("RGB", (90, 70), "peru").save(photo)
+    flags = ["--index", "3", "--image", photo, "--coverage", "0.8", "0.95", "--output", tmp_path]
+    call("visualize_tree", monkeypatch, [*run, *flags])
+    figures = ["class_comparison.png", "global_tree.png", "heatmaps.png", "local_tree.png"]
+    for sample in ("SampleIndex_3", "Image_my bird"):
+        for coverage in ("0.8", "0.95"):
+            folder = tmp_path / "CHiQPMExplanations" / sample / f"acc_{coverage}"
+            assert sorted(p.name for p in folder.iterdir()) == figures
+
+
+def test_a_downloaded_model_needs_nothing_but_its_file(run, monkeypatch, tmp_path):
+    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+    (tmp_path / "downloaded").mkdir()
+    shutil.copy(f"{source}/chiqpm_6_3_FinetunedModel.pth", tmp_path / "downloaded")
+    flags = ["--folder", tmp_path / "downloaded", "--index", "0", "--output", tmp_path]
+    call("visualize_tree", monkeypatch, [*run, *flags])
+    folder = tmp_path / "CHiQPMExplanations" / "SampleIndex_0" / "acc_0.9"
+    assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "kind", "message"),
+    [
+        ("visualize_tree", ["--index", "999"], UsageError, "test images are 0 to 55"),
+        ("visualize_tree", ["--index", "-1"], UsageError, "test images are 0 to 55"),
+        ("visualize_tree", ["--image", "missing.jpg"], RunError, "missing.jpg"),
+        ("visualize_tree", ["--image", __file__], RunError, "not an image"),
+        ("visualize_tree", ["--seed", "1"], RunError, "no finished model"),
+        ("visualize_tree", ["--folder", "/nowhere"], RunError, "no finished model"),
+        ("visualize_tree", ["--nearest", "-2"], UsageError, "--nearest"),
+        ("visualize_tree", ["--palette", "grey"], UsageError, "vivid, colour-blind"),
+        ("visualize_tree", ["--format", "gif"], UsageError, "png, svg, pdf"),
+        ("compare_classes", ["--classes", "0", "99"], UsageError, "classes are 0 to 3"),
+        ("compare_classes", ["--classes", "0", "Cow Bird"], UsageError, "no class 'Cow Bird'"),
+        ("compare_classes", ["--classes", "0"], UsageError, "two or more"),
+        ("compare_classes", ["--min_shared", "3"], UsageError, "at most 2"),
+        ("compare_classes", ["--arch", "resnet34", "--folder", "."], RunError, "no finished model"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    run, monkeypatch, tmp_path, script, flags, kind, message
+):
+    with pytest.raises(kind, match=re.escape(message)) as error:
+        call(script, monkeypatch, [*run, "--output", tmp_path, *flags])
+    assert "\n" not in str(error.value)
+
+
+def test_models_that_do_not_fit_are_answered_in_one_line(run, monkeypatch, tmp_path):
+    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+    flags = [*run, "--folder", source, "--output", tmp_path]
+    with pytest.raises(RunError, match="does not fit --arch resnet34"):
+        call("compare_classes", monkeypatch, [*flags, "--arch", "resnet34"])
+    state = torch.load(f"{source}/chiqpm_6_3_FinetunedModel.pth", weights_only=True)
+    state["linear.layer.weight"] = state["linear.layer.weight"][:3]
+    torch.save(state, tmp_path / "chiqpm_6_3_FinetunedModel.pth")
+    with pytest.raises(RunError, match="knows 3 classes"):
+        call("compare_classes", monkeypatch, [*run, "--folder", tmp_path, "--output", tmp_path])
+
+
+# The report in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium without a network, or a skip that says what is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs: pip install selenium")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1200"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
+    # Naming the driver keeps selenium from looking for one on the network.
+    service = webdriver.ChromeService(executable_path=driver)
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    """A report on three test images, and the prediction sets that Python computes for them."""
+    module = importlib.import_module("visualize_tree")
+    output = tmp_path_factory.mktemp("report")
+    computed = {}
+
+    def remember(predictor, seen, coverage, original=module.prediction_set):
+        members = original(predictor, seen, coverage)
+        computed[seen.logits.tobytes(), coverage] = members
+        return members
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "prediction_set", remember)
+        flags = ["--index", "1", "30", "50", "--coverage", "0.9", "--report", "--output", output]
+        call("visualize_tree", patch, [*run, *flags])
+    by_image = {}
+    for (logits, coverage), members in computed.items():
+        by_image.setdefault(logits, {})[coverage] = members
+    return output / "CHiQPMExplanations" / "report.html", list(by_image.values())
+
+
+def test_the_report_is_one_file_without_a_network(report):
+    text = report[0].read_text(encoding="utf-8")
+    assert not re.search(r'(src|href|url)\s*[=(]\s*["\']?(https?:)?//', text)
+    assert "<script src" not in text and "@import" not in text
+
+
+def shown_set(browser):
+    leaves = browser.find_elements("css selector", "#tree text.leaf.in-set")
+    return {int(c) for leaf in leaves for c in leaf.get_attribute("data-classes").split(",")}
+
+
+def test_the_slider_shows_the_sets_that_python_computes(browser, report, tmp_path):
+    path, sets = report
+    browser.get(path.as_uri())
+    move = (
+        "const s = document.getElementById('coverage'); s.value = arguments[0];"
+        "s.dispatchEvent(new Event('input'));"
+    )
+    coverages = page(path)["coverages"]
+    sizes = set()
+    for i, expected in enumerate(sets):
+        browser.find_elements("css selector", "#list button")[i].click()
+        for position in (0, len(coverages) // 2, coverages.index(0.9), len(coverages) - 1):
+            browser.execute_script(move, position)
+            members = expected[coverages[position]]
+            assert shown_set(browser) == members
+            assert browser.find_element("id", "set").text.startswith(f"{len(members)} class")
+            sizes.add(len(members))
+    assert len(sizes) > 1  # the set grew and shrank
+    browser.save_screenshot(str(tmp_path / "report.png"))
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_levels_are_stops_and_keys_move(browser, report):
+    path, _ = report
+    browser.get(path.as_uri())
+    levels = page(path)["levels"]
+    buttons = browser.find_elements("css selector", "#levels button")
+    assert [int(b.get_attribute("data-level")) for b in buttons] == list(dict.fromkeys(levels))
+    buttons[-1].click()
+    position = int(browser.find_element("id", "coverage").get_attribute("value"))
+    assert position == len(levels) - 1
+    body = browser.find_element("css selector", "body")
+    body.send_keys("\ue015")  # arrow down
+    assert int(browser.find_element("id", "coverage").get_attribute("value")) == position - 1
+    body.send_keys("\ue014")  # arrow right
+    current = browser.find_element("css selector", "#list [aria-current=true]")
+    assert current.text == "Test image 30"
+    body.send_keys("3")
+    assert browser.find_element("css selector", "[aria-selected=true]").text == "Features"
+
+
+def test_hovering_a_feature_lights_it_everywhere(browser, report):
+    from selenium.webdriver import ActionChains
+
+    browser.get(report[0].as_uri())
+    chip = browser.find_element("css selector", ".grid .chip")
+    feature = chip.get_attribute("data-feature")
+    ActionChains(browser).move_to_element(chip).perform()
+    lit = browser.find_elements("css selector", ".lit")
+    everywhere = browser.find_elements("css selector", f"[data-feature='{feature}']")
+    rows = browser.find_elements("css selector", ".grid img.photo")
+    assert lit == everywhere
+    assert sum("heat" in e.get_attribute("class") for e in lit) == len(rows)
+    chip.click()
+    assert browser.find_element("css selector", "h2").text == f"Feature {feature}"
+    names = [e.text for e in browser.find_elements("css selector", "#feature-classes button")]
+    users = torch.nonzero(WEIGHT[:, int(feature)]).flatten().tolist()
+    assert sorted(names) == sorted(CLASSES[c].replace("_", " ") for c in users)

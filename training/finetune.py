@@ -1,0 +1,91 @@
+"""Stage 3: finetuning of the sparse model; the features adapt to the classes they were given."""
+
+import logging
+from functools import partial
+
+import torch
+
+from architectures.checkpoints import load_state_dict
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseLayer, build_head
+from configs.hardware import Hardware
+from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
+from configs.run_folder import RunFolder
+from configs.runs import selection_file, sparse_model_file
+from configs.settings import Settings
+from sparsification.select import refit
+from training.dense import dense_dependencies
+from training.loop import Phase, train_artefact
+from training.losses import feature_diversity_loss, feature_grounding_loss
+from training.schedules import finetune_learning_rate, grounding_weight
+
+log = logging.getLogger(__name__)
+
+
+def finetune(
+    settings: Settings,
+    run: RunFolder,
+    data,
+    dense_model: InterpretableResNet,
+    layer: SparseLayer,
+    hardware: Hardware,
+) -> InterpretableResNet:
+    """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place)."""
+    model = dense_model
+    model.set_sparse_head(build_head(layer, settings.head))
+    recipe = settings.finetuning
+    artefact = run.artefact(
+        sparse_model_file(settings),
+        {
+            **dense_dependencies(settings, data),
+            "selection": run.digest(selection_file(settings)),
+            "finetuning": vars(recipe),
+        },
+    )
+    if artefact.is_current():
+        log.info("Sparse model: %s is reused.", artefact.path)
+        model.load_state_dict(load_state_dict(artefact.path))
+        return model
+
+    def make_round(index: int, begins: bool) -> Phase:
+        if recipe.refit and begins and index > 0:
+            model.set_sparse_head(build_head(refit(settings, model, data, hardware), settings.head))
+        return finetune_phase(model, recipe, index)
+
+    train_artefact(
+        artefact,
+        model,
+        [partial(make_round, index) for index in range(len(recipe.round_epochs))],
+        data.train,
+        hardware,
+        seed=settings.seed,
+    )
+    return model
+
+
+def finetune_phase(model: InterpretableResNet, recipe: FinetuneRecipe, index: int) -> Phase:
+    """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before."""
+    optimizer = torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+
+    def extra_loss(output, targets, epoch):
+        weight = model.class_weight
+        loss = feature_diversity_loss(output.feature_maps, output.logits, weight, DIVERSITY_WEIGHT)
+        factor = grounding_weight(recipe, epoch)
+        if factor:
+            loss = loss + factor * feature_grounding_loss(output.features, targets, weight)
+        return loss
+
+    rounds = len(recipe.round_epochs)
+    return Phase(
+        name=f"Finetuning round {index + 1}/{rounds}" if rounds > 1 else "Finetuning",
+        epochs=recipe.round_epochs[index],
+        batch_size=recipe.batch_size,
+        optimizer=optimizer,
+        learning_rates=lambda epoch: [finetune_learning_rate(recipe, index, epoch)],
+        extra_loss=extra_loss,
+    )

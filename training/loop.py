@@ -1,0 +1,196 @@
+"""The training loop: forward, loss, backward, step, log."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from architectures.resnet import InterpretableResNet, ModelOutput
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.run_folder import Artefact, fingerprint, write_atomically
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Phase:
+    """One optimiser's life: the dense training, or one finetuning round.
+
+    Attributes:
+        name: what the progress bar says.
+        epochs: how many.
+        batch_size: images a step.
+        optimizer: parameter groups; their rates are set by `learning_rates`.
+        learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
+        extra_loss: output, targets, epoch -> what is added to the cross entropy.
+        label_smoothing: of the cross entropy.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int
+    optimizer: torch.optim.Optimizer
+    learning_rates: Callable[[float], list[float]]
+    extra_loss: Callable[[ModelOutput, Tensor, int], Tensor]
+    label_smoothing: float = 0.0
+
+
+class Checkpoint:
+    """Where an unfinished training stands; valid for one configuration only.
+
+    Args:
+        path: the file, removed once the training is finished.
+        settings: what the training depends on.
+    """
+
+    def __init__(self, path: Path, settings: dict):
+        self.path = path
+        self._fingerprint = fingerprint(settings)
+
+    def save(self, state: dict) -> None:
+        """Write the state atomically."""
+        content = {"fingerprint": self._fingerprint, **state}
+        write_atomically(self.path, lambda path: torch.save(content, path))
+
+    def load(self) -> dict | None:
+        """The state, or None if there is none for this configuration."""
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever is in a damaged file: the training starts again
+            log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
+            return None
+        return state if state.get("fingerprint") == self._fingerprint else None
+
+    def remove(self) -> None:
+        """Forget the state."""
+        self.path.unlink(missing_ok=True)
+
+
+def seed_everything(*key: object) -> None:
+    """Seed all generators from a key such as `(seed, stage, epoch)`.
+
+    Every epoch starts from its own seed, so a resumed training equals an uninterrupted one.
+    """
+    seed = int(fingerprint({"key": [str(part) for part in key]}), 16) % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def train_artefact(
+    artefact: Artefact,
+    model: InterpretableResNet,
+    phases: list[Callable[[bool], Phase]],
+    dataset,
+    hardware: Hardware,
+    *,
+    seed: int,
+) -> None:
+    """Train a model and leave its state dict as a finished file of the run; other arguments as in `train_phases`."""
+    checkpoint = Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
+    train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
+    artefact.write(lambda path: torch.save(model.state_dict(), path))
+    checkpoint.remove()
+
+
+def train_phases(
+    model: InterpretableResNet,
+    phases: list[Callable[[bool], Phase]],
+    dataset,
+    hardware: Hardware,
+    *,
+    seed: int,
+    checkpoint: Checkpoint,
+) -> None:
+    """Train a model through phases, going on from the last finished epoch of an interrupted call.
+
+    Args:
+        model: trained in place.
+        phases: each makes its phase, with a fresh optimiser, when its turn has come; told whether the phase is
+            begun (True) or gone on with.
+        dataset: yields augmented images and labels.
+        hardware: device and loading workers.
+        seed: of the run; shuffling, augmentation and dropout follow from it.
+        checkpoint: written after every epoch; the caller removes it once the result is saved.
+
+    Raises:
+        RunError: if the loss is no longer finite.
+    """
+    state = checkpoint.load() or {"phase": 0, "epoch": 0}
+    if "model" in state:
+        model.load_state_dict(state["model"])
+        log.info("Going on after epoch %d of an interrupted training.", state["epoch"])
+    for index in range(state["phase"], len(phases)):
+        first_epoch = state["epoch"] if index == state["phase"] else 0
+        phase = phases[index](first_epoch == 0)
+        if first_epoch:
+            phase.optimizer.load_state_dict(state["optimizer"])
+        for epoch in range(first_epoch, phase.epochs):
+            seed_everything(seed, phase.name, epoch)
+            _train_epoch(model, phase, _shuffled(dataset, phase, hardware), hardware, epoch)
+            checkpoint.save(
+                {
+                    "phase": index,
+                    "epoch": epoch + 1,
+                    "model": model.state_dict(),
+                    "optimizer": phase.optimizer.state_dict(),
+                }
+            )
+
+
+def _shuffled(dataset, phase: Phase, hardware: Hardware) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=phase.batch_size,
+        shuffle=True,
+        drop_last=len(dataset) > phase.batch_size,  # batch normalisation needs more than one image
+        **hardware.loader_options(),
+    )
+
+
+def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int) -> None:
+    model.train()
+    n_batches = len(loader)
+    # Sums stay on the device: reading them every step would make a GPU wait.
+    loss_sum, n_correct, n_seen = (torch.zeros((), device=hardware.device) for _ in range(3))
+    bar = tqdm(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch", leave=False)
+    for step, (images, targets) in enumerate(bar):
+        rates = phase.learning_rates(epoch + step / n_batches)
+        for group, rate in zip(phase.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        images = hardware.to_device(images)
+        targets = targets.to(hardware.device, non_blocking=True)
+        output = model(images)
+        loss = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
+        loss = loss + phase.extra_loss(output, targets, epoch)
+        phase.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        phase.optimizer.step()
+        loss_sum += loss.detach() * len(targets)
+        n_correct += (output.logits.detach().argmax(dim=1) == targets).sum()
+        n_seen += len(targets)
+        if step % 10 == 9 or step + 1 == n_batches:
+            mean_loss, accuracy = (loss_sum / n_seen).item(), (n_correct / n_seen).item()
+            bar.set_postfix(
+                loss=f"{mean_loss:.3f}", accuracy=f"{accuracy:.1%}", lr=f"{rates[0]:.1e}"
+            )
+            if not np.isfinite(mean_loss):
+                raise RunError(
+                    f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step + 1}, "
+                    f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
+                )
+    log.info(
+        "%s  epoch %3d/%d  %3d left  loss %7.4f  train accuracy %6.2f %%  lr %.2e",
+        phase.name, epoch + 1, phase.epochs, phase.epochs - epoch - 1, mean_loss, 100 * accuracy, rates[0],
+    )  # fmt: skip

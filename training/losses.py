@@ -1,0 +1,57 @@
+"""The losses beside cross entropy.
+
+Feature diversity loss: SLDD-Model (arXiv 2303.13166), section on feature diversity.
+Feature grounding loss: CHiQPM (arXiv 2511.20779).
+"""
+
+from torch import Tensor
+
+from architectures.activations import spatial_softmax
+
+
+def feature_diversity_loss(
+    feature_maps: Tensor, logits: Tensor, weight: Tensor, scale: float
+) -> Tensor:
+    """Negative diversity of where the features of the predicted class look (SLDD-Model, eqs. 1-3).
+
+    Each map is a distribution over positions, weighted by how active the feature is relative to the most active one
+    and by its weight for the predicted class. The loss is low if the maxima over features cover many positions.
+
+    Args:
+        feature_maps: `[B, F, H, W]`.
+        logits: `[B, C]`; only their argmax is used.
+        weight: final linear weights `[C, F]`; receives a gradient if it is trained.
+        scale: factor of the loss (0.196 in all the papers).
+
+    Returns:
+        Scalar, averaged over the batch, already multiplied by `scale`.
+    """
+    class_weight = weight[logits.argmax(dim=1)].abs()  # [B, F]
+    class_weight = class_weight / (class_weight.norm(dim=1, keepdim=True) + 1e-5)
+    activation = feature_maps.mean(dim=(2, 3))  # [B, F]
+    activation = activation / activation.amax(dim=1, keepdim=True).clamp(min=1e-6)
+    positions = spatial_softmax(feature_maps)  # [B, F, H*W]
+    covered = (positions * (activation * class_weight)[:, :, None]).amax(dim=1)  # [B, H*W]
+    return -scale * covered.sum(dim=1).mean()
+
+
+def feature_grounding_loss(features: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    """How much the features of other classes are active compared with those of the true class (CHiQPM).
+
+    The published implementation counts the mean of the other features twice; so does this one.
+
+    Args:
+        features: normalised features after ReLU, `[B, n]`, in standard deviations.
+        targets: true classes, `[B]`.
+        weight: binary class-feature assignment, `[C, n]`.
+
+    Returns:
+        Scalar, averaged over the batch, without its factor lambda.
+    """
+    assigned = weight[targets]  # [B, n], 0 or 1
+    n_assigned = assigned.sum(dim=1)
+    n_other = features.shape[1] - n_assigned
+    assigned_mean = (features * assigned).sum(dim=1) / n_assigned
+    other_mean = 2 * (features * (1 - assigned)).sum(dim=1) / n_other.clamp(min=1)
+    scale = features.abs().amax(dim=1).clamp(min=0.01)
+    return ((other_mean - assigned_mean) / scale).mean()

@@ -1,0 +1,46 @@
+"""Learning rate and grounding weight as functions of the epoch: nothing to save, nothing to restore."""
+
+import math
+
+from configs.recipes import DenseRecipe, FinetuneRecipe
+
+WARM_UP = 0.15  # share of a one-cycle schedule
+
+
+def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float:
+    """Learning rate of the dense training.
+
+    Args:
+        recipe: says which schedule.
+        base: `recipe.lr` or `recipe.classifier_lr`.
+        epoch: epochs done, from 0; a fraction within an epoch.
+    """
+    if recipe.schedule == "step":
+        return step_decay(base, epoch, recipe.step_size, recipe.gamma)
+    progress = epoch / recipe.epochs
+    if progress < WARM_UP:
+        return base * (0.05 + 0.95 * progress / WARM_UP)
+    return base * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def step_decay(base: float, epoch: float, step_size: int, gamma: float) -> float:
+    """`base`, multiplied by `gamma` every `step_size` epochs."""
+    return base * gamma ** (int(epoch) // step_size)
+
+
+def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: float) -> float:
+    """Learning rate in a finetuning round.
+
+    Args:
+        recipe: the finetuning recipe.
+        round_index: from 0.
+        epoch: epochs done in this round, from 0.
+    """
+    base = recipe.lr * recipe.round_decay**round_index
+    return step_decay(base, epoch, recipe.step_size, recipe.gamma)
+
+
+def grounding_weight(recipe: FinetuneRecipe, epoch: float) -> float:
+    """Factor of the feature grounding loss; 0 from the recipe's `grounding_epochs` of a round on."""
+    ends = recipe.grounding_epochs
+    return recipe.grounding_weight if ends is None or int(epoch) < ends else 0.0

@@ -1,0 +1,108 @@
+"""Which classes are put side by side, and in which order their features appear."""
+
+import difflib
+import re
+from collections.abc import Sequence, Set
+
+import numpy as np
+
+from configs.errors import UsageError
+from visualization.class_grid import ColumnGroup
+
+MAX_COLUMNS = 10  # features in one figure: more could neither be told apart by colour nor be read
+
+
+def find_class(text: str, class_names: Sequence[str]) -> int:
+    """Index of the class that a user means by its index or its name (case and `_` do not count).
+
+    Raises:
+        UsageError: if there is no such class; names the nearest one.
+    """
+    plain = [_plain(name) for name in class_names]
+    if _plain(text) in plain:
+        return plain.index(_plain(text))
+    if text.lstrip("-").isdigit():
+        if 0 <= int(text) < len(class_names):
+            return int(text)
+        raise UsageError(f"there is no class {text}; the classes are 0 to {len(class_names) - 1}")
+    close = difflib.get_close_matches(_plain(text), plain, n=1, cutoff=0.4)
+    hint = f"did you mean {class_names[plain.index(close[0])]!r}? " if close else ""
+    raise UsageError(
+        f"there is no class {text!r}; {hint}give a name or an index from 0 to {len(class_names) - 1}"
+    )
+
+
+def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
+    """Features of the classes, those of the first class alone first, of the last class alone last.
+
+    Where the classes have more than fit into a figure, those of the smallest weight are left out.
+    """
+    weight = np.abs(np.asarray(weight)[list(classes)])  # (classes, n)
+    features = np.flatnonzero(weight.any(axis=0))
+    strongest = np.argsort(-weight[:, features].max(axis=0), kind="stable")[:MAX_COLUMNS]
+    features = np.sort(features[strongest])
+    centre = [np.flatnonzero(weight[:, f]).mean() for f in features]
+    return features[np.argsort(centre, kind="stable")].tolist()
+
+
+def column_groups(
+    weight: np.ndarray, classes: Sequence[int], columns: Sequence[int], names: Sequence[str]
+) -> list[ColumnGroup]:
+    """The columns of a class pair in groups: only the first, both, only the second; else none."""
+    if len(classes) != 2:
+        return []
+    first, second = np.asarray(weight)[list(classes)] != 0
+    membership = (
+        (f"only {names[classes[0]]}", first & ~second),
+        ("shared", first & second),
+        (f"only {names[classes[1]]}", ~first & second),
+    )
+    groups = [ColumnGroup(name, tuple(f for f in columns if of[f])) for name, of in membership]
+    return [group for group in groups if group.features]
+
+
+def local_columns(
+    features: np.ndarray, weight: np.ndarray, classes: Sequence[int]
+) -> tuple[list[int], list[ColumnGroup]]:
+    """Features of the first class in the order of the hierarchy, then those of the other classes.
+
+    Args:
+        features: of the image, `[n]`.
+        weight: `[C, n]`.
+        classes: the predicted class and those it is compared with.
+    """
+    own = np.flatnonzero(weight[classes[0]])
+    own = own[np.argsort(-features[own], kind="stable")].tolist()
+    others = [f for f in comparison_columns(weight, classes) if f not in own]
+    groups = [
+        ColumnGroup("predicted class", tuple(own)),
+        ColumnGroup("other classes", tuple(others)),
+    ]
+    return own + others, [group for group in groups if group.features]
+
+
+def nearest_classes(
+    logits: np.ndarray, weight: np.ndarray, prediction_set: Set[int], count: int
+) -> list[int]:
+    """The predicted class, then up to `count` classes like it.
+
+    First those of the prediction set; among equals those that share more features, then the larger
+    logit. Classes that would need too many columns are passed over.
+    """
+    predicted = int(np.argmax(logits))
+    assigned = np.asarray(weight) != 0
+    shared = (assigned & assigned[predicted]).sum(axis=1)
+
+    def closeness(c: int):
+        return (c in prediction_set, int(shared[c]), float(logits[c]))
+
+    chosen = [predicted]
+    for c in sorted(range(len(logits)), key=closeness, reverse=True):
+        columns = assigned[[*chosen, c]].any(axis=0).sum()
+        if c != predicted and len(chosen) <= count and columns <= MAX_COLUMNS:
+            chosen.append(c)
+    return chosen
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()

@@ -1,0 +1,52 @@
+"""A finished run, opened for explaining: the common beginning of both explanation scripts."""
+
+from dataclasses import dataclass
+
+from architectures.finished_model import load_finished_model
+from architectures.inference import FeatureTables, feature_tables
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.runs import finished_run
+from configs.settings import Settings
+from dataset_classes.registry import DataSplits, load_data
+from visualization.colours import FeatureColours
+from visualization.explainer import Explainer
+
+
+@dataclass(frozen=True)
+class ExplainedRun:
+    """A finished run with its data and model loaded.
+
+    Attributes:
+        settings: those the model was made with.
+        folder: of the run.
+        data: its images.
+        tables: the model's feature tables.
+        explainer: the model.
+        colours: of its features.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    data: DataSplits
+    tables: FeatureTables
+    explainer: Explainer
+    colours: FeatureColours
+
+
+def open_run(settings: Settings, palette: str) -> ExplainedRun:
+    """The run that the settings mean; feature tables are made where they are missing.
+
+    Raises:
+        RunError: if there is no such run, or its model or its images cannot be read.
+    """
+    settings, folder = finished_run(settings)
+    hardware = Hardware.choose(settings.device, settings.workers)
+    data = load_data(
+        settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
+    )
+    model = load_finished_model(settings, folder, data.train.classes, hardware)
+    tables = feature_tables(settings, folder, model, data, hardware)
+    explainer = Explainer(model, hardware, tables.train, data.train)
+    colours = FeatureColours(explainer.weight, palette)
+    return ExplainedRun(settings, folder, data, tables, explainer, colours)

@@ -1,0 +1,83 @@
+"""A page measured in inches, the text that fits on it, and the files it becomes.
+
+Figures are laid out for 7 inches (both columns of a paper). Fonts are large enough to be read when
+the figure is printed half as wide, in one column.
+"""
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+from configs.run_folder import write_atomically
+
+WIDTH = 7.0  # inches
+FONT = 12.5  # points: 6 when printed in one column
+SMALL_FONT = 10.5
+SMALLEST_FONT = 9.5
+DPI = 300
+FORMATS = ("png", "svg", "pdf")
+# Text stays text in vector files, and the same figure gives the same file.
+FILE_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}
+
+
+def page(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure with one invisible axes in inches, the origin at the top left."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return figure, axes
+
+
+def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
+    """Width of one line of text in inches."""
+    if not text.strip():
+        return 0.0
+    path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
+    return np.ptp(path.vertices[:, 0]) / 72  # control points: a hair wide, and fast
+
+
+def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> tuple[str, float]:
+    """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
+    for n_lines in range(1, max_lines + 1):
+        length = len(text) if n_lines == 1 else len(text) // n_lines + 4
+        broken = "\n".join(
+            textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False)
+        )
+        widest = max(text_width(line) for line in broken.split("\n"))
+        size = min(largest, FONT * width / max(widest, 1e-6))
+        if size >= SMALLEST_FONT:
+            break
+    return broken, size
+
+
+def cut_text(text: str, width: float, size: float) -> str:
+    """The text, cut and ended by an ellipsis where it does not fit a width in inches."""
+    shown = text
+    while len(shown) > 2 and text_width(shown, size) > width:
+        shown = shown[:-2].rstrip() + "…"
+    return shown
+
+
+def save(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
+    """Write `stem.FORMAT` for every format; returns the paths."""
+    paths = []
+    for kind in formats:
+        path = stem.with_name(f"{stem.name}.{kind}")
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with matplotlib.rc_context(FILE_STYLE):
+            write_atomically(
+                path,
+                lambda p, kind=kind, metadata=metadata: figure.savefig(
+                    p, format=kind, dpi=DPI, metadata=metadata
+                ),
+            )
+        paths.append(path)
+    return paths

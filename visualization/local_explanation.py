@@ -1,0 +1,97 @@
+"""The four figures that explain one prediction at one coverage, in the same colours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from matplotlib.figure import Figure
+
+from visualization.class_grid import ColumnGroup, class_grid
+from visualization.colours import FeatureColours
+from visualization.comparison import local_columns, nearest_classes
+from visualization.explainer import Explainer, SeenImage
+from visualization.tree import explanation_tree
+from visualization.tree_figure import tree_figure
+from visualization.tree_layout import tree_with_set
+
+
+@dataclass(frozen=True)
+class LocalExplanation:
+    """One image, its prediction set, and the classes that the prediction is compared with.
+
+    Attributes:
+        name: what to call the image.
+        seen: the image.
+        prediction_set: classes in its set at `coverage`.
+        coverage: asked share of images whose set holds the true class.
+        level: leading features that all classes of the set share with the prediction.
+        n_nearest: how many classes to compare with at most.
+    """
+
+    name: str
+    seen: SeenImage
+    prediction_set: frozenset[int]
+    coverage: float
+    level: int
+    n_nearest: int
+    explainer: Explainer
+    colours: FeatureColours
+    class_images: Mapping[int, SeenImage | None]
+
+    @cached_property
+    def classes(self) -> list[int]:
+        """The predicted class, then the classes nearest to it."""
+        return nearest_classes(
+            self.seen.logits, self.explainer.weight, self.prediction_set, self.n_nearest
+        )
+
+    @cached_property
+    def columns(self) -> tuple[list[int], Sequence[ColumnGroup]]:
+        """Features shown, and their groups."""
+        return local_columns(self.seen.features, self.explainer.weight, self.classes)
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by the name of their file."""
+        return {
+            "heatmaps": self.heatmaps(),
+            "class_comparison": self.class_comparison(),
+            "local_tree": self.tree("local"),
+            "global_tree": self.tree("global"),
+        }
+
+    def heatmaps(self) -> Figure:
+        """The image with the heatmaps of its features, strongest first."""
+        columns, groups = self.columns
+        row = self.explainer.row(self.seen, columns, self.name, self.seen.predicted)
+        return class_grid([row], columns, self.colours.distinct(columns), groups)
+
+    def class_comparison(self) -> Figure:
+        """The predicted class (bold) beside the classes nearest to it, as training images show them."""
+        columns, groups = self.columns
+        names = self.explainer.class_names
+        rows = [
+            self.explainer.row(
+                self.class_images[c], columns, names[c], c, bold=c == self.seen.predicted
+            )
+            for c in self.classes
+            if self.class_images[c] is not None
+        ]
+        return class_grid(rows, columns, self.colours.distinct(columns), groups)
+
+    def tree(self, scope: str) -> Figure:
+        """The hierarchy: of the classes like the prediction and all of its set, or of all classes."""
+        seen, weight = self.seen, self.explainer.weight
+        if scope == "local":
+            tree = tree_with_set(seen.features, seen.logits, weight, self.prediction_set)
+        else:
+            tree = explanation_tree(seen.features, seen.logits, weight, scope=scope)
+        return tree_figure(
+            tree,
+            seen.logits,
+            prediction_set=self.prediction_set,
+            coverage=self.coverage,
+            level=self.level,
+            class_names=self.explainer.class_names,
+            colours=self.colours.distinct(self.columns[0]),
+            palette=self.colours.palette,
+        )

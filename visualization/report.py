@@ -1,0 +1,248 @@
+"""The report page: everything the figures show, to be explored in a browser, in one file without a server.
+
+Python decides (heatmaps, trees, prediction sets, layout); the page only paints what `ReportBuilder`
+collected. Pictures are JPEG; a heatmap is a small transparency mask that the page fills with the
+feature's colour.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from architectures.inference import FeatureTable
+from configs.run_folder import write_atomically
+from visualization.colours import FeatureColours
+from visualization.explainer import Explainer, SeenImage
+from visualization.local_explanation import LocalExplanation
+from visualization.representatives import strongest_images
+from visualization.tree_layout import drawn_leaves, layout, node_activations, tree_with_set
+
+TEMPLATE = Path(__file__).with_name("report.html")
+PICTURE_SIDE = 192  # pixels
+HEATMAP_SIDE = 64
+PATCH_SIDE = 96
+PATCH_SHARE = 0.4  # side of a patch, as a fraction of the image's
+PATCHES = 6
+TREE_ROWS = 32
+INDEX_PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 24px; }}
+figure {{ display: inline-block; margin: 0 24px 28px 0; vertical-align: top; }}
+img {{ width: 560px; max-width: 94vw; }}
+</style>
+<h1>{title}</h1>
+{figures}
+</html>
+"""
+
+
+class ReportBuilder:
+    """Collects what one report shows.
+
+    Args:
+        title: heading of the page.
+        explainer: the model.
+        colours: of its features.
+        class_images: the image that stands for each class, None where there is none.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        explainer: Explainer,
+        colours: FeatureColours,
+        class_images: Mapping[int, SeenImage | None],
+    ):
+        self.explainer = explainer
+        self.colours = colours
+        self.seen = {f"class{c}": seen for c, seen in class_images.items() if seen is not None}
+        self.pictures: dict[str, dict] = {
+            key: {"src": _jpeg(s.picture, PICTURE_SIDE), "heat": {}} for key, s in self.seen.items()
+        }
+        self.page = {
+            "title": title,
+            "inSet": colours.palette.in_set,
+            "outside": colours.palette.outside,
+            "classes": [self._class(c) for c in range(len(explainer.class_names))],
+            "features": [],
+            "comparisons": [],
+            "images": [],
+            "coverages": [],
+            "levels": [],
+            "startCoverage": 0.0,
+        }
+
+    def add_features(self, dataset, table: FeatureTable) -> None:
+        """Browser of the features: the classes that use each, and its strongest patches in a dataset."""
+        for feature in range(self.explainer.weight.shape[1]):
+            patches = []
+            for row in strongest_images(table, feature, PATCHES):
+                picture = self.explainer.picture(dataset[row][0])
+                patch = crop_around(picture, table.peaks[row, feature].tolist())
+                patches.append({"src": _jpeg(patch, PATCH_SIDE), "class": int(table.labels[row])})
+            self.page["features"].append(
+                {
+                    "colour": self._hex(self.colours.distinct([feature]))[feature],
+                    "classes": np.flatnonzero(self.explainer.weight[:, feature]).tolist(),
+                    "patches": patches,
+                }
+            )
+
+    def add_comparison(self, classes: Sequence[int], columns: Sequence[int]) -> None:
+        """Comparison of classes, its columns in the figure's order."""
+        for c in classes:
+            self._add_heatmaps(f"class{c}", columns)
+        self.page["comparisons"].append(
+            {
+                "classes": list(classes),
+                "columns": list(columns),
+                "colours": self._hex(self.colours.distinct(columns)),
+            }
+        )
+
+    def set_coverages(
+        self, coverages: Sequence[float], levels: Sequence[int], start: float
+    ) -> None:
+        """The slider's positions, the level of the hierarchy at each, and where it starts."""
+        self.page |= {
+            "coverages": list(coverages),
+            "levels": list(levels),
+            "startCoverage": start,
+        }
+
+    def add_image(
+        self, explanation: LocalExplanation, label: int | None, sets: Sequence[frozenset[int]]
+    ) -> None:
+        """One explained image.
+
+        Args:
+            explanation: the image as the figures show it.
+            label: its true class, if known.
+            sets: its prediction set at every coverage of the slider.
+        """
+        seen, classes, (columns, _) = explanation.seen, explanation.classes, explanation.columns
+        key = f"image{len(self.page['images'])}"
+        self.seen[key] = seen
+        self.pictures[key] = {"src": _jpeg(seen.picture, PICTURE_SIDE), "heat": {}}
+        for subject in (key, *(f"class{c}" for c in classes)):
+            self._add_heatmaps(subject, columns)
+        distinct = list(dict.fromkeys(sets))
+        self.page["images"].append(
+            {
+                "name": explanation.name,
+                "label": label,
+                "predicted": seen.predicted,
+                "columns": columns,
+                "colours": self._hex(self.colours.distinct(columns)),
+                "nearest": classes,
+                "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
+                "trees": [self._tree(seen, s) for s in distinct],
+                "setOfCoverage": [distinct.index(s) for s in sets],
+            }
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the page."""
+        page = {**self.page, "pictures": self.pictures}
+        # "</" would end the script element that holds the data.
+        data = json.dumps(page, separators=(",", ":")).replace("</", "<\\/")
+        text = TEMPLATE.read_text(encoding="utf-8").replace("__REPORT__", data)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def _class(self, c: int) -> dict:
+        features = self.explainer.class_features(c)
+        self._add_heatmaps(f"class{c}", features)
+        return {
+            "name": self.explainer.class_names[c],
+            "features": list(features),
+            "weights": list(features.values()),
+            "colours": self._hex(self.colours.distinct(list(features))),
+        }
+
+    def _add_heatmaps(self, subject: str, features: Iterable[int]) -> None:
+        if subject in self.seen:
+            heat, seen = self.pictures[subject]["heat"], self.seen[subject]
+            heat.update(
+                {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat}
+            )
+
+    def _tree(self, seen: SeenImage, prediction_set: frozenset[int]) -> dict:
+        tree = tree_with_set(seen.features, seen.logits, self.explainer.weight, prediction_set)
+        nodes, rows = layout(drawn_leaves(tree, seen.logits, prediction_set, TREE_ROWS))
+        activations = node_activations(tree)
+        strongest = max((activations[path] for path in nodes if path), default=1.0)
+        names = self.explainer.class_names
+        return {
+            "nodes": [
+                {
+                    "path": list(path),
+                    "row": row,
+                    "activation": activations.get(path, 0.0),
+                    "size": float(np.sqrt(activations.get(path, 0.0) / strongest)),
+                }
+                for path, row in nodes.items()
+            ],
+            "leaves": [
+                {
+                    "path": list(leaf.path),
+                    "row": row,
+                    "label": leaf.label(names),
+                    "classes": list(leaf.classes),
+                    "inSet": leaf.in_set,
+                }
+                for leaf, row in rows
+            ],
+        }
+
+    @staticmethod
+    def _hex(colours) -> dict[int, str]:
+        return {feature: to_hex(colour) for feature, colour in colours.items()}
+
+
+def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -> Path:
+    """A page that shows all figures of a folder (caption, file); returns its path."""
+    entries = []
+    for caption, path in figures:
+        name, text = html.escape(path.name), html.escape(caption)
+        shown = text if path.suffix == ".pdf" else f'<img src="{name}" alt="{text}" loading="lazy">'
+        entries.append(
+            f'<figure><figcaption>{text}</figcaption><a href="{name}">{shown}</a></figure>'
+        )
+    page = INDEX_PAGE.format(title=html.escape(title), figures="\n".join(entries))
+    index = folder / "index.html"
+    write_atomically(index, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return index
+
+
+def crop_around(picture: np.ndarray, peak: Sequence[float]) -> np.ndarray:
+    """The square around a peak (row, column, as fractions), moved inside where it crosses an edge."""
+    height, width = picture.shape[:2]
+    side = round(PATCH_SHARE * min(height, width))
+    top = min(max(round(peak[0] * height - side / 2), 0), height - side)
+    left = min(max(round(peak[1] * width - side / 2), 0), width - side)
+    return picture[top : top + side, left : left + side]
+
+
+def _jpeg(picture: np.ndarray, side: int) -> str:
+    image = Image.fromarray(np.round(255 * picture).astype(np.uint8)).resize((side, side))
+    return _data_uri(image, "JPEG", quality=82)
+
+
+def _mask(heat: np.ndarray) -> str:
+    """A heatmap as the transparency of an image."""
+    alpha = Image.fromarray(np.round(255 * heat).astype(np.uint8))
+    return _data_uri(Image.merge("LA", (Image.new("L", alpha.size), alpha)), "PNG", optimize=True)
+
+
+def _data_uri(image: Image.Image, kind: str, **options) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,106 @@
+"""The local explanation of one prediction as a tree (CHiQPM, arXiv 2511.20779, section 3.3).
+
+Every class is an ordered path of its features, the strongest in this image first. Classes that
+begin alike share the beginning of their path; what hangs under a node are the classes the model
+cannot tell apart so far.
+"""
+
+import networkx as nx
+import numpy as np
+import torch
+
+ROOT = 0
+
+
+def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGraph:
+    """Tree of the features that lead to the predicted class and to the classes like it.
+
+    A feature node is a prefix of a class's features, ordered by activation (the lower index first
+    among equals). A branch ends before its first feature that is not active (activation <= 0); the
+    classes that end under the same node form one group.
+
+    Args:
+        features: features of one image as the head multiplies them, `[n]` (or `[1, n]`).
+        logits: `[C]` (or `[1, C]`); the largest is the prediction.
+        weight: class-feature assignment, `[C, n]`, the same number of nonzeros in every row.
+        scope: `local`: the classes whose strongest feature is the prediction's; `global`: all
+            classes.
+
+    Returns:
+        Directed graph, edges from the root (node 0) outwards. Nodes are numbered: feature nodes by
+        depth, then path; then groups by their smallest class. Node attributes: `kind` (`root`,
+        `feature`, `group`), `feature` (index, -1 if none), `classes` (of a group, else empty),
+        `depth` (root 0), `path` (features from the root, a group has its parent's), `activation`
+        (of the feature, else 0). Graph attribute: `predicted`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or `scope` is unknown.
+    """
+    features, logits, weight = _one_image(features, logits, weight)
+    if scope not in ("local", "global"):
+        raise ValueError(f"scope is local or global, got {scope!r}.")
+    predicted = int(logits.argmax())
+    paths = active_paths(features, weight)
+    if scope == "local":
+        first = paths[predicted][:1]
+        paths = {c: path for c, path in paths.items() if first and path[:1] == first}
+
+    tree = nx.DiGraph(predicted=predicted)
+    _add(tree, "root", path=())
+    prefixes = {path[:depth] for path in paths.values() for depth in range(1, len(path) + 1)}
+    node_of = {(): ROOT}
+    for prefix in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
+        node_of[prefix] = _add(
+            tree, "feature", path=prefix, feature=prefix[-1], activation=float(features[prefix[-1]])
+        )
+        tree.add_edge(node_of[prefix[:-1]], node_of[prefix])
+
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for c, path in paths.items():
+        groups.setdefault(path, []).append(c)
+    for (
+        path,
+        classes,
+    ) in groups.items():  # classes come in ascending order, so groups do by their smallest
+        group = _add(tree, "group", path=path, classes=tuple(classes), depth=len(path) + 1)
+        tree.add_edge(node_of[path], group)
+    return tree
+
+
+def active_paths(features: np.ndarray, weight: np.ndarray) -> dict[int, tuple[int, ...]]:
+    """Active features of every class in this image, the strongest first: `{class: path}`."""
+    paths = {}
+    for c, row in enumerate(weight):
+        assigned = np.flatnonzero(row)
+        ordered = assigned[np.argsort(-features[assigned], kind="stable")]
+        paths[c] = tuple(int(f) for f in ordered if features[f] > 0)
+    return paths
+
+
+def _add(tree, kind, *, path, feature=-1, classes=(), depth=None, activation=0.0) -> int:
+    node = len(tree)
+    depth = len(path) if depth is None else depth
+    tree.add_node(
+        node,
+        kind=kind,
+        feature=feature,
+        classes=classes,
+        depth=depth,
+        path=path,
+        activation=activation,
+    )
+    return node
+
+
+def _one_image(features, logits, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    features, logits, weight = (
+        torch.as_tensor(array).detach().cpu().numpy() for array in (features, logits, weight)
+    )
+    features = features[0] if features.ndim == 2 and len(features) == 1 else features
+    logits = logits[0] if logits.ndim == 2 and len(logits) == 1 else logits
+    if weight.ndim != 2 or (logits.shape + features.shape) != weight.shape:
+        raise ValueError(
+            f"weight {weight.shape} is not [C, n] of features {features.shape}, "
+            f"logits {logits.shape}: the shapes do not fit."
+        )
+    return features, logits, weight

@@ -1,0 +1,143 @@
+"""Which leaves of an explanation tree are drawn, and on which row.
+
+The tree grows from left to right and every leaf has a row of its own, with its name to the right of
+it. A subtree fills neighbouring rows, so no branch can pass through a name.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from visualization.tree import explanation_tree
+
+MAX_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Classes that end at the same place of the tree and are either all in the set or all outside.
+
+    Attributes:
+        path: features from the root to the leaf's parent.
+        classes: from the largest logit to the smallest, the prediction first.
+        in_set: whether they are in the prediction set.
+        named: whether they are drawn by name; otherwise only their number is.
+    """
+
+    path: tuple[int, ...]
+    classes: tuple[int, ...]
+    in_set: bool
+    named: bool = True
+
+    def label(self, class_names) -> str:
+        """What is written beside the leaf, such as `Shiny Cowbird, +3`."""
+        if not self.named:
+            return f"+{len(self.classes)} more"
+        others = len(self.classes) - 1
+        return class_names[self.classes[0]] + (f", +{others}" if others else "")
+
+
+def tree_with_set(features, logits, weight, prediction_set: Set[int]) -> nx.DiGraph:
+    """The local tree, or the global one if the prediction set reaches beyond the local tree."""
+    tree = explanation_tree(features, logits, weight)
+    shown = {c for _, classes in tree.nodes(data="classes") for c in classes}
+    if prediction_set <= shown:
+        return tree
+    return explanation_tree(features, logits, weight, scope="global")
+
+
+def node_activations(tree: nx.DiGraph) -> dict[tuple[int, ...], float]:
+    """Activation of every feature node, named by its path."""
+    features = (node for _, node in tree.nodes(data=True) if node["kind"] == "feature")
+    return {node["path"]: node["activation"] for node in features}
+
+
+def drawn_leaves(
+    tree: nx.DiGraph, logits: np.ndarray, prediction_set: Set[int], max_rows: int = MAX_ROWS
+) -> list[Leaf]:
+    """Leaves worth drawing, the closest to the prediction first.
+
+    Closest is the predicted class, then the prediction set, then what shares most features with the
+    prediction, then the larger logit. What does not fit is counted in leaves without a name, at the
+    last node that is drawn on its way. Every class of the tree is in exactly one leaf.
+
+    Args:
+        tree: from `explanation_tree`, with at least one class.
+        logits: `[C]`.
+        prediction_set: classes.
+        max_rows: most leaves, as far as the prediction alone does not need more.
+    """
+    predicted = tree.graph["predicted"]
+
+    def closeness(c: int):
+        return (c == predicted, float(logits[c]))
+
+    def leaf(path, classes, in_set, named=True) -> Leaf:
+        return Leaf(path, tuple(sorted(classes, key=closeness, reverse=True)), in_set, named)
+
+    leaves = []
+    for _, group in tree.nodes(data=True):
+        inside = prediction_set.intersection(group["classes"])
+        parts = ((inside, True), (set(group["classes"]) - inside, False))
+        leaves += [leaf(group["path"], classes, in_set) for classes, in_set in parts if classes]
+    main_path = next((leaf.path for leaf in leaves if predicted in leaf.classes), ())
+
+    def rank(leaf: Leaf):
+        best = closeness(leaf.classes[0])
+        return (best[0], leaf.in_set, _shared_prefix(leaf.path, main_path), best[1])
+
+    leaves.sort(key=rank, reverse=True)
+    for kept in range(min(len(leaves), max_rows), 0, -1):
+        drawn, hidden = leaves[:kept], leaves[kept:]
+        nodes = {leaf.path[:depth] for leaf in drawn for depth in range(len(leaf.path) + 1)} | {()}
+        counted: dict[tuple, list[int]] = {}
+        for h in hidden:
+            last = next(h.path[:d] for d in range(len(h.path), -1, -1) if h.path[:d] in nodes)
+            counted.setdefault((last, h.in_set), []).extend(h.classes)
+        if kept + len(counted) <= max_rows:
+            break
+    return drawn + [leaf(path, cs, in_set, named=False) for (path, in_set), cs in counted.items()]
+
+
+def layout(leaves: list[Leaf]) -> tuple[dict[tuple[int, ...], float], list[tuple[Leaf, int]]]:
+    """Rows of the nodes and of the leaves.
+
+    Args:
+        leaves: the most important first; a node's branches are ordered by their best leaf.
+
+    Returns:
+        Row of every node, named by its path, half way between its first and its last branch; and the
+        leaves with their rows, from top to bottom.
+    """
+    nodes: dict[tuple[int, ...], float] = {}
+    rows: list[tuple[Leaf, int]] = []
+
+    def place(path: tuple[int, ...], below: list[Leaf]) -> float:
+        branches: dict[tuple, list[Leaf]] = {}
+        for leaf in below:  # a leaf that ends here is a branch of its own
+            ends_here = len(leaf.path) == len(path)
+            key = ("leaf", leaf) if ends_here else ("node", leaf.path[len(path)])
+            branches.setdefault(key, []).append(leaf)
+        positions = []
+        for (kind, key), branch in branches.items():
+            if kind == "leaf":
+                positions.append(len(rows))
+                rows.append((key, len(rows)))
+            else:
+                positions.append(place((*path, key), branch))
+        nodes[path] = (positions[0] + positions[-1]) / 2
+        return nodes[path]
+
+    place((), leaves)
+    return nodes, rows
+
+
+def _shared_prefix(path: tuple[int, ...], other: tuple[int, ...]) -> int:
+    length = 0
+    for a, b in zip(path, other, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

@@ -1,0 +1,157 @@
+"""Explain the prediction of single images: heatmaps, class comparison and hierarchical tree.
+
+Images are test images by index, or any image file; by default a few test images of the run.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from configs.arguments import flag
+from configs.errors import UsageError
+from configs.script import run_script
+from configs.settings import Settings, parse_settings
+from conformal import HierarchicalPredictor
+from conformal.calibrate import calibrate
+from conformal.split import calibration_split
+from dataset_classes.base import read_image
+from visualization.explained_run import ExplainedRun, open_run
+from visualization.explainer import ClassImages, SeenImage
+from visualization.figure import save
+from visualization.flags import EXPLANATION, FigureFlags
+from visualization.local_explanation import LocalExplanation
+from visualization.report import ReportBuilder
+
+log = logging.getLogger(__name__)
+
+DEFAULT_IMAGES = 5
+SLIDER = np.arange(0.5, 1.0, 0.01).round(2).tolist()  # coverages of the report
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError(f"{text} is negative")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class TreeFlags(FigureFlags):
+    """Which images are explained."""
+
+    index: tuple[int, ...] = flag(
+        EXPLANATION, (), "test images to explain, by index", parse=int, many=True
+    )
+    image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=str, many=True)
+    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=_count)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image to explain: what it is called, its folder, and its true class, if known."""
+
+    name: str
+    folder: str
+    seen: SeenImage
+    label: int | None = None
+
+
+def main() -> None:
+    """Four figures per image and coverage, and on request a report of all images."""
+    settings, flags = parse_settings(None, __doc__, TreeFlags)
+    check_hierarchy(settings)
+    run = open_run(settings, flags.palette)
+    predictor = calibrate(
+        run.settings, run.folder, run.explainer.model.class_weight.cpu(), run.tables.test
+    )
+    samples = chosen_samples(flags, run)
+    class_images = ClassImages(run.explainer, run.data.train_plain, run.tables.train)
+
+    def explanation(sample: Sample, coverage: float) -> LocalExplanation:
+        return LocalExplanation(
+            name=sample.name,
+            seen=sample.seen,
+            prediction_set=prediction_set(predictor, sample.seen, coverage),
+            coverage=coverage,
+            level=predictor.level(coverage),
+            n_nearest=flags.nearest,
+            explainer=run.explainer,
+            colours=run.colours,
+            class_images=class_images,
+        )
+
+    output = flags.output_folder / "CHiQPMExplanations"
+    for sample in tqdm(samples, desc="Explanations", leave=False):
+        for coverage in settings.coverage:
+            folder = output / sample.folder / f"acc_{coverage:g}"
+            for name, figure in explanation(sample, coverage).figures().items():
+                save(figure, folder / name, flags.format)
+    log.info("%d images explained in %s", len(samples), output)
+    if flags.report:
+        title = f"{settings.model_type} on {settings.dataset}: explanations"
+        report = ReportBuilder(title, run.explainer, run.colours, class_images)
+        report.add_features(run.data.train_plain, run.tables.train)
+        coverages = sorted({*SLIDER, *settings.coverage})
+        start = settings.coverage[0]
+        report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
+        for sample in samples:
+            sets = [prediction_set(predictor, sample.seen, c) for c in coverages]
+            report.add_image(explanation(sample, start), sample.label, sets)
+        report.write(output / "report.html")
+        log.info("Report: %s", output / "report.html")
+
+
+def check_hierarchy(settings: Settings) -> None:
+    """Raise a UsageError for models whose classes are no plain sets of features."""
+    if not settings.head.binary:
+        raise UsageError(
+            f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
+            "signed weights: use compare_classes.py"
+        )
+
+
+def chosen_samples(flags: TreeFlags, run: ExplainedRun) -> list[Sample]:
+    """The images asked for; by default test images that did not calibrate, evenly spread.
+
+    Raises:
+        UsageError: if there is no test image of an index.
+        RunError: if an image file cannot be read.
+    """
+    test, see = run.data.test, run.explainer.see
+    indices = flags.index
+    if not flags.index and not flags.image:
+        _, fresh = calibration_split(run.tables.test.labels, run.settings.seed)
+        indices = fresh[np.linspace(0, len(fresh) - 1, DEFAULT_IMAGES).round().astype(int)].tolist()
+    samples = []
+    for index in dict.fromkeys(indices):
+        if not 0 <= index < len(test):
+            raise UsageError(f"--index {index}: the test images are 0 to {len(test) - 1}")
+        image, label = test[index]
+        samples.append(Sample(f"Test image {index}", f"SampleIndex_{index}", see(image), label))
+    for path in _unique_names(flags.image):
+        image = test.transform(read_image(path))
+        samples.append(Sample(Path(path).stem, f"Image_{Path(path).stem}", see(image)))
+    return samples
+
+
+def _unique_names(paths: Sequence[str]) -> list[str]:
+    """The paths; UsageError if two files would share a folder of figures."""
+    by_name = {Path(path).stem: path for path in paths}
+    if len(by_name) < len(paths):
+        raise UsageError("--image: two files have the same name; explain them in separate calls")
+    return list(by_name.values())
+
+
+def prediction_set(
+    predictor: HierarchicalPredictor, seen: SeenImage, coverage: float
+) -> frozenset[int]:
+    """Classes in the prediction set of one image."""
+    (in_set,) = predictor.predict(seen.features[None], seen.logits[None], coverage)
+    return frozenset(in_set.nonzero().flatten().tolist())
+
+
+if __name__ == "__main__":
+    run_script(main)
