@@ -12,6 +12,7 @@ import pytest
 from configs.errors import RunError, UsageError
 from sparsification.qpm import (
     SelectionProblem,
+    assignment,
     exclusive_pairs,
     most_similar_pairs,
     sharing_pairs,
@@ -140,8 +141,10 @@ def test_ranked_subsets_are_all_subsets_in_order():
         assert best - loss == pytest.approx(sum(values[list(subset)]))
 
 
+@pytest.mark.parametrize("all_at_once", [True, False])
 @pytest.mark.parametrize("seed", range(5))
-def test_distinct_subsets_are_the_best_distinct_ones(seed):
+def test_distinct_subsets_are_the_best_distinct_ones(seed, all_at_once, monkeypatch):
+    monkeypatch.setattr(assignment, "MAX_SUBSETS", 6 if all_at_once else 0)
     rng = np.random.default_rng(seed)
     values = np.repeat(rng.normal(size=(1, 4)), 5, axis=0) + 0.1 * rng.normal(size=(5, 4))
     subsets = distinct_subsets(values, 2)

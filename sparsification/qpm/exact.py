@@ -7,12 +7,16 @@ distinct-rows rule by linear assignment, under the pair rule by the same kind of
 the classes.
 """
 
-from itertools import combinations
 from math import comb
 
 import numpy as np
 
-from sparsification.qpm.assignment import distinct_subsets, weight_of
+from sparsification.qpm.assignment import (
+    all_subsets,
+    best_subsets,
+    distinct_subsets,
+    weight_of,
+)
 from sparsification.qpm.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
@@ -119,12 +123,18 @@ def best_rows(
     problem: SelectionProblem, members: np.ndarray, *, budget: float
 ) -> np.ndarray | None:
     """Best rows over a set of features, `[C, k]`; None if the rules cost more than the budget."""
-    values = problem.gain[:, members]
-    if not problem.n_required_pairs:
-        return distinct_subsets(values, problem.n_per_class)
+    values, k = problem.gain[:, members], problem.n_per_class
+    distinct = distinct_subsets(values, k)
+    if problem.count_pairs(weight_of(distinct, len(members))) >= problem.n_required_pairs:
+        return distinct
+    best = best_subsets(values, k)
+    lost = np.take_along_axis(values, best, axis=1).sum()
+    lost -= np.take_along_axis(values, distinct, axis=1).sum()
+    if lost >= budget:
+        return None
     return best_sharing_subsets(
         values,
-        problem.n_per_class,
+        k,
         counted=problem.counted_pairs,
         required=problem.n_required_pairs,
         budget=budget,
@@ -155,8 +165,7 @@ def best_sharing_subsets(
     n_classes, n = values.shape
     if comb(n, n_per_class) > MAX_SUBSETS:
         raise TooLargeError
-    subsets = np.array(list(combinations(range(n), n_per_class)))  # (N, k)
-    members = weight_of(subsets, n)
+    subsets, members = all_subsets(n, n_per_class)  # (N, k), (N, n)
     loss = values @ members.T  # (C, N)
     loss = loss.max(axis=1, keepdims=True) - loss
     useful = (loss < budget).any(axis=0)
