@@ -77,16 +77,22 @@ class ImageFolder(ImageDataset):
 
     def fingerprint(self) -> str:
         """As everywhere, and different for other pictures under the same names."""
-        return fingerprint({"names": super().fingerprint(), "content": content(tuple(self.paths))})
+        return fingerprint({"names": super().fingerprint(), "content": self._content})
+
+    @functools.cached_property
+    def _content(self) -> str:
+        return content(self.paths)
 
 
-@functools.lru_cache(maxsize=4)
-def content(paths: tuple[str, ...]) -> str:
+def content(paths: list[str]) -> str:
     """A short name of the files' content, by their sizes and beginnings: tells pictures apart in little time."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        with open(path, "rb") as file:
-            digest.update(f"{os.path.getsize(path)} ".encode() + file.read(CONTENT_BYTES))
+        try:
+            with open(path, "rb") as file:
+                digest.update(f"{os.path.getsize(path)} ".encode() + file.read(CONTENT_BYTES))
+        except OSError as error:
+            raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
 
 

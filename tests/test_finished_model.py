@@ -1,0 +1,146 @@
+"""Published checkpoints: state dicts in exactly their format, in any precision, and files that are something else."""
+
+from functools import partial
+
+import pytest
+import torch
+from test_resnet import Malicious, save
+
+from architectures.finished_model import load_finished_model
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseHead
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.settings import Settings, resolve
+
+CLASSES = ["robin", "wren", "owl"]
+WEIGHT = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]).float()
+FILE = "chiqpm_4_2_FinetunedModel.pth"
+OWN_KEYS = {"linear.selection", "linear.layer.weight", "linear.mean", "linear.std"}
+
+
+def published(bias=None, weight=WEIGHT, arch="resnet18"):
+    """A trained model and its state dict as the authors publish it."""
+    torch.manual_seed(0)
+    model = InterpretableResNet(arch, len(weight))
+    head = SparseHead(
+        torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True
+    )
+    model.set_sparse_head(head)
+    model.eval()
+    return model, model.state_dict()
+
+
+def load(folder, *, classes=CLASSES, **changes):
+    settings = {"dataset": "CUB2011", "arch": "resnet18", "n_features": 4, "n_per_class": 2}
+    settings = resolve(Settings(**{**settings, **changes}))
+    return load_finished_model(settings, RunFolder(folder), classes, Hardware.choose("cpu", 0))
+
+
+def test_the_published_format_is_ours():
+    state = published()[1]
+    assert {key for key in state if key.startswith("linear.")} == OWN_KEYS
+    assert state["linear.selection"].dtype == torch.int64
+    with_bias = published(bias=torch.zeros(3))[1]
+    assert set(with_bias) - set(state) == {"linear.layer.bias"}
+
+
+@pytest.mark.parametrize("bias", [None, torch.tensor([0.5, -1.0, 2.0])], ids=["plain", "bias"])
+@pytest.mark.parametrize("precision", [torch.float16, torch.float32, torch.float64])
+def test_published_models_predict_as_they_did(tmp_path, bias, precision):
+    model, state = published(bias)
+    rounded = {k: v.to(precision) if v.is_floating_point() else v for k, v in state.items()}
+    model.load_state_dict(rounded)
+    save(rounded, tmp_path / FILE)
+    loaded = load(tmp_path)
+    assert loaded.linear.relu and not loaded.training
+    image = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        found, expected = loaded(image), model(image)
+    assert found.logits.dtype == torch.float32
+    torch.testing.assert_close(found.logits, expected.logits)
+    torch.testing.assert_close(found.features, expected.features)
+
+
+def test_models_that_did_not_count_batches_load(tmp_path):
+    _, state = published()
+    save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / FILE)
+    assert torch.equal(load(tmp_path).conv1.weight, state["conv1.weight"])
+
+
+def test_tensors_of_a_gpu_come_to_the_cpu_and_no_code_is_unpickled(tmp_path, monkeypatch):
+    save(published()[1], tmp_path / FILE)
+    asked = {}
+    original = torch.load
+
+    def watched(*arguments, **options):
+        asked.update(options)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", watched)
+    load(tmp_path)
+    assert asked == {"map_location": "cpu", "weights_only": True}
+
+
+def test_a_model_of_gpu_tensors_loads(tmp_path, monkeypatch):
+    # Storages are tagged with their device when written; the tag is what another machine sees.
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    _, state = published()
+    save(state, tmp_path / FILE)
+    monkeypatch.undo()
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(tmp_path / FILE, weights_only=True)
+    loaded = load(tmp_path)
+    assert loaded.linear.weight.device.type == "cpu"
+    assert torch.equal(loaded.linear.weight, WEIGHT)
+
+
+def changed(path, **entries):
+    save({**published()[1], **{k.replace("__", "."): v for k, v in entries.items()}}, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "message"),
+    [
+        (lambda path: None, {}, "no checkpoint at"),
+        (lambda path: path.write_bytes(b""), {}, "cannot be read as a checkpoint"),
+        (lambda path: save({"a": Malicious()}, path), {}, "is not a plain state dict"),
+        (
+            lambda path: path.write_bytes(
+                (save(published()[1], path) and path.read_bytes())[:100_000]
+            ),
+            {},
+            "checkpoint",
+        ),
+        (lambda path: save(published(arch="resnet34")[1], path), {}, "does not fit --arch resnet18"),
+        (changed, {"arch": "resnet34"}, "does not fit --arch resnet34"),
+        (changed, {"arch": "resnet50"}, "does not fit --arch resnet50"),
+        (changed, {"classes": CLASSES[:2]}, "knows 3 classes, but CUB2011"),
+        (partial(changed, optimizer=torch.ones(1)), {}, "optimizer is unknown"),
+        (partial(changed, linear__layer__weight=WEIGHT[0]), {}, "must have shape [C, n]"),
+        (partial(changed, linear__mean=torch.ones(3)), {}, "mean must have shape [4]"),
+        (partial(changed, linear__layer__bias=torch.ones(2)), {}, "bias must have shape [3]"),
+        (partial(changed, linear__std=torch.tensor([1, 1, 1, torch.nan])), {}, "not finite"),
+        (partial(changed, linear__selection=torch.tensor([0, 1, 2, 512])), {}, "features that"),
+        (partial(changed, linear__layer__weight=-WEIGHT), {}, "give the --model_type"),
+        (
+            lambda path: save(InterpretableResNet("resnet18", 3).state_dict(), path),
+            {},
+            "is not a sparse model: linear.selection is missing",
+        ),
+    ],
+    ids=[
+        "missing", "empty", "malicious", "truncated", "larger network", "smaller network",
+        "other network", "other classes", "extra entry", "weight of one class", "short mean",
+        "short bias", "not finite", "selection out of range", "signed weights", "dense model",
+    ],
+)  # fmt: skip
+def test_other_files_are_one_clear_line_and_run_no_code(tmp_path, capsys, make, settings, message):
+    make(tmp_path / FILE)
+    with pytest.raises(RunError) as refusal:
+        load(tmp_path, **settings)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+    assert FILE in str(refusal.value)
+    assert "code ran" not in capsys.readouterr().out

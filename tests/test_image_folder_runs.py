@@ -1,0 +1,108 @@
+"""Runs on folders of images share a place: none may be taken for another."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+from fake_datasets import make_image_folder, save_image
+from test_finished_model import published
+from test_resnet import save
+
+import main
+from architectures.finished_model import load_finished_model
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.runs import finished_run, training_run, with_seed, write_config
+from configs.settings import parse_settings
+from dataset_classes.registry import load_data
+
+MODEL = "chiqpm_8_3_FinetunedModel.pth"
+
+
+def settings_of(tmp_path, data, *more):
+    flags = "--dataset ImageFolder --arch resnet18 --n_features 8 --n_per_class 3 --log_dir"
+    argv = [*flags.split(), str(tmp_path / "runs"), "--data_root", str(data), *more]
+    return parse_settings(argv, "")[0]
+
+
+def leave_run(settings, finished=True) -> RunFolder:
+    """A run folder of these settings, as main.py begins and ends it."""
+    run = training_run(settings)
+    run.path.mkdir(parents=True)
+    write_config(settings, run, torch.device("cpu"), {"classes": ["robin", "wren"]})
+    if finished:
+        run.file(MODEL).touch()
+    return run
+
+
+def test_scripts_take_the_newest_run_on_the_same_images(tmp_path, monkeypatch):
+    birds = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"))
+    cars = leave_run(settings_of(tmp_path, tmp_path / "cars", "--seed", "2"))
+    os.utime(birds.file(MODEL), (1, 1))  # the other is newer
+    assert finished_run(settings_of(tmp_path, tmp_path / "birds"))[1].path == birds.path
+    assert finished_run(settings_of(tmp_path, tmp_path / "cars"))[1].path == cars.path
+    (tmp_path / "link").symlink_to(tmp_path / "birds")
+    assert finished_run(settings_of(tmp_path, tmp_path / "link"))[1].path == birds.path
+    monkeypatch.chdir(tmp_path)
+    assert finished_run(settings_of(tmp_path, "birds"))[1].path == birds.path
+    with pytest.raises(RunError, match=r"no finished model .* made from .*planes"):
+        finished_run(settings_of(tmp_path, tmp_path / "planes"))
+
+
+def test_an_unfinished_run_on_other_images_is_not_gone_on_with(tmp_path):
+    leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
+    assert with_seed(settings_of(tmp_path, tmp_path / "birds")).seed == 1
+    assert with_seed(settings_of(tmp_path, tmp_path / "cars")).seed != 1
+
+
+def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
+    make_image_folder(tmp_path / "one", train=3, test=2)
+    make_image_folder(tmp_path / "two", train=3, test=2)
+    first, second = (
+        load_data("ImageFolder", tmp_path / name, img_size=32, crop_gt=True).train
+        for name in ("one", "two")
+    )
+    assert first.fingerprint() == second.fingerprint()  # a copy is the same dataset
+    save_image(tmp_path / "two" / "train" / "wren" / "0.jpg", (0, 0, 255), size=(40, 30))
+    changed = load_data("ImageFolder", tmp_path / "two", img_size=32, crop_gt=True).train
+    assert changed.fingerprint() != first.fingerprint()
+
+
+def test_the_same_seed_on_other_images_trains_again(tmp_path, monkeypatch):
+    def train(name):
+        flags = "--dataset ImageFolder --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
+        rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --selection_seconds 2 --seed 1"
+        places = ["--data_root", tmp_path / name, "--log_dir", tmp_path / "runs"]
+        monkeypatch.setattr(
+            sys, "argv", ["main.py", *flags.split(), *rest.split(), *map(str, places)]
+        )
+        main.main()
+        folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert config["arguments"]["data_root"] == str(tmp_path / name)
+        assert config["data"]["classes"] == ["robin", "wren"]
+        return torch.load(folder / MODEL, weights_only=True)["conv1.weight"]
+
+    for name in ("one", "two"):
+        make_image_folder(tmp_path / name, train=8, test=3)
+    first = train("one")
+    assert torch.equal(train("two"), first)  # copies: nothing to do
+    for i in range(8):  # the same names, other pictures
+        save_image(
+            tmp_path / "two" / "train" / "wren" / f"{i}.jpg", (0, 90, 255), size=(40 + i, 30)
+        )
+    assert not torch.equal(train("two"), first)
+
+
+def test_a_script_refuses_a_run_on_other_classes(tmp_path, monkeypatch):
+
+    run = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
+    save(published(weight=torch.eye(2, 4) + torch.eye(2, 4).roll(1, 1))[1], run.file(MODEL))
+    settings = settings_of(tmp_path, tmp_path / "cars", "--seed", "1")
+    hardware = Hardware.choose("cpu", 0)
+    load_finished_model(settings, run, ["robin", "wren"], hardware)
+    with pytest.raises(RunError, match="trained on other classes"):
+        load_finished_model(settings, run, ["audi", "bmw"], hardware)
