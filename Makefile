@@ -13,9 +13,9 @@ DEMO_RUN = --dataset SyntheticBirds --seed 0 --data_root $(DEMO)/datasets --log_
 
 demo: $(VENV)/run.done
 	$(RUN) main.py $(DEMO_RUN)
-	$(RUN) compare_classes.py $(DEMO_RUN) --output $(DEMO)/class_comparisons
-	$(RUN) visualize_tree.py $(DEMO_RUN) --output $(DEMO)/explanations
-	@echo "Figures: $(DEMO)/class_comparisons and $(DEMO)/explanations"
+	$(RUN) compare_classes.py $(DEMO_RUN) --report --output $(DEMO)/figures
+	$(RUN) visualize_tree.py $(DEMO_RUN) --coverage 0.9 0.99 --report --output $(DEMO)/figures
+	@echo "Look at $(DEMO)/figures/CHiQPMExplanations/report.html and $(DEMO)/figures/TestvizQPMClassComparisons/index.html"
 
 test: $(VENV)/dev.done lint
 	$(RUN) -m pytest

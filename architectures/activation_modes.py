@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import torch
+from torch import Tensor
 
 # The stopping rule and the floor of the variances of scikit-learn's GaussianMixture.
 TOLERANCE = 1e-3
@@ -26,15 +27,15 @@ class ActivationModes:
         deviations: standard deviations, `[n_features, 2]`.
     """
 
-    means: torch.Tensor
-    deviations: torch.Tensor
+    means: Tensor
+    deviations: Tensor
 
     @property
-    def active_mean(self):
+    def active_mean(self) -> Tensor:
         """Mean of the upper mode: how strong a feature is where it is present, `[n_features]`."""
         return self.means[:, 1]
 
-    def overlap(self):
+    def overlap(self) -> Tensor:
         """Overlapping coefficient of the two modes, `[n_features]`, 0 (apart) to 1 (the same)."""
         pairs = zip(self.means.tolist(), self.deviations.tolist(), strict=True)
         return torch.tensor(
@@ -43,7 +44,7 @@ class ActivationModes:
         )
 
 
-def _best_split(features):
+def _best_split(features: Tensor) -> Tensor:
     """Membership (0/1) in the upper of two groups of least squared deviation, `[N, F]`.
 
     In one dimension the optimum is a cut of the sorted values, so all cuts are compared.
@@ -58,7 +59,7 @@ def _best_split(features):
     return (order.argsort(dim=0) > cut).to(features.dtype)
 
 
-def activation_modes(features):
+def activation_modes(features: Tensor) -> ActivationModes:
     """Gaussian mixture of two modes for every feature, by expectation maximisation from 2-means.
 
     Features are fitted side by side; each stops when its mean log likelihood gains less than
@@ -79,7 +80,7 @@ def activation_modes(features):
     return ActivationModes(means, deviations)
 
 
-def _fit(features):
+def _fit(features: Tensor) -> tuple[Tensor, Tensor]:
     """Means and standard deviations of both modes, `[F, 2]`, lower mode first."""
     upper = _best_split(features)
     responsibility = torch.stack([1 - upper, upper])  # (2, N, F)
@@ -103,7 +104,7 @@ def _fit(features):
     return means, variances.T.gather(1, order).sqrt()
 
 
-def _log_joint(features, means, variances, weights):
+def _log_joint(features: Tensor, means: Tensor, variances: Tensor, weights: Tensor) -> Tensor:
     """Log of weight times density of both components, `[2, N, F]`."""
     deviation = features - means[:, None]
     return (
@@ -113,7 +114,7 @@ def _log_joint(features, means, variances, weights):
     )
 
 
-def _maximise(features, responsibility):
+def _maximise(features: Tensor, responsibility: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means, variances and weights of the components, each `[2, F]`."""
     mass = responsibility.sum(dim=1) + 10 * torch.finfo(features.dtype).eps
     means = (responsibility * features).sum(dim=1) / mass

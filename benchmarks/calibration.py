@@ -1,6 +1,6 @@
-"""Coverage and set size of every method over random splits of a run's test images.
+"""Coverage and set size of every method over random splits of a run's test images, or of simulated features.
 
-    python -m benchmarks.calibration RUN_FOLDER [--model chiqpm_50_5] [--splits 1000] [--stratified]
+    python -m benchmarks.calibration [RUN_FOLDER] [--model chiqpm_50_5] [--splits 1000] [--stratified]
 
 For every method and coverage: mean and standard deviation of the coverage on the images that do not calibrate, average
 set size, and `p`, the p-value of a chi-square test of the coverage's distribution against the law of split-conformal
@@ -49,6 +49,31 @@ class DepthFirst(ConformalPredictor):
         return scores.scatter(1, logits.argmax(dim=1, keepdim=True), 0)
 
 
+def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_per_class: int = 5):
+    """Weights and feature table of a classifier that errs within and beyond families of four classes.
+
+    The classes of a family share all but one feature; each feature of an image's class is silent in 15 % of the images.
+    """
+    generator = np.random.default_rng(0)
+    weight = np.zeros((n_classes, n_features))
+    for c, row in enumerate(weight):
+        if c % 4 == 0:
+            row[generator.choice(n_features, n_per_class, replace=False)] = 1
+        else:
+            row[:] = weight[c - c % 4]
+            out, into = (generator.choice(np.flatnonzero(row == on)) for on in (1, 0))
+            row[out], row[into] = 0, 1
+    labels = generator.integers(n_classes, size=n_images)
+    strength = generator.gamma(6, 1 / 6, size=(n_images, 1))
+    present = weight[labels] * (generator.random((n_images, n_features)) > 0.15)
+    own = present * strength * generator.normal(3, 1, size=present.shape)
+    others = (1 - weight[labels]) * generator.normal(-0.3, 1, size=present.shape)
+    features = torch.from_numpy(np.maximum(own + others, 0)).float()
+    weight, labels = torch.from_numpy(weight).float(), torch.from_numpy(labels)
+    peaks = torch.zeros(n_images, n_features, 2)
+    return weight, FeatureTable(features, features, features @ weight.T, labels, peaks)
+
+
 def split(labels, seed: int, stratified: bool):
     """Rows that calibrate and the other rows; as many as a run has."""
     if stratified:
@@ -67,13 +92,16 @@ def always_covered(method, table) -> int:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run_folder", type=Path)
+    parser.add_argument("run_folder", type=Path, nargs="?", help="simulated features without it")
     parser.add_argument("--model", default="chiqpm_50_5")
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--stratified", action="store_true")
     arguments = parser.parse_args()
-    table = FeatureTable.load(arguments.run_folder / f"{arguments.model}_Features_test.npz")
-    weight = SparseLayer.load(arguments.run_folder / f"{arguments.model}_Selection.npz").weight
+    if arguments.run_folder is None:
+        weight, table = simulated()
+    else:
+        table = FeatureTable.load(arguments.run_folder / f"{arguments.model}_Features_test.npz")
+        weight = SparseLayer.load(arguments.run_folder / f"{arguments.model}_Selection.npz").weight
     counts, sizes = defaultdict(list), defaultdict(list)
     for seed in trange(arguments.splits, desc="Splits", leave=False):
         calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))

@@ -15,7 +15,8 @@ import torch
 
 from sparsification.glm import choose_features, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
-from sparsification.glm.path import PATH_PENALTY, SOLVERS, standardisation
+from sparsification.glm.path import PATH_ALPHA, SOLVERS, standardisation
+from sparsification.glm.penalty import ElasticNet
 
 N_SAMPLES, N_CLASSES, N_FEATURES, N_BACKBONE_FEATURES = 5000, 200, 50, 2048
 N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for one attribute
@@ -44,6 +45,7 @@ def timed(function, *arguments, **options):
 def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> None:
     """Print a line per strength with both solvers' objectives and seconds, and the totals."""
     datafit = CrossEntropy(standardisation(features).apply(features.double()), labels)
+    penalty = ElasticNet(PATH_ALPHA)
     names = ("newton", "glm_saga")
     solvers = {name: SOLVERS[name]() for name in names}
     layers = {name: datafit.start() for name in names}
@@ -55,10 +57,10 @@ def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor)
         objectives, clocks = [], []
         for name in names:
             layers[name], *spent = timed(
-                solvers[name].minimise, datafit, PATH_PENALTY, strength, layers[name]
+                solvers[name].minimise, datafit, penalty, strength, layers[name]
             )
             loss, _ = datafit.value_and_residual(layers[name])
-            objectives.append(loss + PATH_PENALTY.value(layers[name], strength))
+            objectives.append(loss + penalty.value(layers[name], strength))
             clocks.append(spent[0])
             seconds[name] += torch.tensor(spent)
         line = f"{objectives[0]:12.8f} {objectives[1]:12.8f} {clocks[0]:8.2f} {clocks[1]:8.1f}"

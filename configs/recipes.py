@@ -81,6 +81,7 @@ FROM_SCRATCH = DenseRecipe(
     batch_size=64,
     label_smoothing=0.1,
 )
+SCRATCH_FINETUNE_LR = 1e-3  # such a network has not settled as a pretrained one has
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def dense_recipe(dataset: str, weights: str, scale: float, batch_size: int | Non
         batch_size: replaces the recipe's, or None.
     """
     own = DATASETS[dataset]
-    recipe = FROM_SCRATCH if weights == "none" and own.weights != "none" else own.dense
+    recipe = FROM_SCRATCH if _unexpectedly_random(own, weights) else own.dense
     return replace(
         recipe,
         epochs=_scaled(recipe.epochs, scale),
@@ -148,7 +149,7 @@ def dense_recipe(dataset: str, weights: str, scale: float, batch_size: int | Non
 
 
 def finetune_recipe(
-    model_type: str, dataset: str, scale: float, batch_size: int | None
+    model_type: str, dataset: str, weights: str, scale: float, batch_size: int | None
 ) -> FinetuneRecipe:
     """The finetuning recipe of a model type on a dataset; arguments as in `dense_recipe`."""
     own = DATASETS[dataset]
@@ -157,12 +158,19 @@ def finetune_recipe(
     ends = recipe.grounding_epochs
     return replace(
         recipe,
-        lr=own.finetune_lr or recipe.lr,
+        lr=SCRATCH_FINETUNE_LR
+        if _unexpectedly_random(own, weights)
+        else own.finetune_lr or recipe.lr,
         round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),
         batch_size=batch_size or recipe.batch_size,
     )
+
+
+def _unexpectedly_random(own: DatasetRecipe, weights: str) -> bool:
+    """Whether training starts from random weights although the dataset's recipe is for pretrained ones."""
+    return weights == "none" and own.weights != "none"
 
 
 def _scaled(epochs: int, scale: float) -> int:

@@ -17,11 +17,17 @@ def run_script(main: Callable[[], None]) -> None:
         with logging_redirect_tqdm():
             main()
     except (UsageError, RunError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {one_line(error)}", file=sys.stderr)
+        print(f"{script_name()}: error: {one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def script_name() -> str:
+    """The script as the user called it: `main.py`, or the package of `python -m package`."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def one_line(error: UsageError | RunError) -> str:

@@ -152,7 +152,7 @@ class Settings:
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
         return recipes.finetune_recipe(
-            self.model_type, self.dataset, self.schedule_scale, self.batch_size
+            self.model_type, self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
 
     @property

@@ -11,7 +11,9 @@ from scipy.stats import betabinom, chisquare, hypergeom
 from conformal.quantiles import conformal_rank
 
 
-def coverage_law(n_calibration: int, n_test: int, coverage: float, always_covered: int = 0):
+def coverage_law(
+    n_calibration: int, n_test: int, coverage: float, always_covered: int = 0
+) -> np.ndarray:
     """Probability of every number of covered test images, `[n_test + 1]`.
 
     Args:
@@ -31,7 +33,7 @@ def coverage_law(n_calibration: int, n_test: int, coverage: float, always_covere
     return np.where(counts + rank > always_covered, without_atom, atom_alone)
 
 
-def law_p_value(counts, law, n_bins: int = 12) -> float:
+def law_p_value(counts: np.ndarray, law: np.ndarray, n_bins: int = 12) -> float:
     """p-value of a chi-square test of observed counts against a law, over bins of about equal probability.
 
     Args:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def class_feature_indices(weight):
+def class_feature_indices(weight: Tensor) -> Tensor:
     """Features of every class, ascending: `[C, k]` integers.
 
     Args:
@@ -50,12 +51,14 @@ class Hierarchy:
         own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
     """
 
-    path: torch.Tensor
-    depth: torch.Tensor
-    own: torch.Tensor
+    path: Tensor
+    depth: Tensor
+    own: Tensor
 
 
-def prediction_hierarchy(features, predicted, class_features, classes=None):
+def prediction_hierarchy(
+    features: Tensor, predicted: Tensor, class_features: Tensor, classes: Tensor | None = None
+) -> Hierarchy:
     """Hierarchy of every prediction over all classes, or over the given `classes`.
 
     Features of one image are ordered once, by activation; equal activations by index, lower first. Every class then
@@ -86,13 +89,13 @@ def prediction_hierarchy(features, predicted, class_features, classes=None):
     return Hierarchy(activations.gather(1, path_rank.long()), depth, own)
 
 
-def shared_prefix(hierarchy):
+def shared_prefix(hierarchy: Hierarchy) -> Tensor:
     """Whether the first j features of class and prediction agree: bool `[N, k, M]`, index j - 1."""
     levels = torch.arange(1, hierarchy.path.shape[1] + 1, device=hierarchy.depth.device)
     return hierarchy.depth.unsqueeze(1) >= levels[:, None]
 
 
-def level_accuracies(truth):
+def level_accuracies(truth: Hierarchy) -> Tensor:
     """Fraction of samples whose true class shares the first 1..k features of the prediction, `[k]`.
 
     Args:
@@ -101,7 +104,7 @@ def level_accuracies(truth):
     return shared_prefix(truth).squeeze(2).double().mean(dim=0)
 
 
-def level_nonconformity(hierarchy, level):
+def level_nonconformity(hierarchy: Hierarchy, level: int) -> Tensor:
     """Nonconformity of classes at one level of the hierarchy (CHiQPM, eqs. 10-13): `[N, M]`, at most 0.
 
     Minus the activations of the features shared beyond `level`, and of the class's own feature where it leaves the
@@ -113,7 +116,7 @@ def level_nonconformity(hierarchy, level):
     return -evidence.masked_fill(hierarchy.depth < level, 0)
 
 
-def relative_nonconformity(hierarchy):
+def relative_nonconformity(hierarchy: Hierarchy) -> Tensor:
     """Evidence for the prediction that a class lacks: `[N, M]`, at least 0, lower is more conforming.
 
     The nonconformity of the class minus that of the predicted class. It is the same at every level that the class

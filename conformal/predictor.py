@@ -7,11 +7,14 @@ predicted class; those of the baselines can be empty, as published.
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import partial
+from typing import Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from conformal.hierarchy import (
     Hierarchy,
@@ -42,7 +45,7 @@ def _in_chunks(function, *rows):
     )
 
 
-def _validated(features, logits, labels=None):
+def _validated(features: Tensor, logits: Tensor, labels: Tensor | None = None):
     """The arguments as tensors, reals in double precision; ValueError if their lengths differ."""
     features, logits = (torch.as_tensor(x).detach().double() for x in (features, logits))
     labels = None if labels is None else torch.as_tensor(labels, device=features.device).long()
@@ -64,7 +67,7 @@ class ConformalPredictor(ABC):
         ValueError: if the mode is unknown.
     """
 
-    def __init__(self, mode="exact"):
+    def __init__(self, mode: str = "exact"):
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
@@ -73,7 +76,7 @@ class ConformalPredictor(ABC):
         self._calibration = None  # what `calibrate` remembers of the true classes
 
     @abstractmethod
-    def calibrate(self, features, logits, labels):
+    def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
         """Remember the scores of the true classes; returns the predictor.
 
         Args:
@@ -90,18 +93,18 @@ class ConformalPredictor(ABC):
         return self._calibration
 
     @abstractmethod
-    def _true_scores(self, coverage):
+    def _true_scores(self, coverage: float) -> Tensor:
         """Calibration scores of the true classes for this coverage, `[N]`."""
 
     @abstractmethod
-    def _scores(self, features, logits, level):
+    def _scores(self, features: Tensor, logits: Tensor, level: int | None) -> Tensor:
         """Scores of all classes, `[N, C]`."""
 
-    def _level_of_scores(self, coverage):
+    def _level_of_scores(self, coverage: float) -> int | None:
         """Level at which classes are scored for this coverage; None where scores know no level."""
         return None
 
-    def threshold(self, coverage):
+    def threshold(self, coverage: float) -> float:
         """Score up to which a class is in the set; infinite when the calibration data are too few.
 
         Raises:
@@ -120,7 +123,7 @@ class ConformalPredictor(ABC):
             )
         return threshold
 
-    def predict(self, features, logits, coverage):
+    def predict(self, features: Tensor, logits: Tensor, coverage: float) -> Tensor:
         """Prediction sets, bool `[N, C]`.
 
         Args:
@@ -130,7 +133,9 @@ class ConformalPredictor(ABC):
         """
         return next(self.predict_each(features, logits, [coverage]))
 
-    def predict_each(self, features, logits, coverages):
+    def predict_each(
+        self, features: Tensor, logits: Tensor, coverages: Iterable[float]
+    ) -> Iterator[Tensor]:
         """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level."""
         features, logits, _ = _validated(features, logits)
         scored = None
@@ -157,17 +162,17 @@ class HierarchicalPredictor(ConformalPredictor):
         ValueError: if a row has another number of ones or the mode is unknown.
     """
 
-    def __init__(self, weight, mode="exact"):
+    def __init__(self, weight: Tensor, mode: str = "exact"):
         super().__init__(mode)
         self._class_features = class_feature_indices(weight)
         self.weight = torch.as_tensor(weight).detach().to("cpu", torch.uint8)
 
     @property
-    def n_per_class(self):
+    def n_per_class(self) -> int:
         """Features per class, k: the deepest level."""
         return self._class_features.shape[1]
 
-    def calibrate(self, features, logits, labels):
+    def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
         """Remember where the true classes leave the path to the prediction; returns self."""
         features, logits, labels = _validated(features, logits, labels)
         truth = prediction_hierarchy(
@@ -179,13 +184,13 @@ class HierarchicalPredictor(ConformalPredictor):
         self._calibration = Hierarchy(*(x.cpu() for x in vars(truth).values()))
         return self
 
-    def save(self, file):
+    def save(self, file) -> None:
         """Write the calibrated predictor to an npz file (path or binary file object)."""
         calibration = {field: x.numpy() for field, x in vars(self._calibrated()).items()}
         np.savez_compressed(file, mode=self.mode, weight=self.weight.numpy(), **calibration)
 
     @classmethod
-    def load(cls, file):
+    def load(cls, file) -> Self:
         """The calibrated predictor that `save` wrote."""
         with np.load(file, allow_pickle=False) as state:
             predictor = cls(state["weight"], str(state["mode"]))
@@ -194,18 +199,18 @@ class HierarchicalPredictor(ConformalPredictor):
         return predictor
 
     @property
-    def level_accuracies(self):
+    def level_accuracies(self) -> Tensor:
         """Fraction of calibration samples whose label shares the first 1..k features, `[k]`."""
         return level_accuracies(self._calibrated())
 
-    def level(self, coverage):
+    def level(self, coverage: float) -> int:
         """Deepest level whose accuracy on the calibration data reaches `coverage`, 0..k.
 
         In mode "paper" every class of a set reaches this level; in mode "exact" no level is chosen.
         """
         return int((self.level_accuracies >= coverage - ROUNDING).sum())
 
-    def nonconformity(self, features, logits, level):
+    def nonconformity(self, features: Tensor, logits: Tensor, level: int) -> Tensor:
         """Nonconformity of every class at one level of the hierarchy (CHiQPM, eqs. 10-13).
 
         Args:
@@ -225,7 +230,7 @@ class HierarchicalPredictor(ConformalPredictor):
         features, logits, _ = _validated(features, logits)
         return self._over_hierarchies(lambda h: level_nonconformity(h, level), features, logits)
 
-    def _over_hierarchies(self, score, features, logits):
+    def _over_hierarchies(self, score, features: Tensor, logits: Tensor) -> Tensor:
         class_features = self._class_features.to(features.device)
         return _in_chunks(
             lambda f, s: score(prediction_hierarchy(f, s.argmax(dim=1), class_features)),
@@ -233,15 +238,15 @@ class HierarchicalPredictor(ConformalPredictor):
             logits,
         )
 
-    def _true_scores(self, coverage):
+    def _true_scores(self, coverage: float) -> Tensor:
         if self.mode == "paper":
             return level_nonconformity(self._calibrated(), self.level(coverage)).squeeze(1)
         return relative_nonconformity(self._calibrated()).squeeze(1)
 
-    def _level_of_scores(self, coverage):
+    def _level_of_scores(self, coverage: float) -> int | None:
         return self.level(coverage) if self.mode == "paper" else None
 
-    def _scores(self, features, logits, level):
+    def _scores(self, features: Tensor, logits: Tensor, level: int | None) -> Tensor:
         if level is None:
             return self._over_hierarchies(relative_nonconformity, features, logits)
         # The published sets are empty at the deepest level, where all scores are 0.
@@ -258,12 +263,12 @@ class SoftmaxPredictor(ConformalPredictor):
         seed: seed of the uniform draws; None replaces them by ones (no randomisation).
     """
 
-    def __init__(self, score, mode="exact", seed=None):
+    def __init__(self, score, mode: str = "exact", seed: int | None = None):
         super().__init__(mode)
         self._score = score
         self._seed = seed
 
-    def _score_all(self, logits, stream):
+    def _score_all(self, logits: Tensor, stream: int) -> Tensor:
         """Scores `[N, C]`; calibration (stream 0) and prediction (1) draw independently."""
         position = torch.ones(len(logits), 1, dtype=logits.dtype)
         if self._seed is not None:
@@ -272,44 +277,46 @@ class SoftmaxPredictor(ConformalPredictor):
             lambda u, s: self._score(s.softmax(dim=1), u), position.to(logits.device), logits
         )
 
-    def calibrate(self, features, logits, labels):
+    def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
         """Remember the scores of the true classes; returns the predictor."""
         _, logits, labels = _validated(features, logits, labels)
         self._calibration = self._score_all(logits, 0).gather(1, labels[:, None]).squeeze(1).cpu()
         return self
 
-    def save(self, file):
+    def save(self, file) -> None:
         """Write the calibration scores to an npz file (path or binary file object)."""
         np.savez_compressed(file, scores=self._calibrated().numpy())
 
-    def restore(self, file):
+    def restore(self, file) -> Self:
         """Take over the calibration scores that `save` wrote; returns the predictor."""
         with np.load(file, allow_pickle=False) as state:
             self._calibration = torch.from_numpy(state["scores"])
         return self
 
-    def nonconformity(self, features, logits):
+    def nonconformity(self, features: Tensor, logits: Tensor) -> Tensor:
         """Nonconformity of every class, `[N, C]`; lower is more conforming."""
         _, logits, _ = _validated(features, logits)
         return self._score_all(logits, 1)
 
-    def _true_scores(self, coverage):
+    def _true_scores(self, coverage: float) -> Tensor:
         return self._calibrated()
 
-    def _scores(self, features, logits, level):
+    def _scores(self, features: Tensor, logits: Tensor, level: int | None) -> Tensor:
         return self.nonconformity(features, logits)
 
 
-def thr(mode="exact"):
+def thr(mode: str = "exact") -> SoftmaxPredictor:
     """Threshold on the softmax probability (THR, also LAC; Sadinle, Lei and Wasserman 2019)."""
     return SoftmaxPredictor(lambda probabilities, _: thr_score(probabilities), mode)
 
 
-def aps(mode="exact", seed=0):
+def aps(mode: str = "exact", seed: int | None = 0) -> SoftmaxPredictor:
     """Adaptive prediction sets (Romano et al. 2020); `seed` None leaves out the randomisation."""
     return SoftmaxPredictor(aps_score, mode, seed)
 
 
-def raps(mode="exact", seed=0, *, penalty=0.01, free_rank=5):
+def raps(
+    mode: str = "exact", seed: int | None = 0, *, penalty: float = 0.01, free_rank: int = 5
+) -> SoftmaxPredictor:
     """APS with a penalty for ranks beyond `free_rank` (RAPS; Angelopoulos et al. 2021)."""
     return SoftmaxPredictor(partial(raps_score, penalty=penalty, free_rank=free_rank), mode, seed)

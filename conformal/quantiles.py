@@ -2,16 +2,18 @@
 
 import math
 
+from torch import Tensor
+
 # Coverages arrive as 1 - alpha: rounding must not move (n + 1) * coverage past an integer.
 ROUNDING = 1e-9
 
 
-def conformal_rank(n_scores, coverage):
+def conformal_rank(n_scores: int, coverage: float) -> int:
     """Which of n scores in ascending order is the threshold, from 1; n + 1 where n is too small."""
     return max(1, math.ceil((n_scores + 1) * coverage - ROUNDING))
 
 
-def order_statistic(scores, coverage):
+def order_statistic(scores: Tensor, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest score; infinite if n is too small for the coverage.
 
     With the comparison `score <= quantile` an exchangeable new sample is covered with probability
@@ -21,7 +23,7 @@ def order_statistic(scores, coverage):
     return math.inf if rank > len(scores) else float(scores.kthvalue(rank).values)
 
 
-def interpolated_quantile(scores, coverage):
+def interpolated_quantile(scores: Tensor, coverage: float) -> float:
     """The linearly interpolated (n + 1) coverage / n quantile; infinite if n is too small.
 
     As in the published implementation, compared strictly (`score < quantile`): without a

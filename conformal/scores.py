@@ -5,14 +5,15 @@ et al. 2021. Arrays in, arrays out, `[N, C]` -> `[N, C]`, lower is more conformi
 """
 
 import torch
+from torch import Tensor
 
 
-def thr_score(probabilities):
+def thr_score(probabilities: Tensor) -> Tensor:
     """One minus the probability of the class."""
     return 1 - probabilities
 
 
-def aps_score(probabilities, position):
+def aps_score(probabilities: Tensor, position: Tensor) -> Tensor:
     """Probability of the classes ranked before the class, plus the fraction `position` of its own.
 
     Args:
@@ -22,7 +23,9 @@ def aps_score(probabilities, position):
     return raps_score(probabilities, position, penalty=0, free_rank=0)
 
 
-def raps_score(probabilities, position, *, penalty, free_rank):
+def raps_score(
+    probabilities: Tensor, position: Tensor, *, penalty: float, free_rank: int
+) -> Tensor:
     """The APS score plus `penalty` for every rank beyond the first `free_rank`."""
     ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
     before = ranked.cumsum(dim=1) - ranked

@@ -19,7 +19,7 @@ LOOKS = {
 }
 PART_NAMES = tuple(LOOKS)
 VISIBLE_SHARE = 0.5  # of a part's pixels that clutter must leave uncovered
-HIDING_CHANCE = 0.12  # of an image in which leaves cover one part on purpose
+HIDING_CHANCE = 0.2  # of an image in which leaves cover one part on purpose
 
 INK = (38, 34, 44)
 WHITE = (252, 250, 244)

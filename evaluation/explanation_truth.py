@@ -8,12 +8,15 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from architectures.inference import FeatureTable
 
 # Of a part that is not visible: no peak is nearest to it.
 FAR = math.inf
 
 
-def part_under_peak(peaks, part_locations, part_visibility):
+def part_under_peak(peaks: Tensor, part_locations: Tensor, part_visibility: Tensor) -> Tensor:
     """Index of the visible part nearest to the peak of every feature's map, `[N, n]`.
 
     Args:
@@ -27,7 +30,14 @@ def part_under_peak(peaks, part_locations, part_visibility):
     return distance.argmin(dim=2)
 
 
-def separating_feature_localisation(parts, active, labels, weight, class_parts, part_visibility):
+def separating_feature_localisation(
+    parts: Tensor,
+    active: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    class_parts: Tensor,
+    part_visibility: Tensor,
+) -> tuple[float, float]:
     """How often the feature that tells two classes apart lies on the part in which they differ, and chance.
 
     Counted over ordered pairs (c, d) of classes that differ in exactly one part, the features that c has and d has
@@ -60,7 +70,9 @@ def separating_feature_localisation(parts, active, labels, weight, class_parts, 
     return (cases * lies_on).sum().item() / total, (cases * by_chance).sum().item() / total
 
 
-def attribute_constancy(parts, active, labels, weight, class_parts):
+def attribute_constancy(
+    parts: Tensor, active: Tensor, labels: Tensor, weight: Tensor, class_parts: Tensor
+) -> tuple[float, float]:
     """How often a feature has the same best attribute in two classes that it is assigned to, and chance.
 
     Its best attribute in a class is the look of the part on which it lies most often in the class's images, where it
@@ -89,14 +101,14 @@ def attribute_constancy(parts, active, labels, weight, class_parts):
     return same_pair_rate(per_feature), same_pair_rate(per_feature.sum(dim=0, keepdim=True))
 
 
-def same_pair_rate(counts):
+def same_pair_rate(counts: Tensor) -> float:
     """Share of pairs within rows that fall into the same column, from counts `[rows, columns]`; nan without pairs."""
     members = counts.sum(dim=1)
     pairs = (members * (members - 1)).sum().item()
     return (counts * (counts - 1)).sum().item() / pairs if pairs else math.nan
 
 
-def explanation_truth(table, weight, dataset):
+def explanation_truth(table: FeatureTable, weight: Tensor, dataset) -> dict:
     """Both measures on a feature table of a dataset that knows its parts, under readable names."""
     labels = table.labels
     parts = part_under_peak(table.peaks, dataset.part_locations, dataset.part_visibility)

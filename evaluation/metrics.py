@@ -9,6 +9,7 @@ N samples, F features, C classes, H x W feature maps. Arrays may be torch tensor
 import math
 
 import torch
+from torch import Tensor
 
 from architectures.activation_modes import activation_modes
 from architectures.activations import spatial_softmax
@@ -21,7 +22,7 @@ def _real(array):
     return torch.as_tensor(array).detach().double()
 
 
-def _chunks(*rows, width):
+def _chunks(*rows, width: int):
     """The rows in chunks of at most `ELEMENTS_PER_CHUNK` elements of `width` each."""
     size = max(1, ELEMENTS_PER_CHUNK // max(1, width))
     return zip(*(r.split(size) for r in rows), strict=True)
@@ -35,14 +36,14 @@ class SidAtK:
         k: number of most important features of the predicted class.
     """
 
-    def __init__(self, weight, k=5):
+    def __init__(self, weight: Tensor, k: int = 5):
         weight = torch.as_tensor(weight).detach()
         self._k = k
         self._enough = weight.count_nonzero(dim=1) >= k  # (C,)
         self._top = weight.topk(min(k, weight.shape[1]), dim=1).indices  # (C, k)
         self._sum, self._count = 0.0, 0
 
-    def update(self, feature_maps, logits):
+    def update(self, feature_maps: Tensor, logits: Tensor) -> None:
         """Add a batch: feature maps `[B, F, H, W]`, logits `[B, C]`."""
         predicted = logits.argmax(dim=1)
         kept = self._enough[predicted].nonzero().squeeze(1)
@@ -52,12 +53,12 @@ class SidAtK:
         self._sum += float(covered.sum()) / self._k
         self._count += len(kept)
 
-    def compute(self):
+    def compute(self) -> float:
         """SID@k over all batches; nan if no sample's class has k non-zero weights."""
         return self._sum / self._count if self._count else math.nan
 
 
-def sid_at_k(feature_maps, logits, weight, k=5):
+def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> float:
     """Spatial diversity of the k most important features of the predicted class (SID@5), 1/k to 1.
 
     The maps of the features with the largest weights are divided by their mean magnitude and become
@@ -77,7 +78,7 @@ def sid_at_k(feature_maps, logits, weight, k=5):
     return running.compute()
 
 
-def class_independence(features, labels, n_classes):
+def class_independence(features: Tensor, labels: Tensor, n_classes: int) -> float:
     """One minus the largest share of a feature's activation in one class, mean over features.
 
     Args:
@@ -88,14 +89,14 @@ def class_independence(features, labels, n_classes):
     features = torch.as_tensor(features).detach()
     labels = torch.as_tensor(labels, device=features.device).long()
     lowest = features.amin(dim=0).double()
-    per_class = lowest.new_zeros(n_classes, features.shape[1])
+    per_class = lowest.new_zeros(int(n_classes), features.shape[1])
     for rows, classes in _chunks(features, labels, width=features.shape[1]):
         per_class.index_add_(0, classes, rows.double() - lowest)
     share = per_class / per_class.sum(dim=0).clamp(min=1e-8)
     return float(1 - share.amax(dim=0).mean())
 
 
-def feature_correlation(features):
+def feature_correlation(features: Tensor) -> float:
     """Largest cosine similarity of a feature with another, over samples, mean over features."""
     features = torch.as_tensor(features).detach()
     products = features.new_zeros(features.shape[1], features.shape[1], dtype=torch.float64)
@@ -107,7 +108,7 @@ def feature_correlation(features):
     return float(cosine.fill_diagonal_(0).amax(dim=1).mean())
 
 
-def structural_grounding(weight, class_similarity, top=50):
+def structural_grounding(weight: Tensor, class_similarity: Tensor, top: int = 50) -> float:
     """Similarity in features of the most similar classes, over their true similarity.
 
     Args:
@@ -118,14 +119,14 @@ def structural_grounding(weight, class_similarity, top=50):
     weight, truth = _real(weight), _real(class_similarity)
     directions = weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-8)
     similarity = (directions @ directions.T).fill_diagonal_(0)
-    largest = truth.flatten().topk(min(top, truth.numel()))
+    largest = truth.flatten().topk(min(int(top), truth.numel()))
     total = float(largest.values.sum())
     if total == 0:
         return math.nan
     return float(similarity.flatten()[largest.indices.to(similarity.device)].sum()) / total
 
 
-def contrastiveness(features):
+def contrastiveness(features: Tensor) -> float:
     """One minus the overlap of the two modes of a feature (`activation_modes`), mean over features.
 
     Args:
@@ -134,7 +135,7 @@ def contrastiveness(features):
     return 1 - float(activation_modes(features).overlap().mean())
 
 
-def set_coherence(sets, class_similarity):
+def set_coherence(sets: Tensor, class_similarity: Tensor) -> float:
     """Mean similarity of two different classes of a prediction set, pooled over sets.
 
     Args:
@@ -154,7 +155,7 @@ def set_coherence(sets, class_similarity):
     return total / pairs if pairs else math.nan
 
 
-def dependence(features, logits, weight):
+def dependence(features: Tensor, logits: Tensor, weight: Tensor) -> float:
     """Share of the largest contribution to the predicted class's logit, mean over samples.
 
     Samples without any contribution are left out.
@@ -174,7 +175,7 @@ def dependence(features, logits, weight):
     return float(torch.cat(shares).mean())
 
 
-def attribute_alignment(features, attribute_table):
+def attribute_alignment(features: Tensor, attribute_table: Tensor) -> float:
     """How much more active a feature is with its best attribute than without, mean over features.
 
     In units of the feature's mean activation above its minimum. Annotations of certainty below 3
@@ -193,7 +194,7 @@ def attribute_alignment(features, attribute_table):
     return float(best.mean()) if best.isfinite().all() else math.nan
 
 
-def alignment_matrix(features, attribute_table):
+def alignment_matrix(features: Tensor, attribute_table: Tensor) -> Tensor:
     """Gain in activation of features with attributes, `[F, A]`; see `attribute_alignment`.
 
     nan for attributes that are never present or never absent.

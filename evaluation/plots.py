@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
@@ -48,7 +50,7 @@ def plot_prediction_sets(
         write_atomically(folder / file, figure.savefig)
 
 
-def coverage_figure(curves: dict, n_calibration: int, n_test: int):
+def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
     """Empirical coverage against its target, with the range of its exact law for so many images."""
     figure, axes = _figure("Targeted coverage", "Coverage on test images")
     laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
@@ -61,7 +63,7 @@ def coverage_figure(curves: dict, n_calibration: int, n_test: int):
     return figure
 
 
-def set_size_figure(curves: dict):
+def set_size_figure(curves: dict) -> Figure:
     """Average set size against the coverage that was reached: lower is better."""
     figure, axes = _figure("Coverage on test images", "Average set size (classes)")
     for name, curve in curves.items():
@@ -69,11 +71,13 @@ def set_size_figure(curves: dict):
             curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
     return figure
 
 
-def class_coverage_figure(by_class: dict, classes, coverage: float):
+def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
     """Coverage of every class, hardest classes of the first method first; names where they can be read."""
     first = next(iter(by_class.values()))
     order = np.argsort(first, kind="stable")
@@ -81,8 +85,10 @@ def class_coverage_figure(by_class: dict, classes, coverage: float):
         "", "Coverage on test images", width=max(6.4, min(16, 0.25 * len(order)))
     )
     axes.axhline(coverage, color="0.5", linewidth=0.8)
-    for name, values in by_class.items():
-        axes.plot(values[order], ".", color=COLOURS[name], label=name)
+    beside = np.linspace(-0.3, 0.3, len(by_class))
+    for shift, (name, values) in zip(beside, by_class.items(), strict=True):
+        positions = np.arange(len(order)) + shift
+        axes.plot(positions, values[order], ".", color=COLOURS[name], label=name)
     if len(order) <= 60:
         axes.set_xticks(range(len(order)), [classes[c] for c in order], rotation=90)
     else:
@@ -91,11 +97,11 @@ def class_coverage_figure(by_class: dict, classes, coverage: float):
     return figure
 
 
-def _coverage_and_size(sets, labels) -> tuple[float, float]:
+def _coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
     return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
-def _figure(x_label: str, y_label: str, width: float = 6.4):
+def _figure(x_label: str, y_label: str, width: float = 6.4) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x_label)

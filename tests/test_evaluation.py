@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +15,18 @@ from architectures.sparse_head import SparseLayer, build_head
 from configs.errors import UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
-from configs.runs import sparse_model_file, sparse_results_file
+from configs.runs import (
+    calibration_file,
+    dense_model_file,
+    sparse_model_file,
+    sparse_results_file,
+)
 from configs.settings import Settings
+from conformal import HierarchicalPredictor
+from conformal.calibrate import calibrate
 from evaluation import metrics
 from evaluation.__main__ import run_settings
-from evaluation.evaluate import class_attribute_table, evaluate_sparse, observe
+from evaluation.evaluate import class_attribute_table, evaluate_dense, evaluate_sparse, observe
 from evaluation.explanation_truth import (
     attribute_constancy,
     explanation_truth,
@@ -50,6 +58,9 @@ class Birds(torch.utils.data.Dataset):
     def __getitem__(self, index):
         return self.images[index], int(self.labels[index])
 
+    def fingerprint(self):
+        return "noise"
+
     def class_attributes(self):
         return np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
 
@@ -63,7 +74,7 @@ def finished(tmp_path_factory):
     torch.manual_seed(0)
     settings = Settings(
         dataset="SyntheticBirds", arch="resnet18", n_features=6, n_per_class=3, seed=0,
-        img_size=32, weights="none", coverage=(0.8,),
+        img_size=32, weights="none", do_dense=True, coverage=(0.8,),
     )  # fmt: skip
     weight = torch.zeros(C, 6)
     for c, features in enumerate([(0, 1, 2), (0, 1, 3), (2, 4, 5), (1, 3, 5)]):
@@ -95,6 +106,30 @@ def test_results_of_a_sparse_model(finished):
     assert sorted(p.name for p in plots.iterdir()) == [
         "class_coverage.png", "coverage.png", "set_size.png",
     ]  # fmt: skip
+
+
+def test_results_of_the_dense_model_have_the_same_names(finished):
+    settings, run, _, data = finished
+    model = InterpretableResNet("resnet18", C)
+    run.artefact(dense_model_file(), {}).write(lambda path: torch.save(model.state_dict(), path))
+    train_features = torch.rand(len(data.train_plain), 512)
+    results = evaluate_dense(settings, run, model, train_features, data, CPU)
+    sparse = read_json(run.file(sparse_results_file(settings)))
+    assert list(results) == list(sparse)[: len(results)]
+    assert results["Number of features"] == results["Features per class"] == 512
+    assert 1 / 5 < results["SID@5"] <= 1
+    untrained = replace(settings, do_dense=False)
+    assert evaluate_dense(untrained, run, model, train_features, data, CPU) == {"Accuracy": None}
+
+
+def test_a_run_keeps_its_calibration(finished):
+    settings, run, model, data = finished
+    tables = feature_tables(settings, run, model, data, CPU)
+    predictor = calibrate(settings, run, model.class_weight, tables.test)
+    kept = HierarchicalPredictor.load(run.file(calibration_file(settings)))
+    assert kept.threshold(0.8) == predictor.threshold(0.8)
+    signed = replace(settings, model_type="qsenn")
+    assert calibrate(signed, run, model.class_weight, tables.test) is None
 
 
 def test_current_results_are_not_measured_again(finished):

@@ -225,6 +225,19 @@ def test_fit_gives_a_sparse_layer_that_classifies(fit):
     assert all((value == vars(again)[name]).all() for name, value in vars(layer).items())
 
 
+@pytest.mark.parametrize("fit", [fit_qsenn, fit_sldd])
+def test_separable_data_still_give_all_weights(fit):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 6
+    features = rng.normal(size=(60, 8))
+    features[np.arange(60), labels] += 20  # one feature tells a class: a sparse path needs no more
+    layer = fit(features, labels, n_features=8, n_per_class=4)
+    assert (layer.weight != 0).sum() == 6 * 4
+    standardised = (torch.as_tensor(features) - layer.mean) / layer.std
+    logits = standardised @ layer.weight.T + layer.bias
+    assert (logits.argmax(1).numpy() == labels).mean() > 0.9
+
+
 def test_a_refit_keeps_all_its_features():
     layer = fit_qsenn(*problem(), n_features=12, n_per_class=3)
     assert layer.selection.tolist() == list(range(12))

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from configs.recipes import FINETUNING, FROM_SCRATCH, DenseRecipe, dense_recipe, finetune_recipe
+from configs.recipes import (
+    FINETUNING,
+    FROM_SCRATCH,
+    SCRATCH_FINETUNE_LR,
+    DenseRecipe,
+    dense_recipe,
+    finetune_recipe,
+)
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
 
 
@@ -40,15 +47,16 @@ def test_one_cycle_warms_up_and_ends_at_zero():
 
 
 def test_a_scaled_schedule_keeps_its_shape():
-    recipe = finetune_recipe("chiqpm", "CUB2011", 0.1, batch_size=None)
+    recipe = finetune_recipe("chiqpm", "CUB2011", "imagenet", 0.1, None)
     assert (recipe.round_epochs, recipe.step_size, recipe.grounding_epochs) == ((1, 1, 1, 4), 1, 3)
     assert dense_recipe("CUB2011", "imagenet", 0.001, None).epochs == 1
 
 
 def test_random_weights_get_the_recipe_for_them():
     assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
+    assert finetune_recipe("qpm", "CUB2011", "none", 1, None).lr == SCRATCH_FINETUNE_LR
     assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
 
 
 def test_imagenet_finetunes_with_its_own_rate():
-    assert finetune_recipe("qpm", "ImageNet", 1, None).lr == pytest.approx(1.28e-4)
+    assert finetune_recipe("qpm", "ImageNet", "imagenet", 1, None).lr == pytest.approx(1.28e-4)

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from architectures.inference import FeatureTable
 from configs.errors import UsageError
 from conformal.predictor import HierarchicalPredictor
-from visualization.class_grid import GridRow, class_grid
+from visualization.class_grid import ColumnGroup, GridRow, class_grid
 from visualization.colours import NEUTRAL, PALETTES, FeatureColours
 from visualization.comparison import (
     MAX_COLUMNS,
@@ -216,6 +216,21 @@ def test_a_grid_shows_feature_numbers_signs_and_the_scale(tmp_path, kind):
     (path,) = save(figure, tmp_path / "sub" / "25_26", [kind])
     assert path.name == f"25_26.{kind}"
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+
+
+@pytest.mark.parametrize("n_features", [2, 6, 10])
+@pytest.mark.parametrize("name", ["Crow", "Chevrolet Silverado 1500 Hybrid Crew Cab 2012"])
+def test_every_text_of_a_grid_stays_on_the_page(n_features, name):
+    features = range(n_features)
+    row = GridRow(name, np.ones((16, 16, 3)), {f: np.zeros((16, 16)) for f in features})
+    groups = [ColumnGroup(f"only {name}", (0,)), ColumnGroup("shared", (n_features - 1,))]
+    colours = FeatureColours(np.ones((1, n_features))).distinct(features)
+    figure = class_grid([row, row], features, colours, groups, left_out=3)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
 # Representative images

@@ -11,7 +11,7 @@ from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
 from configs.settings import Settings
-from training.loop import Checkpoint, Phase, seed_everything, train_phases
+from training.loop import Phase, seed_everything, train_artefact
 from training.losses import feature_diversity_loss
 from training.schedules import dense_learning_rate
 
@@ -38,17 +38,14 @@ def train_dense(
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model
-    checkpoint = Checkpoint(run.file("Trained_DenseModel.partial"), artefact.settings)
-    train_phases(
+    train_artefact(
+        artefact,
         model,
         [lambda begins: dense_phase(model, settings.dense)],
         data.train,
         hardware,
         seed=settings.seed,
-        checkpoint=checkpoint,
     )
-    artefact.write(lambda path: torch.save(model.state_dict(), path))
-    checkpoint.remove()
     return model
 
 

@@ -15,7 +15,7 @@ from configs.runs import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
 from training.dense import dense_dependencies
-from training.loop import Checkpoint, Phase, train_phases
+from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss
 from training.schedules import finetune_learning_rate, grounding_weight
 
@@ -46,23 +46,20 @@ def finetune(
         log.info("Sparse model: %s is reused.", artefact.path)
         model.load_state_dict(load_state_dict(artefact.path))
         return model
-    checkpoint = Checkpoint(run.file(f"{settings.model_name}_Finetuned.partial"), artefact.settings)
 
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
             model.set_sparse_head(build_head(refit(settings, model, data, hardware), settings.head))
         return finetune_phase(model, recipe, index)
 
-    train_phases(
+    train_artefact(
+        artefact,
         model,
         [partial(make_round, index) for index in range(len(recipe.round_epochs))],
         data.train,
         hardware,
         seed=settings.seed,
-        checkpoint=checkpoint,
     )
-    artefact.write(lambda path: torch.save(model.state_dict(), path))
-    checkpoint.remove()
     return model
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.run_folder import fingerprint, write_atomically
+from configs.run_folder import Artefact, fingerprint, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,22 @@ def seed_everything(*key: object) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def train_artefact(
+    artefact: Artefact,
+    model: InterpretableResNet,
+    phases: list[Callable[[bool], Phase]],
+    dataset,
+    hardware: Hardware,
+    *,
+    seed: int,
+) -> None:
+    """Train a model and leave its state dict as a finished file of the run; other arguments as in `train_phases`."""
+    checkpoint = Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
+    train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
+    artefact.write(lambda path: torch.save(model.state_dict(), path))
+    checkpoint.remove()
 
 
 def train_phases(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from visualization.colours import Colour
-from visualization.figure import FONT, SMALL_FONT, WIDTH, fit_text, page, text_width
+from visualization.figure import FONT, SMALL_FONT, WIDTH, cut_text, fit_text, page, text_width
 from visualization.heatmaps import overlay
 
 MARGIN = 0.06  # inches, like every length below
@@ -165,11 +165,11 @@ def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: flo
             [start, start, end, end], [y + 0.05, y, y, y + 0.05], color="#505050", linewidth=1
         )
         # A caption that is wider than its columns extends to the left, where there is room.
-        room = max(end - start, LARGEST_CAPTION)
-        caption, size = fit_text(group.caption, room, max_lines=1, largest=SMALL_FONT)
-        wide = text_width(caption, size) > end - start
+        room = max(end - start, min(LARGEST_CAPTION, end - MARGIN))
+        caption = cut_text(group.caption, room, SMALL_FONT)
+        wide = text_width(caption, SMALL_FONT) > end - start
         x, alignment = (end, "right") if wide else ((start + end) / 2, "center")
-        axes.text(x, y - 0.05, caption, size=size, ha=alignment)
+        axes.text(x, y - 0.05, caption, size=SMALL_FONT, ha=alignment)
 
 
 def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation: str) -> None:
@@ -179,14 +179,10 @@ def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation:
         scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], colour)
         axes.imshow(scale, extent=(x, x + cell, y + bar, y), aspect="auto")
         axes.add_patch(Rectangle((x, y), cell, bar, fill=False, edgecolor=FRAME, linewidth=0.5))
-    axes.text(
-        lefts[0] + cell,
-        y + bar / 2,
-        "certainty 0–1",
-        size=SMALL_FONT,
-        va="center",
-        ha="right",
+    scale_name, size = fit_text(
+        "certainty 0–1", lefts[0] + cell - MARGIN, max_lines=1, largest=SMALL_FONT
     )
+    axes.text(lefts[0] + cell, y + bar / 2, scale_name, size=size, va="center", ha="right")
     axes.text(
         lefts[-1] + cell,
         y + bar + 0.08,

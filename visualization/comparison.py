@@ -74,7 +74,10 @@ def local_columns(
     own = np.flatnonzero(weight[classes[0]])
     own = own[np.argsort(-features[own], kind="stable")].tolist()
     others = [f for f in comparison_columns(weight, classes) if f not in own]
-    groups = [ColumnGroup("predicted class", tuple(own)), ColumnGroup("others", tuple(others))]
+    groups = [
+        ColumnGroup("predicted class", tuple(own)),
+        ColumnGroup("other classes", tuple(others)),
+    ]
     return own + others, [group for group in groups if group.features]
 
 

@@ -44,9 +44,7 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     return np.ptp(path.vertices[:, 0]) / 72  # control points: a hair wide, and fast
 
 
-def fit_text(
-    text: str, width: float, max_lines: int, largest: float = FONT
-) -> tuple[str, float]:
+def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> tuple[str, float]:
     """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
     for n_lines in range(1, max_lines + 1):
         length = len(text) if n_lines == 1 else len(text) // n_lines + 4
@@ -58,6 +56,14 @@ def fit_text(
         if size >= SMALLEST_FONT:
             break
     return broken, size
+
+
+def cut_text(text: str, width: float, size: float) -> str:
+    """The text, cut and ended by an ellipsis where it does not fit a width in inches."""
+    shown = text
+    while len(shown) > 2 and text_width(shown, size) > width:
+        shown = shown[:-2].rstrip() + "…"
+    return shown
 
 
 def save(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:

@@ -143,7 +143,7 @@ class ReportBuilder:
                 "columns": columns,
                 "colours": self._hex(self.colours.distinct(columns)),
                 "nearest": classes,
-                "sets": [sorted(s) for s in distinct],
+                "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
                 "trees": [self._tree(seen, s) for s in distinct],
                 "setOfCoverage": [distinct.index(s) for s in sets],
             }

@@ -24,7 +24,7 @@ from sparsification.glm.saga import GlmSaga
 SOLVERS = {"newton": ProximalNewton, "glm_saga": GlmSaga}
 
 SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
-PATH_PENALTY = ElasticNet(alpha=0.99)
+PATH_ALPHA = 0.99
 N_STRENGTHS = 100
 SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
 MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
@@ -110,7 +110,9 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
-def regularisation_path(features, labels, solver: str = "newton", lambdas=None) -> Path:
+def regularisation_path(
+    features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA
+) -> Path:
     """Layers for 100 strengths, from no weights to a thousandth of that strength.
 
     Args:
@@ -119,6 +121,7 @@ def regularisation_path(features, labels, solver: str = "newton", lambdas=None) 
         labels: `[N]` integers, every class 0..C-1 present.
         solver: `newton` or `glm_saga`.
         lambdas: other strengths, in falling order.
+        alpha: share of the sparsifying term, above 0 up to 1.
 
     Raises:
         ValueError: if shapes or solver name are wrong.
@@ -126,13 +129,13 @@ def regularisation_path(features, labels, solver: str = "newton", lambdas=None) 
         UsageError: if the solver is not installed.
     """
     datafit, _ = _problem(features, labels)
-    minimise = _solver(solver).minimise
+    minimise, penalty = _solver(solver).minimise, ElasticNet(alpha)
     if lambdas is None:
-        lambdas = _strengths(datafit, PATH_PENALTY)
+        lambdas = _strengths(datafit, penalty)
     lambdas = torch.as_tensor(lambdas).to(datafit.features)
     coefficients, members = datafit.start(), []
     for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
-        coefficients = minimise(datafit, PATH_PENALTY, strength, coefficients)
+        coefficients = minimise(datafit, penalty, strength, coefficients)
         members.append(coefficients)
     members = torch.stack(members)
     weights, biases = members[:, :, :-1], members[:, :, -1]

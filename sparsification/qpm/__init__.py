@@ -1,4 +1,4 @@
-"""Feature selection by the quadratic program of QPM and CHiQPM."""
+"""Feature selection by the quadratic program of QPM and CHiQPM (docs/selection.md)."""
 
 from sparsification.qpm.class_pairs import exclusive_pairs, most_similar_pairs, sharing_pairs
 from sparsification.qpm.problem import SelectionProblem

@@ -8,11 +8,16 @@ otherwise those who escape get one more subset.
 
 import heapq
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 FORBIDDEN = 1e9
+# Number of subsets up to which all of them are assigned at once.
+MAX_SUBSETS = 1000
 
 
 def ranked_subsets(values: np.ndarray, n_per_class: int) -> Iterator[tuple[float, tuple[int, ...]]]:
@@ -57,6 +62,11 @@ def distinct_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
     takers: dict[tuple, list[int]] = {}
     for c, subset in enumerate(map(tuple, subsets.tolist())):
         takers.setdefault(subset, []).append(c)
+    n_features = values.shape[1]
+    if len(takers) < len(values) and comb(n_features, n_per_class) <= MAX_SUBSETS:
+        every, weight = all_subsets(n_features, n_per_class)
+        _, chosen = linear_sum_assignment(values @ weight.T, maximize=True)
+        return every[chosen]
     competition = Competition(values, n_per_class, takers)
     for classes in takers.values():
         if len(classes) > 1:
@@ -110,6 +120,13 @@ class Competition:
             for c in escaped:
                 self.extend(c)
         return []
+
+
+@lru_cache(maxsize=4)
+def all_subsets(n_features: int, n_per_class: int) -> tuple[np.ndarray, np.ndarray]:
+    """All subsets of `n_per_class` features `[N, k]`, and their 0/1 matrix `[N, n]`."""
+    subsets = np.array(list(combinations(range(n_features), n_per_class)))
+    return subsets, weight_of(subsets, n_features)
 
 
 def weight_of(subsets: np.ndarray, n_features: int) -> np.ndarray:

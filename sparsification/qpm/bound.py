@@ -101,8 +101,21 @@ class Certificate:
         self.penalty_part = largest_sum(-problem.penalty / 2, problem.n_features - 1)
         self.bound, self.brackets = self.evaluate(self.multipliers)
 
-    def evaluate(self, multipliers, active=None, slack=None, balance=None):
-        """Bound and brackets `[F]` for any multipliers, positive semidefinite slack and balance."""
+    def evaluate(
+        self,
+        multipliers: np.ndarray,
+        active: np.ndarray | None = None,
+        slack: np.ndarray | None = None,
+        balance: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """Bound, true for any arguments, and the bracket of every feature in it, `[F]`.
+
+        Args:
+            multipliers: of the classes, `[C]`.
+            active: features that have slack and balance; None for no feature.
+            slack: positive semidefinite, `[active, active]`.
+            balance: multipliers of the row sums, `[active]`.
+        """
         problem, n = self.problem, self.problem.n_features
         brackets = feature_scores(problem.gain, problem.bias, multipliers) + self.penalty_part
         if active is not None:

@@ -7,12 +7,16 @@ distinct-rows rule by linear assignment, under the pair rule by the same kind of
 the classes.
 """
 
-from itertools import combinations
 from math import comb
 
 import numpy as np
 
-from sparsification.qpm.assignment import distinct_subsets, weight_of
+from sparsification.qpm.assignment import (
+    all_subsets,
+    best_subsets,
+    distinct_subsets,
+    weight_of,
+)
 from sparsification.qpm.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
@@ -20,7 +24,7 @@ from sparsification.qpm.selection import Incumbent, incumbent_of
 
 # Array entries that the partial sets of one level may take, and partial assignments of classes side
 # by side.
-MAX_ENTRIES = 10_000_000
+MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.
 MAX_SUBSETS = 5000
@@ -46,7 +50,7 @@ def optimise(
         TooLargeError: if the enumeration does not fit into memory or time.
     """
     floor = TOLERANCE + (best.objective if best else -np.inf)
-    members, values = promising_sets(problem, floor)
+    members, values = promising_sets(problem, floor, progress)
     for i in np.argsort(-values):
         if values[i] <= floor:
             break
@@ -62,14 +66,16 @@ def optimise(
     return best
 
 
-def promising_sets(problem: SelectionProblem, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def promising_sets(
+    problem: SelectionProblem, floor: float, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
     """All sets worth more than `floor` when classes ignore one another, and their values.
 
     Returns:
         Sets `[N, n]` and values `[N]`.
 
     Raises:
-        TooLargeError: if there are too many partial sets.
+        TooLargeError: if there are too many partial sets, or time is over.
     """
     n, k, F = problem.n_features, problem.n_per_class, problem.pool_size
     multipliers = class_multipliers(problem.gain, problem.bias, n_features=n, n_per_class=k)
@@ -88,7 +94,7 @@ def promising_sets(problem: SelectionProblem, floor: float) -> tuple[np.ndarray,
         missing = n - inside.sum(axis=1)
         kept = value + best_completion(remaining[:, position + 1 :], missing) > floor
         inside, value, remaining = inside[kept], value[kept], remaining[kept]
-        if inside.size > MAX_ENTRIES:
+        if inside.size > MAX_ENTRIES or progress.expired:
             raise TooLargeError
     members = order[np.nonzero(inside)[1].reshape(-1, n)]
     values = set_values(problem, members)
@@ -117,12 +123,18 @@ def best_rows(
     problem: SelectionProblem, members: np.ndarray, *, budget: float
 ) -> np.ndarray | None:
     """Best rows over a set of features, `[C, k]`; None if the rules cost more than the budget."""
-    values = problem.gain[:, members]
-    if not problem.n_required_pairs:
-        return distinct_subsets(values, problem.n_per_class)
+    values, k = problem.gain[:, members], problem.n_per_class
+    distinct = distinct_subsets(values, k)
+    if problem.count_pairs(weight_of(distinct, len(members))) >= problem.n_required_pairs:
+        return distinct
+    best = best_subsets(values, k)
+    lost = np.take_along_axis(values, best, axis=1).sum()
+    lost -= np.take_along_axis(values, distinct, axis=1).sum()
+    if lost >= budget:
+        return None
     return best_sharing_subsets(
         values,
-        problem.n_per_class,
+        k,
         counted=problem.counted_pairs,
         required=problem.n_required_pairs,
         budget=budget,
@@ -153,8 +165,7 @@ def best_sharing_subsets(
     n_classes, n = values.shape
     if comb(n, n_per_class) > MAX_SUBSETS:
         raise TooLargeError
-    subsets = np.array(list(combinations(range(n), n_per_class)))  # (N, k)
-    members = weight_of(subsets, n)
+    subsets, members = all_subsets(n, n_per_class)  # (N, k), (N, n)
     loss = values @ members.T  # (C, N)
     loss = loss.max(axis=1, keepdims=True) - loss
     useful = (loss < budget).any(axis=0)

@@ -12,7 +12,7 @@ and the n best scores bound every selection; the penalties only lower it further
 import numpy as np
 
 # Steps at most, and array entries after which fewer are taken to stay below a second.
-ITERATIONS, MAX_ENTRIES = 300, 100_000_000
+ITERATIONS, MAX_ENTRIES = 300, 30_000_000
 # Length of the steps: at first this share of the range of the gains, then falling by the decay.
 FIRST_STEP, DECAY = 0.1, 0.98
 

@@ -13,7 +13,10 @@ import numpy as np
 
 
 class SwapNeighbourhood:
-    """Values of sets of features and of all their swaps, in float32.
+    """A set of features and the change of its value by every swap, updated from swap to swap.
+
+    Only the classes whose bars a swap moves are computed anew. Sums are float32; the walk that uses
+    them moves to a fresh set often enough to keep rounding small.
 
     Args:
         gain: gain of every class from every feature, `[C, F]`.
@@ -27,36 +30,55 @@ class SwapNeighbourhood:
         self.penalty = np.ascontiguousarray(penalty, dtype=np.float32)
         self.bias = np.asarray(bias, dtype=np.float32)
         self.n_per_class = n_per_class
+        self.lowest = self.gain.min()
 
-    def evaluate(self, selected: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value of a set and its change by every swap.
+    def move_to(self, selected: np.ndarray) -> None:
+        """Take any set of features, `[n]`."""
+        self.selected = selected.copy()
+        self.own = self.gain[:, selected]  # (C, n)
+        self.used, self.bar, self.lower_bar = self._use(self.own)
+        self.clipped = np.clip(self.gain, self.lower_bar, self.bar)  # (C, F)
+        self.fallback = self.used.T @ self.clipped  # (n, F)
+        self.entering = (np.maximum(self.gain, self.bar) - self.bar).sum(axis=0)  # (F,)
 
-        Args:
-            selected: indices of the selected features, `[n]`.
+    def swap(self, position: int, feature: int) -> None:
+        """Replace the selected feature at a position."""
+        before, after = self.own[:, position], self.gain[:, feature]
+        classes = np.flatnonzero(np.maximum(before, after) >= self.lower_bar[:, 0])
+        self.selected[position] = feature
+        self.own[:, position] = after
+        gain = self.gain[classes]
+        used, bar, lower_bar = self._use(self.own[classes])
+        clipped = np.clip(gain, lower_bar, bar)
+        self.fallback += used.T @ clipped - self.used[classes].T @ self.clipped[classes]
+        above = np.maximum(gain, bar) - np.maximum(gain, self.bar[classes])
+        self.entering += above.sum(axis=0) - (bar - self.bar[classes]).sum()
+        self.used[classes], self.bar[classes], self.lower_bar[classes] = used, bar, lower_bar
+        self.clipped[classes] = clipped
+
+    def evaluate(self) -> tuple[float, np.ndarray]:
+        """Value of the set and its change by every swap.
 
         Returns:
-            V(S), and `[n, F]` with the change when feature `selected[i]` is replaced by feature j;
-            minus infinity where j is selected already.
+            V(S), and `[n, F]` with the change when the feature at position i is replaced by feature
+            j; minus infinity where j is selected already.
         """
-        own = self.gain[:, selected]  # (C, n)
-        used, bar, lower_bar = self._use(own)
-        class_value = (used * own).sum(axis=0)
-        pairwise = self.penalty[selected]  # (n, F)
-        crowding = pairwise[:, selected].sum(axis=1)  # (n,)
-        value = class_value.sum() + self.bias[selected].sum() - crowding.sum() / 2
-
-        change = used.T @ np.clip(self.gain, lower_bar, bar)  # (n, F)
-        entering = np.maximum(self.gain, bar).sum(axis=0) - bar.sum()
-        change += entering + self.bias - pairwise.sum(axis=0) + pairwise
-        change -= (class_value + self.bias[selected] - crowding)[:, None]
-        change[:, selected] = -np.inf
+        class_value = (self.used * self.own).sum(axis=0)  # (n,)
+        pairwise = self.penalty[self.selected]  # (n, F)
+        crowding = pairwise[:, self.selected].sum(axis=1)  # (n,)
+        bias = self.bias[self.selected]
+        value = class_value.sum() + bias.sum() - crowding.sum() / 2
+        change = self.fallback + pairwise
+        change += self.entering + self.bias - pairwise.sum(axis=0)
+        change -= (class_value + bias - crowding)[:, None]
+        change[:, self.selected] = -np.inf
         return float(value), change
 
     def _use(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """0/1 use `[C, n]`, and the k-th and (k+1)-th largest gain of every class, `[C, 1]`."""
         k, (n_classes, n) = self.n_per_class, own.shape
         if n == k:  # no next best: any gain of a newcomer counts in full
-            lowest = np.full((n_classes, 1), self.gain.min(), dtype=np.float32)
+            lowest = np.full((n_classes, 1), self.lowest)
             return np.ones_like(own), own.min(axis=1, keepdims=True), lowest
         order = np.argpartition(-own, (k - 1, k), axis=1)[:, : k + 1]
         used = np.zeros_like(own)

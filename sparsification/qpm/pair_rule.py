@@ -21,26 +21,32 @@ from sparsification.qpm.assignment import (
     weight_of,
 )
 from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
 
 # Subsets among which the classes choose: about this many, shared by all classes.
 MAX_CANDIDATES = 2000
 # Features among which two classes that must share look for a common core, beyond the k of one
 # class.
 SPARE_FEATURES = 3
+# Cores tried for the one cluster of classes.
+MAX_CORES = 100
 MAX_SWEEPS = 30
 BISECTIONS = 6
 # Reward of a pair that is closest in A over one that is not: decides between equal values only.
 PREFERENCE = 1e-7
 
 
-def sharing_subsets(problem: SelectionProblem, members: np.ndarray) -> np.ndarray | None:
+def sharing_subsets(
+    problem: SelectionProblem, members: np.ndarray, progress: Progress
+) -> np.ndarray | None:
     """Distinct subsets over a set of features with enough sharing pairs, `[C, k]`, or None.
 
     Args:
         problem: its pair rule is kept.
         members: indices of the selected features, `[n]`.
+        progress: the clock; past its limit the first rows with enough pairs are taken as they are.
     """
-    assignment = PairAssignment(problem, members)
+    assignment = PairAssignment(problem, members, progress)
     choice = assignment.best_choice()
     return None if choice is None else assignment.subsets[choice]
 
@@ -51,13 +57,15 @@ class PairAssignment:
     Args:
         problem: its pair rule is kept.
         members: indices of the selected features, `[n]`.
+        progress: the clock.
     """
 
-    def __init__(self, problem: SelectionProblem, members: np.ndarray):
+    def __init__(self, problem: SelectionProblem, members: np.ndarray, progress: Progress):
+        self.progress = progress
         self.required, self.any_pair = problem.n_required_pairs, problem.pairs == "any"
         values, k = problem.gain[:, members], problem.n_per_class
         distinct = distinct_subsets(values, k)
-        cluster = clustered_subsets(values, problem)
+        cluster, gathered = clustered_subsets(values, problem)
         candidates = {tuple(row) for start in (distinct, cluster) for row in start.tolist()}
         candidates |= own_candidates(values, k)
         if not self.any_pair:
@@ -66,23 +74,24 @@ class PairAssignment:
         weight = weight_of(self.subsets, len(members)).astype(np.float32)
         self.value = values @ weight.T  # (C, N)
         self.sharing = (weight @ weight.T == k - 1).astype(np.float32)  # (N, N)
-        self.starts = [self._distinct_choice(start) for start in (distinct, cluster)]
+        by_priority = np.argsort(~gathered, kind="stable")
+        self.starts = [self._distinct_choice(start, by_priority) for start in (distinct, cluster)]
         self.named: list[list[int]] = [[] for _ in range(len(values))]
         for c, d in problem.named_pairs:
             self.named[c].append(d)
             self.named[d].append(c)
 
-    def _distinct_choice(self, subsets: np.ndarray) -> np.ndarray:
-        """Candidate of every class: its subset, or its best free one if another class has that."""
+    def _distinct_choice(self, subsets: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Candidate of every class, in this order: its subset, or its best one that is free."""
         index = {tuple(subset): i for i, subset in enumerate(self.subsets.tolist())}
-        choice, taken = [], np.zeros(len(self.subsets), dtype=bool)
-        for c, subset in enumerate(map(tuple, subsets.tolist())):
-            i = index[subset]
+        choice = np.zeros(len(subsets), dtype=np.int64)
+        taken = np.zeros(len(self.subsets), dtype=bool)
+        for c in order:
+            i = index[tuple(subsets[c].tolist())]
             if taken[i]:
                 i = int(np.where(taken, -FORBIDDEN, self.value[c]).argmax())
-            choice.append(i)
-            taken[i] = True
-        return np.array(choice)
+            choice[c], taken[i] = i, True
+        return choice
 
     def total(self, choice: np.ndarray) -> float:
         """Value of all classes."""
@@ -111,12 +120,14 @@ class PairAssignment:
         highest = float(np.ptp(self.value))
         choice = start
         while self.count(choice) < self.required:
-            if low > highest:
+            if low > highest or self.progress.expired:
                 return []
             choice = self.respond(choice, price)
             low, price = price, 2 * price + PREFERENCE
         enough, low, high = [choice], low / 2, low
         for _ in range(BISECTIONS):
+            if self.progress.expired:
+                break
             price = (low + high) / 2
             choice = self.respond(start, price)
             if self.count(choice) >= self.required:
@@ -158,7 +169,7 @@ class PairAssignment:
                     n_sharing += self.sharing[new] - self.sharing[old]
                     n_pairs += int(partners[new] - partners[old])
                     moved = True
-            if not moved:
+            if not moved or self.progress.expired:
                 break
         return choice
 
@@ -180,8 +191,10 @@ def common_candidates(
     return {subset for pool in pools for subset in combinations(pool, n_per_class)}
 
 
-def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarray:
-    """Subsets of the classes when those that must share gather around common cores, `[C, k]`.
+def clustered_subsets(
+    values: np.ndarray, problem: SelectionProblem
+) -> tuple[np.ndarray, np.ndarray]:
+    """Subsets of the classes when those that must share gather around common cores.
 
     If any pair counts, as many classes as needed gather around one core; if named pairs count,
     every connected group of them has its own. All others keep their best subset, which may repeat.
@@ -189,6 +202,9 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarr
     Args:
         values: value of every selected feature for every class, `[C, n]`.
         problem: its pair rule is kept where the features suffice.
+
+    Returns:
+        Subsets `[C, k]`, and whether a class has gathered, `[C]`.
     """
     k = problem.n_per_class
     subsets = best_subsets(values, k)
@@ -197,12 +213,14 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> np.ndarr
     else:
         n_groups, group_of = connected_components(problem.counted_pairs, directed=False)
         groups = [np.flatnonzero(group_of == i) for i in range(n_groups)]
+    gathered = np.zeros(len(values), dtype=bool)
     taken: set[tuple[int, ...]] = set()
     for group in sorted(groups, key=len, reverse=True):
         if 1 < len(group) <= values.shape[1] - k + 1:
             subsets[group] = gather(values[group], k, taken)
             taken.update(map(tuple, subsets[group].tolist()))
-    return subsets
+            gathered[group] = True
+    return subsets, gathered
 
 
 def gather(values: np.ndarray, n_per_class: int, taken: set[tuple[int, ...]]) -> np.ndarray:
@@ -236,8 +254,13 @@ def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.nd
     subsets = best_subsets(values, n_per_class)
     best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
     cores = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
+    cores = np.array(sorted(cores), dtype=np.int64)
+    # A class keeps all but its weakest feature at best: good enough to rank the cores.
+    strongest = best - np.take_along_axis(values, subsets, axis=1).min(axis=1)
+    loss = strongest[:, None] - values @ weight_of(cores, n).T  # (C, cores)
+    promise = np.partition(loss, size - 1, axis=0)[:size].sum(axis=0)
     least, group = np.inf, None
-    for core in map(list, sorted(cores)):
+    for core in cores[np.argsort(promise)[:MAX_CORES]]:
         extra = values.copy()
         extra[:, core] = -np.inf
         loss = best - values[:, core].sum(axis=1) - extra.max(axis=1)

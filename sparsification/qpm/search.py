@@ -33,7 +33,7 @@ N_ELITE = 6
 # Share of the time for the search over sets when the pair rule still follows.
 SHARE_BEFORE_PAIRS = 0.7
 # Features up to which branch and bound is tried after the search.
-MAX_PROVEN_POOL = 64
+MAX_PROVEN_POOL = 128
 # Values are compared in float32; differences below this are rounding.
 ROUNDING = 1e-4
 
@@ -119,14 +119,15 @@ def walk(
     rng: np.random.Generator,
 ) -> bool:
     """Tabu walk until it finds nothing better for a while; True if it improved the pool's best."""
-    members = start.copy()
-    n, pool_size = len(members), neighbourhood.gain.shape[1]
+    neighbourhood.move_to(start)
+    n, pool_size = len(start), neighbourhood.gain.shape[1]
     resting_until = np.zeros(pool_size, dtype=np.int64)
     rest_inside, rest_outside = min(REST_INSIDE, n // 3), min(REST_OUTSIDE, (pool_size - n) // 3)
     best_value, gained = -np.inf, False
     step = last_gain = 0
     while True:
-        value, change = neighbourhood.evaluate(members)
+        value, change = neighbourhood.evaluate()
+        members = neighbourhood.selected
         if value > best_value + ROUNDING:
             best_value, last_gain = value, step
         if value > pool.bar - ROUNDING and pool.offer(members):
@@ -141,7 +142,7 @@ def walk(
         step += 1
         resting_until[members[leaving]] = step + rest_outside * (1 + rng.random())
         resting_until[entering] = step + rest_inside * (1 + rng.random())
-        members[leaving] = entering
+        neighbourhood.swap(leaving, entering)
 
 
 def best_swap(
@@ -188,6 +189,7 @@ def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[In
         raise RunError(
             f"No selection found in which {problem.n_required_pairs} {problem.pairs} pairs of "
             f"classes share {problem.n_per_class - 1} features; lower the pair density"
+            + (" or take --pairs any" if problem.pairs == "named" else "")
         )
     return best, best.objective if proven else np.inf
 
@@ -200,7 +202,7 @@ def best_of_pool(
     for value, members in pool.ranked():
         if best and (value <= best.objective or progress.expired):
             break
-        subsets = feasible_subsets(problem, members)
+        subsets = feasible_subsets(problem, members, progress)
         if subsets is None:
             continue
         incumbent = incumbent_of(problem, members, subsets)
@@ -210,8 +212,10 @@ def best_of_pool(
     return best
 
 
-def feasible_subsets(problem: SelectionProblem, members: np.ndarray) -> np.ndarray | None:
+def feasible_subsets(
+    problem: SelectionProblem, members: np.ndarray, progress: Progress
+) -> np.ndarray | None:
     """Features of every class that keep the rules, `[C, k]`; None if too few pairs share."""
     if not problem.n_required_pairs:
         return distinct_subsets(problem.gain[:, members], problem.n_per_class)
-    return sharing_subsets(problem, members)
+    return sharing_subsets(problem, members, progress)

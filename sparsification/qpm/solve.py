@@ -1,6 +1,7 @@
 """One entry to all solvers of the selection problem."""
 
 import logging
+import time
 from collections.abc import Callable
 
 from configs.errors import UsageError
@@ -33,8 +34,9 @@ def solve(
     Args:
         problem: what to maximise.
         solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
-        time_limit: seconds after which the best selection so far is returned; the problem's
-            threshold, if it is not given, is found before.
+        time_limit: seconds after which the best selection so far is returned. Finding the problem's
+            threshold, if it is not given, counts, but at least half of the time is left for the
+            selection.
         seed: of all random choices; the same seed gives the same selection unless time runs out.
         certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that
             costs next to nothing.
@@ -47,8 +49,14 @@ def solve(
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
     solver = "search" if solver == "auto" else solver
-    logger.info("redundancy threshold %.4f", problem.threshold)  # found now, ahead of the clock
-    with Progress(solver, time_limit, seed, on_improvement) as progress:
+    started = time.perf_counter()
+    logger.info(  # both are computed here
+        "redundancy threshold %.4f, %d pairs of classes to share",
+        problem.threshold,
+        len(problem.named_pairs),
+    )
+    left = max(time_limit - (time.perf_counter() - started), time_limit / 2)
+    with Progress(solver, left, seed, on_improvement) as progress:
         best, bound = run(solver, problem, progress, seed)
         seconds = progress.elapsed
     if bound > best.objective:

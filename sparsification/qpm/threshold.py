@@ -15,9 +15,9 @@ import numpy as np
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Time for the whole search: about a second for the 512 features of a ResNet-18, four for the 2048
-# of a ResNet-50.
-SECONDS_PER_FEATURE = 0.002
+# Time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a
+# ResNet-50, and never less than the minimum.
+SECONDS_PER_FEATURE, MIN_SECONDS = 0.002, 1.0
 
 
 def redundancy_threshold(redundancy: np.ndarray, n_features: int, *, seed: int = 0) -> float:
@@ -45,7 +45,7 @@ def least_redundant_features(
 ) -> np.ndarray:
     """The `n_features` features whose most redundant pair is the least redundant found."""
     rng = np.random.default_rng(seed)
-    deadline = time.monotonic() + SECONDS_PER_FEATURE * len(redundancy)
+    deadline = time.monotonic() + max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
     members = spread_out_start(redundancy, n_features)
     while True:
         largest = redundancy[np.ix_(members, members)].max(initial=0.0)
