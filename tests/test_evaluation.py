@@ -128,8 +128,6 @@ def test_a_run_keeps_its_calibration(finished):
     predictor = calibrate(settings, run, model.class_weight, tables.test)
     kept = HierarchicalPredictor.load(run.file(calibration_file(settings)))
     assert kept.threshold(0.8) == predictor.threshold(0.8)
-    signed = replace(settings, model_type="qsenn")
-    assert calibrate(signed, run, model.class_weight, tables.test) is None
 
 
 def test_current_results_are_not_measured_again(finished):
