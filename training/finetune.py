@@ -7,7 +7,7 @@ import torch
 
 from architectures.checkpoints import load_state_dict
 from architectures.resnet import InterpretableResNet
-from architectures.sparse_head import SparseLayer, build_head
+from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
 from configs.run_folder import RunFolder
@@ -72,6 +72,9 @@ def finetune_phase(model: InterpretableResNet, recipe: FinetuneRecipe, index: in
         weight_decay=recipe.weight_decay,
     )
 
+    if isinstance(model.linear.mean, torch.nn.Parameter):
+        train_normalisation_in_own_units(model.linear)
+
     def extra_loss(output, targets, epoch):
         weight = model.class_weight
         loss = feature_diversity_loss(output.feature_maps, output.logits, weight, DIVERSITY_WEIGHT)
@@ -89,3 +92,13 @@ def finetune_phase(model: InterpretableResNet, recipe: FinetuneRecipe, index: in
         learning_rates=lambda epoch: [finetune_learning_rate(recipe, index, epoch)],
         extra_loss=extra_loss,
     )
+
+
+def train_normalisation_in_own_units(head: SparseHead) -> None:
+    """Let mean and std of a head be trained in units of the std they have.
+
+    Their plain gradients grow with 1 / std and 1 / std^2: for features of small spread, as networks trained from
+    scratch have, the published rates then diverge. The published code leaves the gradients as they are.
+    """
+    for parameter in (head.mean, head.std):
+        parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)
