@@ -32,6 +32,8 @@ def _without_nan(value):
 def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
     """What was reached, where it is, and what to do next: for people."""
     flags = shared_flags(settings)
+    # Only classes that are sets of features have a tree.
+    tree = [f"  python visualize_tree.py {flags}"] if settings.head.binary else []
     return "\n".join(
         [
             "",
@@ -43,7 +45,7 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
             f"Saved in {run.path}",
             "Next:",
             f"  python compare_classes.py {flags}",
-            f"  python visualize_tree.py {flags}",
+            *tree,
             f"  python predict.py --folder {shlex.quote(str(run.path))} --image FILE_OR_FOLDER",
         ]
     )
