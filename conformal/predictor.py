@@ -305,18 +305,29 @@ class SoftmaxPredictor(ConformalPredictor):
         return self.nonconformity(features, logits)
 
 
-def thr(mode: str = "exact") -> SoftmaxPredictor:
+# The baselines are built as the hierarchical predictor is, with the weight first, so that methods can be exchanged;
+# softmax probabilities have no use for it.
+
+
+def thr(weight: Tensor | None = None, mode: str = "exact") -> SoftmaxPredictor:
     """Threshold on the softmax probability (THR, also LAC; Sadinle, Lei and Wasserman 2019)."""
     return SoftmaxPredictor(lambda probabilities, _: thr_score(probabilities), mode)
 
 
-def aps(mode: str = "exact", seed: int | None = 0) -> SoftmaxPredictor:
+def aps(
+    weight: Tensor | None = None, mode: str = "exact", seed: int | None = 0
+) -> SoftmaxPredictor:
     """Adaptive prediction sets (Romano et al. 2020); `seed` None leaves out the randomisation."""
     return SoftmaxPredictor(aps_score, mode, seed)
 
 
 def raps(
-    mode: str = "exact", seed: int | None = 0, *, penalty: float = 0.01, free_rank: int = 5
+    weight: Tensor | None = None,
+    mode: str = "exact",
+    seed: int | None = 0,
+    *,
+    penalty: float = 0.01,
+    free_rank: int = 5,
 ) -> SoftmaxPredictor:
     """APS with a penalty for ranks beyond `free_rank` (RAPS; Angelopoulos et al. 2021)."""
     return SoftmaxPredictor(partial(raps_score, penalty=penalty, free_rank=free_rank), mode, seed)

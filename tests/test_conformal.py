@@ -48,7 +48,7 @@ def rng():
 
 
 def calibrated_predictors(weight, mode, table):
-    methods = [HierarchicalPredictor(weight, mode), thr(mode), aps(mode), raps(mode)]
+    methods = [make(weight, mode) for make in (HierarchicalPredictor, thr, aps, raps)]
     return [method.calibrate(*table) for method in methods]
 
 
