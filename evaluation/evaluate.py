@@ -178,9 +178,22 @@ def evaluate_sparse(
     return read_json(artefact.path)
 
 
+def warn_of_silent_features(features: Tensor) -> None:
+    """Log how many features `[N, n]` say the same about every image: they explain nothing."""
+    n_silent = int((features.amax(dim=0) == features.amin(dim=0)).sum())
+    if n_silent:
+        log.warning(
+            "%d of %d features are silent: they say the same about all training images. The dense model may have "
+            "learnt too little; train it longer (a larger --schedule_scale, or pretrained --weights).",
+            n_silent,
+            features.shape[1],
+        )
+
+
 def sparse_results(settings, run, model, tables, data, hardware, coverages) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
     weight = model.class_weight.detach().cpu()
+    warn_of_silent_features(tables.train.features)
     hierarchy = weight if settings.head.binary else None
     test = observe(model, data.test, hardware, "Sparse model on test images")
     results = model_results(

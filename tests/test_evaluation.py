@@ -26,7 +26,13 @@ from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from evaluation import metrics
 from evaluation.__main__ import run_settings
-from evaluation.evaluate import class_attribute_table, evaluate_dense, evaluate_sparse, observe
+from evaluation.evaluate import (
+    class_attribute_table,
+    evaluate_dense,
+    evaluate_sparse,
+    observe,
+    warn_of_silent_features,
+)
 from evaluation.explanation_truth import (
     attribute_constancy,
     explanation_truth,
@@ -262,3 +268,12 @@ def test_run_folder_on_the_command_line(tmp_path):
         run_settings(["missing"])
     with pytest.raises(UsageError, match="no run folder ''"):
         run_settings([])
+
+
+def test_silent_features_are_named(caplog):
+    features = torch.tensor([[0.0, 1.0, 2.0], [0.0, 3.0, 2.0]])
+    warn_of_silent_features(features)
+    assert "2 of 3 features are silent" in caplog.text
+    caplog.clear()
+    warn_of_silent_features(features[:, 1:2])
+    assert not caplog.text
