@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from fake_datasets import make_cub
+from fake_datasets import make_cub, make_imagenet
+from torchvision.models import resnet18
 
 import compare_classes
 import main
@@ -161,3 +162,23 @@ def test_mistakes_end_in_one_line_and_an_exit_code(train, tmp_path, capsys, argv
     assert stop.value.code == code
     assert message in error and "\n" not in error
     assert not (tmp_path / "runs").exists()
+
+
+def test_imagenet_is_finetuned_from_its_weights_without_dense_training(
+    tmp_path, epochs, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", [])
+    make_imagenet(tmp_path / "data", train=6, test=4)
+    torch.save(resnet18(num_classes=3).state_dict(), tmp_path / "weights.pth")
+    flags = (
+        "--dataset ImageNet --arch resnet18 --img_size 32 --n_features 8 --n_per_class 3 --seed 1"
+    )
+    folders = ("--data_root", tmp_path / "data", "--log_dir", tmp_path / "runs")
+    weights = ("--weights", tmp_path / "weights.pth")
+    call(main, *flags.split(), *SCHEDULE.split(), *folders, *weights)
+    assert epochs and not any(name == "Dense" for name in epochs)
+    folder = tmp_path / "runs" / "resnet18" / "ImageNet" / "1"
+    assert not (folder / "Trained_DenseModel.pth").exists()
+    # The classifier came with the weights, so the dense accuracy is known.
+    assert json.loads((folder / "Results_DenseModel.json").read_text())["Accuracy"] is not None
+    assert sparse_state(folder)["linear.layer.weight"].shape == (3, 8)
