@@ -22,9 +22,8 @@ class DenseRecipe:
     classifier_lr: float = 0.01  # of the final layer
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: str = (
-        "step"  # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
-    )
+    # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
+    schedule: str = "step"
     step_size: int = 30  # epochs
     gamma: float = 0.4
     batch_size: int = 16

@@ -77,10 +77,10 @@ def with_seed(settings: Settings) -> Settings:
         folder
         for folder in _newest_first(settings, CONFIG)
         if not (folder / sparse_results_file(settings)).exists()
-        and _same_request(read_json(folder / CONFIG), settings)
+        and _same_request(_arguments(folder), settings)
     ]
     if unfinished:
-        seed = read_json(unfinished[0] / CONFIG)["arguments"]["seed"]
+        seed = _arguments(unfinished[0])["seed"]
         log.info("Going on with the unfinished run of seed %d.", seed)
     else:
         seed = secrets.randbelow(2**31)
@@ -115,7 +115,7 @@ def finished_run(settings: Settings) -> tuple[Settings, RunFolder]:
                 f"no finished model {wanted}{of} under {settings.runs_folder}; {_how_to_make(settings)}"
             )
         run = RunFolder(folders[0])
-    made_with = (read_json(run.file(CONFIG)) or {}).get("arguments", {})
+    made_with = _arguments(run.path)
     known = {key: made_with[key] for key in OF_THE_MODEL if key in made_with}
     # A downloaded model does not say its seed, but calibration images are drawn with one.
     known.setdefault("seed", settings.seed or 0)
@@ -160,7 +160,7 @@ def recorded_flags(folder: str | Path) -> list[str]:
     Device and workers are left out: they belonged to the machine.
     """
     flags = []
-    for name, value in (read_json(Path(folder) / CONFIG) or {}).get("arguments", {}).items():
+    for name, value in _arguments(folder).items():
         if value is not None and name not in ("device", "workers"):
             values = value if isinstance(value, list) else [value]
             flags += [f"--{name}", *map(str, values)]
@@ -185,11 +185,16 @@ def shared_flags(settings: Settings) -> str:
     return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items())
 
 
-def _same_request(config: dict | None, settings: Settings) -> bool:
-    if not config or "arguments" not in config:
-        return False
-    earlier, now = config["arguments"], settings.as_dict()
-    return all(earlier.get(key) == now[key] for key in now if key not in INCIDENTAL)
+def _arguments(folder: str | Path) -> dict:
+    """The arguments that a run noted; none for downloaded models."""
+    return (read_json(Path(folder) / CONFIG) or {}).get("arguments", {})
+
+
+def _same_request(earlier: dict, settings: Settings) -> bool:
+    now = settings.as_dict()
+    return bool(earlier) and all(
+        earlier.get(key) == now[key] for key in now if key not in INCIDENTAL
+    )
 
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:
@@ -200,7 +205,7 @@ def _newest_first(settings: Settings, file: str) -> list[Path]:
 
 def _same_images(folder: Path, settings: Settings) -> bool:
     """Whether a run is about the images asked for: runs on all folders of images share a place."""
-    made_with = (read_json(folder / CONFIG) or {}).get("arguments", {})
+    made_with = _arguments(folder)
     if settings.dataset != "ImageFolder" or "data_root" not in made_with:
         return True
     return os.path.realpath(made_with["data_root"]) == os.path.realpath(settings.data_root)

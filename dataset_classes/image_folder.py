@@ -31,9 +31,8 @@ TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.3  # of every class, where one folder is split here
 SPLIT_SEED = 0  # not the run's: every run tests on the same images
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
-CONTENT_BYTES = (
-    2**16
-)  # read of every file to tell it from others; covers the header and the first rows
+# Read of every file to tell it from others; covers the header and the first rows.
+CONTENT_BYTES = 2**16
 STATISTICS_SIDE = 128  # pixels, the longer side
 
 
