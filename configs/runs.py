@@ -21,7 +21,16 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 # Settings that name a place or a machine, not a result.
-INCIDENTAL = ("seed", "data_root", "log_dir", "folder", "device", "workers", "coverage")
+INCIDENTAL = (
+    "seed",
+    "data_root",
+    "log_dir",
+    "folder",
+    "device",
+    "workers",
+    "precision",
+    "coverage",
+)
 # Settings that the files of a finished run were made with.
 OF_THE_MODEL = (
     "cropGT",
@@ -157,11 +166,11 @@ def recorded_data(run: RunFolder) -> dict | None:
 def recorded_flags(folder: str | Path) -> list[str]:
     """The arguments of a run as they would be written on the command line; none for downloaded models.
 
-    Device and workers are left out: they belonged to the machine.
+    Device, workers and precision are left out: they belonged to the machine.
     """
     flags = []
     for name, value in _arguments(folder).items():
-        if value is not None and name not in ("device", "workers"):
+        if value is not None and name not in ("device", "workers", "precision"):
             values = value if isinstance(value, list) else [value]
             flags += [f"--{name}", *map(str, values)]
     return flags

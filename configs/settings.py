@@ -9,6 +9,7 @@ from pathlib import Path
 from configs import recipes
 from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
+from configs.hardware import PRECISIONS
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe
 from configs.run_folder import sha256
 
@@ -135,6 +136,10 @@ class Settings:
     workers: int | None = flag(
         OUTPUT, None, "image loading processes (default: by machine)", parse=int
     )
+    precision: str = flag(
+        OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
+        parse=choice(PRECISIONS, "precision"),
+    )  # fmt: skip
 
     @property
     def crop(self) -> bool:

@@ -37,7 +37,7 @@ def main() -> None:
     with run.locked():
         tables = feature_tables(settings, run, model, data, hardware)
         calibrate(settings, run, model.class_weight.cpu(), tables.test)
-        results = evaluate_sparse(settings, run, model, tables, data, hardware, again=True)
+        results = evaluate_sparse(settings, run, model, tables, data, again=True)
     dense_results = read_json(run.file(dense_results_file())) or {}
     log.info(summary(settings, run, dense_results, results))
 
