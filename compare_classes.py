@@ -1,5 +1,7 @@
 """Compare classes feature by feature: what they share, and what tells them apart.
 
+    python compare_classes.py --folder RUN_FOLDER
+
 By default all pairs of classes that share all but one of their features, on training and on test images.
 """
 

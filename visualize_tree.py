@@ -1,5 +1,7 @@
 """Explain the prediction of single images: heatmaps, class comparison and hierarchical tree.
 
+    python visualize_tree.py --folder RUN_FOLDER
+
 Images are test images by index, or any image file; by default a few test images of the run.
 """
 

@@ -11,6 +11,7 @@ from fake_datasets import make_cub, make_imagenet
 from torchvision.models import resnet18
 
 import compare_classes
+import evaluation.__main__
 import main
 import training.loop
 import visualize_tree
@@ -140,6 +141,11 @@ def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path,
         call(visualize_tree, *flags, *output, "--index", "0")
         assert list((tmp_path / name / "TestvizQPMClassComparisons").rglob("*.png"))
         assert len(list((tmp_path / name / "CHiQPMExplanations").rglob("*.png"))) == 4
+    results = folder / "Results_chiqpm_8_3_FinetunedModel.json"
+    before = json.loads(results.read_text())
+    results.unlink()
+    call(evaluation.__main__, folder, "--device", "cpu")
+    assert json.loads(results.read_text()) == before
 
 
 def test_scripts_without_a_run_say_how_to_make_one(train, tmp_path, capsys):
