@@ -115,15 +115,9 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
     recorded = _recorded_settings(run)
     flags = [] if recorded is None else _as_flags(recorded.as_dict(), RESTORED)
     settings, *others = parse_settings([*flags, *given], description, *more)
-    for name in () if recorded is None else BACKBONE:
-        now, then = getattr(settings, name), getattr(recorded, name)
-        if now != then:
-            raise UsageError(
-                f"the run in {run.path} was made with {name} {then}, not {now}; leave that flag out, or name another "
-                "run with --folder or --seed"
-            )
     if not run.file(sparse_model_file(settings)).is_file():
         raise RunError(_no_model(settings, run.path))
+    _check_model(settings, recorded, run)
     # A downloaded model does not say its seed, but calibration images are drawn with one.
     return replace(settings, seed=settings.seed or 0), run, *others
 
@@ -186,6 +180,21 @@ def _recorded_settings(run: RunFolder) -> Settings | None:
         raise RunError(
             f"{path} is damaged: {error}; remove it and give the flags the model was trained with"
         ) from None
+
+
+def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
+    """Raise a UsageError if the run's model was made with other settings."""
+    file = sparse_model_file(settings)
+    made_with = {} if recorded is None else {name: getattr(recorded, name) for name in BACKBONE}
+    # Where several models share the folder, config.json may be about another one.
+    made_with |= run.manifest().get(file, {}).get("settings", {})
+    for name in BACKBONE:
+        now = getattr(settings, name)
+        then = made_with.get(name, now)
+        if then != now:
+            raise UsageError(
+                f"{run.file(file)} was made with {name} {then}, not {now}; give {then}, or another --folder or --seed"
+            )
 
 
 def _as_flags(values: dict, names: Iterable[str]) -> list[str]:

@@ -10,7 +10,13 @@ import torch
 
 from configs.errors import RunError, UsageError
 from configs.run_folder import RunFolder, write_json
-from configs.runs import finished_run, shared_flags, training_run, write_config
+from configs.runs import (
+    finished_run,
+    shared_flags,
+    sparse_model_file,
+    training_run,
+    write_config,
+)
 from configs.settings import Settings, parse_settings
 
 # No setting has its default, and no number is round.
@@ -109,6 +115,20 @@ def test_flags_that_contradict_the_model_are_refused(leave, given, message):
     with pytest.raises(UsageError) as refusal:
         find("--folder", leave(ODD).path, *given.split())
     assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_model_of_an_earlier_call_with_other_settings_is_not_taken_for_one_of_the_last(leave):
+    run = leave(ODD)
+    last = replace(ODD, model_type="sldd", img_size=128)
+    for settings in (ODD, last):
+        artefact = run.artefact(sparse_model_file(settings), settings.backbone_dependencies())
+        artefact.write(lambda path: path.touch())
+    leave(last)
+    earlier = ["--folder", run.path, "--model_type", "qpm"]
+    with pytest.raises(UsageError, match="made with img_size 97, not 128; give 97"):
+        find(*earlier)
+    assert find(*earlier, "--img_size", 97)[0].img_size == 97
+    assert find("--folder", run.path)[0].img_size == 128
 
 
 def test_cropping_contradicts_nothing_where_there_are_no_boxes(leave):
