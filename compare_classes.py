@@ -1,5 +1,7 @@
 """Compare classes feature by feature: what they share, and what tells them apart.
 
+    python compare_classes.py --folder RUN_FOLDER
+
 By default all pairs of classes that share all but one of their features, on training and on test images.
 """
 
@@ -13,8 +15,8 @@ from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
+from configs.runs import finished_run
 from configs.script import run_script
-from configs.settings import parse_settings
 from sparsification.qpm import sharing_pairs
 from visualization.class_grid import class_grid
 from visualization.comparison import column_groups, comparison_columns, find_class
@@ -44,8 +46,8 @@ class CompareFlags(FigureFlags):
 
 def main() -> None:
     """One figure per comparison and split, an index of them, and on request a report."""
-    settings, flags = parse_settings(None, __doc__, CompareFlags)
-    run = open_run(settings, flags.palette)
+    settings, folder, flags = finished_run(None, __doc__, CompareFlags)
+    run = open_run(settings, folder, flags.palette)
     comparisons = chosen_comparisons(
         flags, run.explainer.weight, run.explainer.class_names, settings.n_per_class
     )

@@ -1,5 +1,7 @@
 """Explain the prediction of single images: heatmaps, class comparison and hierarchical tree.
 
+    python visualize_tree.py --folder RUN_FOLDER
+
 Images are test images by index, or any image file; by default a few test images of the run.
 """
 
@@ -13,8 +15,9 @@ from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
+from configs.runs import finished_run
 from configs.script import run_script
-from configs.settings import Settings, parse_settings
+from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from conformal.split import calibration_split
@@ -61,9 +64,9 @@ class Sample:
 
 def main() -> None:
     """Four figures per image and coverage, and on request a report of all images."""
-    settings, flags = parse_settings(None, __doc__, TreeFlags)
+    settings, folder, flags = finished_run(None, __doc__, TreeFlags)
     check_hierarchy(settings)
-    run = open_run(settings, flags.palette)
+    run = open_run(settings, folder, flags.palette)
     predictor = calibrate(
         run.settings, run.folder, run.explainer.model.class_weight.cpu(), run.tables.test
     )

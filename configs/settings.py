@@ -17,6 +17,9 @@ DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
     "data", "model", "training", "feature selection", "calibration", "output and machine"
 )  # fmt: skip
 
+# What every artefact of a run depends on: images and network.
+BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "reduced_strides", "seed", "do_dense")
+
 
 def _path(text: str) -> str:
     return str(Path(text).expanduser())
@@ -130,8 +133,9 @@ class Settings:
         OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=_path
     )
     folder: str | None = flag(
-        OUTPUT, None, "run folder to use, e.g. a downloaded model (default: derived)", parse=_path
-    )
+        OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
+        parse=_path,
+    )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, ...")
     workers: int | None = flag(
         OUTPUT, None, "image loading processes (default: by machine)", parse=int
@@ -178,19 +182,9 @@ class Settings:
 
     def backbone_dependencies(self) -> dict:
         """What every artefact depends on: images and network."""
-        keys = (
-            "dataset",
-            "img_size",
-            "crop",
-            "arch",
-            "weights",
-            "reduced_strides",
-            "seed",
-            "do_dense",
-        )
         weights_file = Path(self.weights)
         content = sha256(weights_file) if weights_file.is_file() else None
-        return {**{key: getattr(self, key) for key in keys}, "weights_content": content}
+        return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
 
     def as_dict(self) -> dict:
         """All fields as plain values."""

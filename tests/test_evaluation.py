@@ -12,12 +12,12 @@ import torch
 from architectures.inference import FeatureTable, feature_tables
 from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer, build_head
-from configs.errors import UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
     calibration_file,
     dense_model_file,
+    finished_run,
     sparse_model_file,
     sparse_results_file,
 )
@@ -25,7 +25,7 @@ from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from evaluation import metrics
-from evaluation.__main__ import run_settings
+from evaluation.__main__ import with_folder_flag
 from evaluation.evaluate import (
     class_attribute_table,
     evaluate_dense,
@@ -262,21 +262,14 @@ def test_random_peaks_explain_no_better_than_chance():
 
 
 def test_run_folder_on_the_command_line(tmp_path):
-    arguments = {
-        "dataset": "StanfordCars",
-        "arch": "resnet34",
-        "seed": 5,
-        "coverage": [0.8, 0.9],
-        "folder": None,
-    }
+    arguments = {"dataset": "StanfordCars", "seed": 5, "coverage": [0.8, 0.9], "n_features": 20}
     (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
-    settings = run_settings([str(tmp_path), "--arch", "resnet18"])
-    assert (settings.dataset, settings.arch, settings.seed) == ("StanfordCars", "resnet18", 5)
-    assert settings.coverage == (0.8, 0.9) and settings.folder == str(tmp_path)
-    with pytest.raises(UsageError, match="no run folder 'missing'"):
-        run_settings(["missing"])
-    with pytest.raises(UsageError, match="no run folder ''"):
-        run_settings([])
+    (tmp_path / "chiqpm_20_5_FinetunedModel.pth").touch()
+    for argv in ([str(tmp_path)], ["--folder", str(tmp_path)]):
+        settings, run = finished_run(with_folder_flag([*argv, "--coverage", "0.7"]), "")
+        assert (settings.dataset, settings.seed, settings.coverage) == ("StanfordCars", 5, (0.7,))
+        assert run.path == tmp_path
+    assert with_folder_flag([]) == []
 
 
 def test_silent_features_are_named(caplog):
