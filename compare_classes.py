@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
 from configs.runs import finished_run
-from configs.script import run_script
+from configs.script import progress, run_script
 from sparsification.qpm import sharing_pairs
 from visualization.class_grid import class_grid
 from visualization.comparison import column_groups, comparison_columns, find_class
@@ -98,7 +97,7 @@ def draw(
 ) -> list[tuple[str, Path]]:
     """Write a figure for every comparison whose classes have images; returns captions and files."""
     explainer, names, figures = run.explainer, run.explainer.class_names, []
-    for classes in tqdm(comparisons, desc="Figures", leave=False):
+    for classes in progress(comparisons, desc="Figures"):
         without = [names[c] for c in classes if images[c] is None]
         if without:
             log.warning("%s: no image of %s; figure left out.", folder.name, ", ".join(without))

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from architectures.finished_model import load_finished_model
 from architectures.inference import INFERENCE_BATCH, feature_table
@@ -26,7 +25,7 @@ from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, write_atomically, write_json
 from configs.runs import finished_run
-from configs.script import run_script
+from configs.script import progress, run_script
 from configs.settings import Settings
 from conformal.calibrate import calibrate, saved_calibration
 from conformal.predictor import ConformalPredictor
@@ -183,7 +182,7 @@ def predict(
     images = ImageFiles(files, finished.data.transform)
     loader = DataLoader(images, INFERENCE_BATCH, collate_fn=list, **hardware.loader_options())
     names = iter(files)
-    for batch in tqdm(loader, desc="Predicting", unit="batch", leave=False):
+    for batch in progress(loader, desc="Predicting", unit="batch"):
         tensors = [image for image in batch if isinstance(image, Tensor)]
         predicted = iter(())
         if tensors:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
 from configs.runs import finished_run
-from configs.script import run_script
+from configs.script import progress, run_script
 from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
@@ -87,7 +86,7 @@ def main() -> None:
         )
 
     output = flags.output_folder / "CHiQPMExplanations"
-    for sample in tqdm(samples, desc="Explanations", leave=False):
+    for sample in progress(samples, desc="Explanations"):
         for coverage in settings.coverage:
             folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():

@@ -97,6 +97,7 @@ def finished(tmp_path_factory):
 def test_results_of_a_sparse_model(finished):
     settings, run, model, data = finished
     tables = feature_tables(settings, run, model, data, CPU)
+    assert tables.train.logits is None  # a thousand numbers an image at the size of ImageNet
     results = evaluate_sparse(settings, run, model, tables, data)
     assert results == json.loads(run.file(sparse_results_file(settings)).read_text())
     with torch.inference_mode():
