@@ -47,12 +47,17 @@ class InterpretableResNet(ResNet):
         super().__init__(block, list(layers))
         self.n_backbone_features = self.fc.in_features
         del self.fc
-        if reduced_strides:
-            _keep_resolution(self.layer3)
-            _keep_resolution(self.layer4)
+        late = (*self.layer3.modules(), *self.layer4.modules())
+        self._ordinary_strides = [(m, m.stride) for m in late if isinstance(m, nn.Conv2d)]
+        self.reduce_strides(reduced_strides)
         self.dropout = nn.Dropout(DENSE_DROPOUT)
         self.linear = nn.Linear(self.n_backbone_features, n_classes)
         self.has_classifier = False  # whether the final layer came with the weights
+
+    def reduce_strides(self, reduced: bool) -> None:
+        """Let layer3 and layer4 keep the resolution of their input, or halve it as the ordinary ResNet does."""
+        for conv, stride in self._ordinary_strides:
+            conv.stride = (1, 1) if reduced else stride
 
     def set_sparse_head(self, head: SparseHead) -> None:
         """Replace the final layer by a sparse head."""
@@ -113,13 +118,6 @@ def build_dense_model(
     model.load_state_dict({**own, **{key: state[key] for key in fits}})
     model.has_classifier = {"linear.weight", "linear.bias"} <= fits
     return model
-
-
-def _keep_resolution(layer: nn.Sequential) -> None:
-    """Set the strides of a residual stage to 1."""
-    for module in layer.modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
 
 
 def _imagenet_weights(arch: str) -> dict[str, Tensor]:

@@ -1,8 +1,12 @@
 """The recipes' schedules against the published ones, epoch by epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from architectures.resnet import InterpretableResNet
 from configs.recipes import (
     FINETUNING,
     FROM_SCRATCH,
@@ -11,6 +15,7 @@ from configs.recipes import (
     dense_recipe,
     finetune_recipe,
 )
+from training.dense import dense_phases
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
 
 
@@ -60,3 +65,35 @@ def test_random_weights_get_the_recipe_for_them():
 
 def test_imagenet_finetunes_with_its_own_rate():
     assert finetune_recipe("qpm", "ImageNet", "imagenet", 1, None).lr == pytest.approx(1.28e-4)
+
+
+def test_coarse_maps_come_first_within_one_schedule():
+    model, recipe = InterpretableResNet("resnet18", 3), replace(FROM_SCRATCH, epochs=8)
+    images = torch.rand(2, 3, 64, 64)
+    coarse, fine = dense_phases(model, recipe, reduced_strides=True)
+    first = coarse(True)
+    assert model(images).feature_maps.shape == (2, 512, 2, 2)
+    second = fine(True)
+    assert model(images).feature_maps.shape == (2, 512, 8, 8)
+    assert (first.epochs, second.epochs) == (6, 2)
+    rates = [
+        *(first.learning_rates(e) for e in range(6)),
+        *(second.learning_rates(e) for e in range(2)),
+    ]
+    assert rates == [
+        [dense_learning_rate(recipe, r, e) for r in (recipe.lr, recipe.classifier_lr)]
+        for e in range(8)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reduced_strides"),
+    [
+        (replace(FROM_SCRATCH, epochs=8), False),
+        (replace(FROM_SCRATCH, epochs=1), True),
+        (DenseRecipe(), True),
+    ],
+)
+def test_one_phase_where_nothing_changes(recipe, reduced_strides):
+    (only,) = dense_phases(InterpretableResNet("resnet18", 3), recipe, reduced_strides)
+    assert only(True).epochs == recipe.epochs

@@ -1,6 +1,8 @@
 """Stage 1: the dense model (cross entropy + feature diversity loss)."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -41,7 +43,7 @@ def train_dense(
     train_artefact(
         artefact,
         model,
-        [lambda begins: dense_phase(model, settings.dense)],
+        dense_phases(model, settings.dense, settings.reduced_strides),
         data.train,
         hardware,
         seed=settings.seed,
@@ -58,8 +60,29 @@ def dense_dependencies(settings: Settings, data) -> dict:
     }
 
 
-def dense_phase(model: InterpretableResNet, recipe: DenseRecipe) -> Phase:
-    """The one phase of the dense training: the classifier learns faster than the backbone."""
+def dense_phases(
+    model: InterpretableResNet, recipe: DenseRecipe, reduced_strides: bool
+) -> list[Callable[[bool], Phase]]:
+    """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones."""
+    n_coarse = min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1)
+
+    def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
+        model.reduce_strides(reduced)
+        return dense_phase(model, recipe, first, last)
+
+    if not (reduced_strides and n_coarse):
+        return [partial(make, 0, recipe.epochs, reduced_strides)]
+    return [partial(make, 0, n_coarse, False), partial(make, n_coarse, recipe.epochs, True)]
+
+
+def dense_phase(
+    model: InterpretableResNet, recipe: DenseRecipe, first: int = 0, last: int | None = None
+) -> Phase:
+    """Epochs `first` to `last` (excluded; None: all) of the dense training.
+
+    The classifier may learn at another rate than the backbone.
+    """
+    last = recipe.epochs if last is None else last
     head = list(model.linear.parameters())
     backbone = [p for name, p in model.named_parameters() if not name.startswith("linear.")]
     optimizer = torch.optim.SGD(
@@ -69,12 +92,13 @@ def dense_phase(model: InterpretableResNet, recipe: DenseRecipe) -> Phase:
         weight_decay=recipe.weight_decay,
     )
     return Phase(
-        name="Dense",
-        epochs=recipe.epochs,
+        name="Dense" if last == recipe.epochs else "Dense, coarse maps",
+        epochs=last - first,
         batch_size=recipe.batch_size,
         optimizer=optimizer,
         learning_rates=lambda epoch: [
-            dense_learning_rate(recipe, base, epoch) for base in (recipe.lr, recipe.classifier_lr)
+            dense_learning_rate(recipe, base, first + epoch)
+            for base in (recipe.lr, recipe.classifier_lr)
         ],
         extra_loss=lambda output, targets, epoch: feature_diversity_loss(
             output.feature_maps, output.logits, model.class_weight, DIVERSITY_WEIGHT
