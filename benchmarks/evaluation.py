@@ -2,8 +2,7 @@
 
     python -m benchmarks.evaluation [--images 50000]
 
-Every line is measured in a process of its own; peak memory is what it allocates beside its inputs (0.2 GiB of logits and
-less of the rest).
+Every line is measured in a process of its own; peak memory is what it allocates beside its inputs.
 """
 
 import argparse

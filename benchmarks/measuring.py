@@ -9,10 +9,11 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ import torch
 
 EVERY = 0.01  # seconds between two looks at the memory
 PROCESS_STATUS = Path("/proc/self/status")
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "highspy")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "highspy",
+    "glm-saga",
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,10 @@ def _wait_for_gpu() -> None:
 
 
 def allocated() -> float:
-    """Anonymous memory of this process, MiB: without mapped files, which the system takes back at need (Linux; or nan)."""
+    """Anonymous memory of this process, MiB; nan where it cannot be read (it can on Linux).
+
+    Mapped files are left out: the system takes their pages back whenever it needs them.
+    """
     if not PROCESS_STATUS.exists():
         return math.nan
     lines = PROCESS_STATUS.read_text(encoding="utf-8").splitlines()
@@ -132,7 +145,7 @@ def machine() -> dict[str, str]:
         "load before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": platform.platform(),
         "Python": platform.python_version(),
-        "packages": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
+        "packages": ", ".join(_versions()),
     }
     if torch.cuda.is_available():
         described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
@@ -148,6 +161,12 @@ def _processor() -> str:
 
 def _memory() -> str:
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+
+
+def _versions() -> Iterator[str]:
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
 
 
 def _commit() -> str:

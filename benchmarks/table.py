@@ -24,7 +24,7 @@ class Row:
         against: what the other way is.
         rounds: how often both take turns; with 1, the runs that measure the memory give the times.
         counts: the size of which the number per second is shown, if any.
-        shows: the name of the number that both return, if they do.
+        shows: how the number that both return is written, if they do.
     """
 
     title: str
@@ -61,7 +61,6 @@ class Comparison:
     """A measured row: `ours` and `other` (None if there is none), or why it could not be measured."""
 
     row: Row
-    sizes: dict
     ours: Measurement | None = None
     other: Measurement | None = None
     missing: str = ""
@@ -73,27 +72,23 @@ class Comparison:
 
     def cells(self) -> list[str]:
         """What stands in the table's columns."""
-        title = self.row.title.format(**self.sizes)
-        if self.ours is None:
-            return [title, NOTHING, self.row.against, *[NOTHING] * 4, self.missing]
+        title, against = self.row.title.format(**self.row.sizes), self.row.against
+        if self.missing:
+            return [title, NOTHING, against, self.missing, *[NOTHING] * 3]
+        ours = self._cost(self.ours)
         if self.other is None:
-            return [
-                title, self._time(self.ours), self.row.against, NOTHING, NOTHING,
-                _memory(self.ours), NOTHING, self._result(self.ours),
-            ]  # fmt: skip
-        results = [self._result(self.ours), self._result(self.other)] if self.row.shows else []
-        return [
-            title, self._time(self.ours), self.row.against, self._time(self.other), f"**{self.ratio:.2f}**",
-            _memory(self.ours), _memory(self.other), " against ".join(results),
-        ]  # fmt: skip
+            return [title, ours, against, NOTHING, NOTHING, _memory(self.ours), NOTHING]
+        ratio = f"**{self.ratio:.2f}**"
+        memory = [_memory(self.ours), _memory(self.other)]
+        return [title, ours, against, self._cost(self.other), ratio, *memory]
 
-    def _time(self, run: Measurement) -> str:
-        counted = self.row.counts
-        rate = f" ({self.sizes[counted] / run.seconds:.1f} {counted}/s)" if counted else ""
-        return f"{_seconds(run.seconds)}{rate}"
-
-    def _result(self, run: Measurement) -> str:
-        return f"{self.row.shows} {run.result:.6g}" if self.row.shows else ""
+    def _cost(self, run: Measurement) -> str:
+        parts = [_seconds(run.seconds)]
+        if self.row.counts:
+            parts.append(f"{self.row.sizes[self.row.counts] / run.seconds:.1f} {self.row.counts}/s")
+        if self.row.shows:
+            parts.append(self.row.shows.format(run.result))
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -121,32 +116,37 @@ class MeasuredGrowth:
         ]
 
 
-def compare(row: Row, sizes: dict) -> Comparison:
-    """The row measured at these sizes: memory of each way in a process of its own, time by turns in a third."""
+def quick_look(item: Row | Growth) -> Row | Growth:
+    """The same at its tiny sizes."""
+    return replace(item, sizes=item.quick, rounds=min(item.rounds, 2))
+
+
+def compare(row: Row) -> Comparison:
+    """The row measured: memory of each way in a process of its own, time by turns in a third."""
     try:
-        ours, other = (in_own_process(_first_run, row, sizes, way) for way in (0, 1))
+        ours, other = (in_own_process(_first_run, row, way) for way in (0, 1))
         if row.rounds > 1:
-            seconds = in_own_process(_turns, row.case, sizes, row.rounds, 2)
+            seconds = in_own_process(_turns, row.case, row.sizes, row.rounds, 2)
             ours = replace(ours, seconds=seconds[0])
             other = other and replace(other, seconds=seconds[1])
     except UsageError as error:  # a package or a licence that is not here
-        return Comparison(row, sizes, missing=str(error))
-    return Comparison(row, sizes, ours, other)
+        return Comparison(row, missing=str(error))
+    return Comparison(row, ours, other)
 
 
-def grow(growth: Growth, sizes: dict) -> MeasuredGrowth:
-    """The growth measured at these sizes, each value of the growing one in a process of its own."""
-    (name,) = (name for name, value in sizes.items() if isinstance(value, tuple))
-    fixed = {other: value for other, value in sizes.items() if other != name}
+def grow(growth: Growth) -> MeasuredGrowth:
+    """The growth measured, each value of the size that grows in a process of its own."""
+    (name,) = (name for name, value in growth.sizes.items() if isinstance(value, tuple))
+    fixed = {other: value for other, value in growth.sizes.items() if other != name}
     seconds = [
         in_own_process(_turns, growth.case, fixed | {name: value}, growth.rounds, 1)[0]
-        for value in sizes[name]
+        for value in growth.sizes[name]
     ]
-    return MeasuredGrowth(growth, fixed, name, sizes[name], seconds)
+    return MeasuredGrowth(growth, fixed, name, growth.sizes[name], seconds)
 
 
-def _first_run(row: Row, sizes: dict, way: int) -> Measurement | None:
-    with row.case(**sizes) as works:
+def _first_run(row: Row, way: int) -> Measurement | None:
+    with row.case(**row.sizes) as works:
         if works[way] is None:
             return None
         run = measured(works[way])
