@@ -27,9 +27,7 @@ from benchmarks import (
 )
 from benchmarks.measuring import machine
 from benchmarks.table import (
-    Comparison,
     Growth,
-    MeasuredGrowth,
     Row,
     compare,
     grow,
@@ -247,7 +245,7 @@ PAGE = """# Benchmarks
 
 Ratio: time of the other way over ours, so above 1 ours is faster. Times are medians of runs in turns, after a first one
 that is not counted; where a run takes long it is a single one. Peak memory: what the first run in a process of its own
-allocates beside its input. Training: a dense model with reduced strides, 200 classes, same losses and SGD on both sides.
+allocates beside its input. Training: dense model, reduced strides, 200 classes, the same losses and SGD on both sides.
 
 {comparisons}
 
