@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.inference import predict_batches
-from architectures.resnet import InterpretableResNet
+from architectures.inference import measured_batches
+from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
 from configs.settings import Settings
-from sparsification.constants import LocalityStatistics
+from sparsification.constants import locality_sums
 
 log = logging.getLogger(__name__)
 
@@ -68,27 +68,39 @@ def dense_features(
         pooled.write(
             lambda file: found.update(
                 extract_dense_features(model, data.train_plain, hardware, file)
-            )
+            ),
+            together=True,
         )
         statistics.write(lambda file: np.savez(file, **found))
     return DenseFeatures.load(pooled.path, statistics.path)
 
 
 def extract_dense_features(
-    model: InterpretableResNet, dataset, hardware: Hardware, file: Path
+    model: InterpretableResNet, dataset, hardware: Hardware, file: Path | None
 ) -> dict[str, np.ndarray]:
-    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch."""
+    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch.
+
+    All processes of a run take part, only the main one has a file.
+    """
     shape = (len(dataset), model.n_backbone_features)
-    pooled = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    pooled = file and np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
     labels = np.empty(len(dataset), dtype=np.int64)
-    statistics = LocalityStatistics()
+    sums = torch.zeros(2, model.n_backbone_features, dtype=torch.float64)
+
+    def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
+        return output.features, targets, locality_sums(output.feature_maps, output.features)
+
     start = 0
-    for output, targets in predict_batches(model, dataset, hardware, "Dense features"):
-        statistics.update(output.feature_maps, output.features)
+    for values, targets, added in measured_batches(
+        model, dataset, hardware, "Dense features", measure
+    ):
         rows = slice(start, start + len(targets))
-        pooled[rows] = output.features.float().cpu().numpy()
-        labels[rows] = targets.cpu().numpy()
+        if file:
+            pooled[rows] = values.numpy()
+        labels[rows] = targets.numpy()
+        sums += added
         start = rows.stop
-    pooled.flush()
-    locality, edge = statistics.result()
-    return {"labels": labels, "locality": locality.numpy(), "edge": edge.numpy()}
+    if file:
+        pooled.flush()
+    locality, edge = sums.numpy()
+    return {"labels": labels, "locality": locality / len(dataset), "edge": edge}
