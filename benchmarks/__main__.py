@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks import (
     calibration,
     constants,
@@ -35,7 +33,7 @@ from benchmarks.table import (
     quick_look,
 )
 from configs.run_folder import write_atomically
-from configs.script import run_script
+from configs.script import progress, run_script
 
 PLAIN_STEP = "plain float32 step, channels first"
 
@@ -265,8 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     about, start = machine(), time.perf_counter()
     rows, growths = (map(quick_look, x) if asked.quick else x for x in (ROWS, GROWTHS))
-    comparisons = [compare(row) for row in tqdm(rows, "Comparing", len(ROWS))]
-    slopes = [grow(growth) for growth in tqdm(growths, "Growing", len(GROWTHS))]
+    comparisons = [compare(row) for row in progress(rows, desc="Comparing", total=len(ROWS))]
+    slopes = [grow(growth) for growth in progress(growths, desc="Growing", total=len(GROWTHS))]
     page = PAGE.format(
         command="python -m benchmarks" + (" --quick" if asked.quick else ""),
         minutes=(time.perf_counter() - start) / 60,

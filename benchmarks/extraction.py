@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch.utils.data import TensorDataset
 
-from architectures.inference import predict_batches
+from architectures.inference import measured_batches
 from architectures.resnet import build_dense_model
 from configs.hardware import Hardware
-from sparsification.constants import LocalityStatistics
+from sparsification.constants import locality_sums
 from sparsification.features import extract_dense_features
 
 N_CLASSES = 10
@@ -31,11 +31,17 @@ def passes(arch: str, images: int, side: int):
         )
 
 
-def two_passes(model, dataset, hardware: Hardware):
-    """First the features, then the statistics; no maps are kept in between."""
-    batches = predict_batches(model, dataset, hardware, "Features")
-    pooled = torch.cat([output.features.cpu() for output, _ in batches])
-    statistics = LocalityStatistics()
-    for output, _ in predict_batches(model, dataset, hardware, "Locality"):
-        statistics.update(output.feature_maps, output.features)
-    return pooled, statistics.result()
+def two_passes(model, dataset, hardware: Hardware) -> tuple[torch.Tensor, torch.Tensor]:
+    """First the features `[N, F]`, then the sums of their statistics `[2, F]`; no maps are kept in between."""
+    features = measured_batches(
+        model, dataset, hardware, "Features", lambda output, _: (output.features,)
+    )
+    pooled = torch.cat([batch for (batch,) in features])
+    sums = measured_batches(
+        model,
+        dataset,
+        hardware,
+        "Locality",
+        lambda output, _: (locality_sums(output.feature_maps, output.features),),
+    )
+    return pooled, sum(batch for (batch,) in sums)

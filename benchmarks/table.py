@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from benchmarks.measuring import Measurement, in_own_process, in_turns, log_log_slope, measured
-from configs.errors import UsageError
+from configs.errors import RunError, UsageError
 
 Work = Callable[[], object]
 Case = Callable[..., AbstractContextManager[tuple[Work, Work | None]]]
@@ -129,7 +129,10 @@ def compare(row: Row) -> Comparison:
             seconds = in_own_process(_turns, row.case, row.sizes, row.rounds, 2)
             ours = replace(ours, seconds=seconds[0])
             other = other and replace(other, seconds=seconds[1])
-    except UsageError as error:  # a package or a licence that is not here
+    except (
+        UsageError,
+        RunError,
+    ) as error:  # a package that is not here, a solver that found nothing
         return Comparison(row, missing=str(error))
     return Comparison(row, ours, other)
 

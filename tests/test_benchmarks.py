@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import calibration, constants, evaluation, extraction, glm_path, selection, table
+from benchmarks import (
+    calibration,
+    constants,
+    evaluation,
+    extraction,
+    glm_path,
+    selection,
+    table,
+    training,
+)
 from benchmarks.__main__ import GROWTHS, ROWS, main
 from benchmarks.measuring import in_own_process, in_turns, log_log_slope, measured
 from benchmarks.table import NOTHING, Comparison
@@ -71,8 +80,18 @@ def test_prediction_sets_follow_the_formula():
 def test_one_pass_finds_what_two_do():
     ours, (pooled, (locality, edge)) = both(extraction.passes, arch="resnet18", images=3, side=32)
     assert pooled.shape == (3, 512)
-    np.testing.assert_allclose(ours["locality"], locality, rtol=1e-5)
+    np.testing.assert_allclose(ours["locality"], locality / 3, rtol=1e-5)
     np.testing.assert_allclose(ours["edge"], edge, rtol=1e-5)
+
+
+def test_both_steps_train_alike():
+    with training.step(arch="resnet18", side=32, images=2, precision="fp32") as steps:
+        for _ in range(2):  # the second loss sees what the first step has learnt
+            losses = []
+            for step in steps:
+                torch.manual_seed(0)  # of dropout
+                losses.append(step().item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_numbers_that_are_shown_agree():
