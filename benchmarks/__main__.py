@@ -178,9 +178,10 @@ GROWTHS = (
         constants.bias,
         sizes={"features": (256, 512, 1024, 2048)},
         quick={"features": (10, 20)},
+        rounds=1,
     ),
     Growth(
-        "Redundancy threshold, {classes} classes",
+        "Redundancy threshold (stops after 2 ms per feature, at least 1 s), {classes} classes",
         selection.threshold,
         sizes={"features": (256, 512, 1024, 2048), "classes": 100},
         quick={"features": (51, 52), "classes": 3},

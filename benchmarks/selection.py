@@ -81,7 +81,7 @@ def certified(instance: str, rho: float, bound_seconds: float):
 
 @contextmanager
 def threshold(features: int, classes: int):
-    """The search for the redundancy threshold; it ends after 2 ms per feature or a second at the latest."""
+    """The search for the redundancy threshold, which gives itself 2 ms per feature, but at least a second."""
     problem = synthetic(features, classes)
     redundancy = problem.redundancy + problem.redundancy.T
     yield lambda: redundancy_threshold(redundancy, problem.n_features), None
