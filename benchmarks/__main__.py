@@ -94,7 +94,7 @@ ROWS = (
     Row(
         "b: {features} features",
         constants.bias,
-        sizes={"features": 2048},
+        sizes={"features": 512},
         quick={"features": 20},
     ),
     Row(
@@ -176,7 +176,7 @@ GROWTHS = (
     Growth(
         "b",
         constants.bias,
-        sizes={"features": (256, 512, 1024, 2048)},
+        sizes={"features": (64, 128, 256)},
         quick={"features": (10, 20)},
         rounds=1,
     ),
