@@ -74,7 +74,7 @@ def proven(features: int, classes: int, seconds: float):
 
 @contextmanager
 def certified(instance: str, rho: float, bound_seconds: float):
-    """A whole selection, threshold and upper bound included; no general solver finds any here in this time."""
+    """A whole selection, threshold and upper bound included; general solvers do not come near (docs/selection.md)."""
     problem = load(instance, rho=rho, threshold=None)
     yield lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
 
