@@ -11,7 +11,9 @@ whose own feature is more active.
 """
 
 import argparse
+import math
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from architectures.inference import FeatureTable
 from architectures.sparse_head import SparseLayer
 from conformal.coverage_law import coverage_law, law_p_value
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
-from conformal.predictor import ConformalPredictor
+from conformal.predictor import ConformalPredictor, HierarchicalPredictor
 from conformal.split import CALIBRATION_PER_CLASS, calibration_split
 from evaluation.prediction_sets import COVERAGES, covered, methods
 
@@ -81,6 +83,44 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
         logits=logits,
     )
     return weight, table
+
+
+@contextmanager
+def prediction_sets(images: int, classes: int, coverage: float = 0.9):
+    """Calibration on a quarter of the images and the sets of all others."""
+    weight, table = simulated(images, classes)
+    calibration, test = table[: images // 4], table[images // 4 :]
+
+    def ours() -> torch.Tensor:
+        predictor = HierarchicalPredictor(weight)
+        predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
+        return predictor.predict(test.features, test.logits, coverage)
+
+    yield ours, lambda: class_by_class(weight, calibration, test, coverage)
+
+
+def class_by_class(weight, calibration, test, coverage: float) -> np.ndarray:
+    """The same sets, `[N, C]`, by the formula of docs/calibration.md for one image and one class at a time."""
+    members = [set(np.flatnonzero(row)) for row in weight.numpy()]
+
+    def score(features: np.ndarray, predicted: int, label: int) -> float:
+        path = sorted(members[predicted], key=lambda f: (-features[f], f))
+        other = sorted(members[label], key=lambda f: (-features[f], f))
+        depth = next(
+            (d for d, (f, g) in enumerate(zip(path, other, strict=True)) if f != g), len(path)
+        )
+        own = features[other[depth]] if depth < len(other) else 0.0
+        return max(0.0, sum(features[f] for f in path[depth:]) - own)
+
+    def scores(table: FeatureTable, labels) -> list[list[float]]:
+        rows = zip(table.features.double().numpy(), table.predictions.tolist(), labels, strict=True)
+        return [[score(x, p, c) for c in candidates] for x, p, candidates in rows]
+
+    truth = sorted(s for (s,) in scores(calibration, calibration.labels[:, None].tolist()))
+    rank = math.ceil((len(truth) + 1) * coverage)
+    limit = truth[rank - 1] if rank <= len(truth) else math.inf
+    every_class = [range(len(members))] * len(test)
+    return np.array(scores(test, every_class)) <= limit
 
 
 def split(labels, seed: int, stratified: bool):

@@ -9,10 +9,11 @@ spread over the path and each solver warm from its own last point, both objectiv
 
 import argparse
 import os
-import time
+from contextlib import contextmanager
 
 import torch
 
+from benchmarks.measuring import Measurement, measured
 from sparsification.glm import choose_features, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.path import PATH_ALPHA, SOLVERS, standardisation
@@ -20,32 +21,55 @@ from sparsification.glm.penalty import ElasticNet
 
 N_SAMPLES, N_CLASSES, N_FEATURES, N_BACKBONE_FEATURES = 5000, 200, 50, 2048
 N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for one attribute
+PENALTY = ElasticNet(PATH_ALPHA)
 
 
-def pooled_features(n_features: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def pooled_features(
+    n_features: int, n_samples: int = N_SAMPLES, n_classes: int = N_CLASSES
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Non-negative features `[N, n_features]`, each led by one attribute, and labels `[N]`."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(N_SAMPLES) % N_CLASSES
-    class_attributes = 2.0 * (torch.rand(N_CLASSES, N_ATTRIBUTES, generator=generator) < 0.15)
-    noise = torch.randn(N_SAMPLES, N_ATTRIBUTES, generator=generator)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n_samples) % n_classes
+    class_attributes = 2.0 * (torch.rand(n_classes, N_ATTRIBUTES, generator=generator) < 0.15)
+    noise = torch.randn(n_samples, N_ATTRIBUTES, generator=generator)
     attributes = class_attributes[labels] + noise
     leading = torch.eye(N_ATTRIBUTES)[torch.arange(n_features) % N_ATTRIBUTES].T
     mixing = leading + 0.1 * torch.randn(N_ATTRIBUTES, n_features, generator=generator)
-    noise = torch.randn(N_SAMPLES, n_features, generator=generator)
+    noise = torch.randn(n_samples, n_features, generator=generator)
     return torch.relu(attributes @ mixing + 0.5 * noise), labels
 
 
-def timed(function, *arguments, **options):
-    """The function's result, with its seconds on the clock and on the processor."""
-    clock, processor = time.perf_counter(), time.process_time()
-    result = function(*arguments, **options)
-    return result, time.perf_counter() - clock, time.process_time() - processor
+@contextmanager
+def strengths(images: int, features: int, classes: int, points: int):
+    """A few strengths, each a tenth of the one before, warm from point to point; the last objective is returned."""
+    datafit = standardised(*pooled_features(features, images, classes))
+    _, residual = datafit.value_and_residual(datafit.start())
+    largest = PENALTY.smallest_empty_strength(datafit.gradient(residual))
+    falling = [float(largest) * 0.1**point for point in range(1, points + 1)]
+
+    def descend(solver: str) -> float:
+        minimise, layer = SOLVERS[solver]().minimise, datafit.start()
+        for strength in falling:
+            layer = minimise(datafit, PENALTY, strength, layer)
+        return objective(datafit, layer, falling[-1])
+
+    yield lambda: descend("newton"), lambda: descend("glm_saga")
+
+
+def standardised(features: torch.Tensor, labels: torch.Tensor) -> CrossEntropy:
+    """The loss that the path is for."""
+    return CrossEntropy(standardisation(features).apply(features.double()), labels)
+
+
+def objective(datafit: CrossEntropy, layer: torch.Tensor, strength: float) -> float:
+    """What both solvers minimise."""
+    loss, _ = datafit.value_and_residual(layer)
+    return loss + PENALTY.value(layer, strength)
 
 
 def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> None:
     """Print a line per strength with both solvers' objectives and seconds, and the totals."""
-    datafit = CrossEntropy(standardisation(features).apply(features.double()), labels)
-    penalty = ElasticNet(PATH_ALPHA)
+    datafit = standardised(features, labels)
     names = ("newton", "glm_saga")
     solvers = {name: SOLVERS[name]() for name in names}
     layers = {name: datafit.start() for name in names}
@@ -56,13 +80,11 @@ def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor)
     for strength in lambdas.tolist():
         objectives, clocks = [], []
         for name in names:
-            layers[name], *spent = timed(
-                solvers[name].minimise, datafit, penalty, strength, layers[name]
-            )
-            loss, _ = datafit.value_and_residual(layers[name])
-            objectives.append(loss + penalty.value(layers[name], strength))
-            clocks.append(spent[0])
-            seconds[name] += torch.tensor(spent)
+            run = measured(solvers[name].minimise, datafit, PENALTY, strength, layers[name])
+            layers[name] = run.result
+            objectives.append(objective(datafit, layers[name], strength))
+            clocks.append(run.seconds)
+            seconds[name] += torch.tensor([run.seconds, run.processor_seconds])
         line = f"{objectives[0]:12.8f} {objectives[1]:12.8f} {clocks[0]:8.2f} {clocks[1]:8.1f}"
         count = (layers["newton"][:, :-1] != 0).sum()
         print(f"{strength:10.3g} {count:10d} {line}", flush=True)
@@ -81,18 +103,22 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the start")
 
     features, labels = pooled_features(N_FEATURES)
-    path, clock, processor = timed(regularisation_path, features, labels)
-    print(f"100-point path: {clock:.1f} s ({processor:.1f} s of processor)", flush=True)
+    path = measured(regularisation_path, features, labels)
+    print(f"100-point path: {both_clocks(path)}", flush=True)
 
     wide, labels = pooled_features(N_BACKBONE_FEATURES)
-    _, clock, processor = timed(choose_features, wide, labels, N_FEATURES)
-    print(
-        f"{N_FEATURES} of {wide.shape[1]} features: {clock:.1f} s ({processor:.1f} s)", flush=True
-    )
+    choice = measured(choose_features, wide, labels, N_FEATURES)
+    print(f"{N_FEATURES} of {wide.shape[1]} features: {both_clocks(choice)}", flush=True)
 
     if points:
-        spread = torch.linspace(0, len(path.lambdas) - 1, points + 1).long()[1:]
-        compare(features, labels, path.lambdas[spread])
+        lambdas = path.result.lambdas
+        spread = torch.linspace(0, len(lambdas) - 1, points + 1).long()[1:]
+        compare(features, labels, lambdas[spread])
+
+
+def both_clocks(run: Measurement) -> str:
+    """Seconds on the clock and of the processor."""
+    return f"{run.seconds:.1f} s ({run.processor_seconds:.1f} s of processor)"
 
 
 if __name__ == "__main__":

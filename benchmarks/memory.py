@@ -9,10 +9,7 @@ those back whenever it needs them.
 """
 
 import argparse
-import multiprocessing
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from architectures.resnet import ModelOutput
+from benchmarks.measuring import in_own_process, measured
 from configs.hardware import Hardware
 from evaluation import metrics
 from sparsification.constants import class_feature_correlation, feature_moments, feature_redundancy
@@ -32,7 +30,6 @@ from sparsification.features import (
 )
 
 MAP_SIDE = 1  # of the stand-in feature maps
-EVERY = 0.01  # seconds between two looks at the memory
 
 
 class StandInImages(Dataset):
@@ -87,30 +84,10 @@ def dense_metrics(folder: Path, n_images: int, n_features: int, n_classes: int) 
 TASKS = {"extraction": extraction, "constants": constants, "metrics": dense_metrics}
 
 
-def allocated() -> float:
-    """Anonymous memory of this process, MiB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) for line in status.splitlines() if "RssAnon" in line) / 1024
-
-
-def measure(name: str, *size) -> str:
+def line(name: str, *size) -> str:
     """One line of the table: seconds and peak memory above that of the loaded libraries."""
-    before = peak = allocated()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(EVERY):
-            peak = max(peak, allocated())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    start = time.perf_counter()
-    TASKS[name](*size)
-    seconds = time.perf_counter() - start
-    done.set()
-    watcher.join()
-    return f"{name:12}{size[1]:>10}{seconds:10.1f} s{peak - before:10.0f} MiB"
+    run = measured(TASKS[name], *size)
+    return f"{name:12}{size[1]:>10}{run.seconds:10.1f} s{run.mebibytes:10.0f} MiB"
 
 
 def main() -> None:
@@ -123,13 +100,11 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"{asked.features} features, {asked.classes} classes, {torch.get_num_threads()} threads")
     print(f"{'':12}{'images':>10}{'time':>12}{'peak memory':>14}")
-    context = multiprocessing.get_context("spawn")
     for n_images in asked.images:
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
             for name in TASKS:
                 size = (Path(folder), n_images, asked.features, asked.classes)
-                with context.Pool(1) as pool:
-                    print(pool.apply(measure, (name, *size)), flush=True)
+                print(in_own_process(line, name, *size), flush=True)
             gibibytes = 4 * n_images * asked.features / 2**30
             print(f"{'file':12}{n_images:>10}{gibibytes:24.2f} GiB")
 

@@ -7,13 +7,16 @@ for the size are named and left out.
 """
 
 import argparse
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measuring import measured
 from configs.errors import RunError, UsageError
 from sparsification.qpm import SelectionProblem, solve
+from sparsification.qpm.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.threshold import redundancy_threshold
 
 INSTANCES = Path(__file__).parent.parent / "tests" / "qp_instances"
 LARGE = ("large_qpm_512x196", "large_qpm_stanford_cars_resnet18")
@@ -38,15 +41,16 @@ def cosine_problem(correlation: np.ndarray, bias: np.ndarray, **settings) -> Sel
     return SelectionProblem(correlation, (rows @ rows.T).clip(min=0.0), bias, **settings)
 
 
-def excerpt() -> SelectionProblem:
-    """A part of a large instance that also fits general solvers and the free Gurobi licence."""
+def excerpt(n_pool: int = 64, n_classes: int = 16) -> SelectionProblem:
+    """A part of a large instance; by default one that also fits the free Gurobi licence."""
     full = load(LARGE[0])
-    return cosine_problem(full.correlation[:64, :16], full.bias[:64], n_features=12, n_per_class=3)
+    correlation, bias = full.correlation[:n_pool, :n_classes], full.bias[:n_pool]
+    return cosine_problem(correlation, bias, n_features=12, n_per_class=3)
 
 
-def synthetic(n_pool: int, n_classes: int, seed: int = 0) -> SelectionProblem:
+def synthetic(n_pool: int, n_classes: int, **settings) -> SelectionProblem:
     """A larger problem: features respond to some directions of a latent space of classes."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     classes, directions = rng.normal(size=(n_classes, 20)), rng.normal(size=(n_pool, 20))
     response = directions @ classes.T / np.sqrt(20) + 0.5 * rng.normal(size=(n_pool, n_classes))
     activity = np.maximum(response - 0.8, 0.0) + 0.02 * rng.normal(size=response.shape)
@@ -55,7 +59,48 @@ def synthetic(n_pool: int, n_classes: int, seed: int = 0) -> SelectionProblem:
         axis=1, keepdims=True
     )
     bias = 0.08 * rng.normal(size=n_pool)
-    return cosine_problem(correlation, bias, n_features=50, n_per_class=5)
+    return cosine_problem(correlation, bias, n_features=50, n_per_class=5, **settings)
+
+
+@contextmanager
+def proven(features: int, classes: int, seconds: float):
+    """A problem small enough for the optimum to be proven, by our search and by a general solver."""
+    problem = excerpt(features, classes)
+    yield (
+        lambda: solve(problem).objective,
+        lambda: solve(problem, "highs", time_limit=seconds).objective,
+    )
+
+
+@contextmanager
+def certified(instance: str, rho: float, bound_seconds: float):
+    """A whole selection, threshold and upper bound included; general solvers do not come near (docs/selection.md)."""
+    problem = load(instance, rho=rho, threshold=None)
+    yield lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
+
+
+@contextmanager
+def threshold(features: int, classes: int):
+    """The search for the redundancy threshold, which gives itself 2 ms per feature, but at least a second."""
+    problem = synthetic(features, classes)
+    redundancy = problem.redundancy + problem.redundancy.T
+    yield lambda: redundancy_threshold(redundancy, problem.n_features), None
+
+
+@contextmanager
+def swaps(features: int, classes: int, count: int):
+    """The first set of a search, valued, and some swaps; all swaps of each set are valued."""
+    problem = synthetic(features, classes, threshold=0.3)
+    gain, penalty = problem.gain, problem.penalty
+
+    def search() -> None:
+        neighbourhood = SwapNeighbourhood(gain, penalty, problem.bias, problem.n_per_class)
+        neighbourhood.move_to(np.arange(problem.n_features))
+        for step in range(count):
+            neighbourhood.evaluate()
+            neighbourhood.swap(step % problem.n_features, problem.n_features + step)
+
+    yield search, None
 
 
 def trace(problem: SelectionProblem, solver: str, seconds: float, seed: int = 0):
@@ -77,9 +122,8 @@ def trace(problem: SelectionProblem, solver: str, seconds: float, seed: int = 0)
 
 def threshold_row(name: str, problem: SelectionProblem) -> None:
     """Print the time to the threshold."""
-    start = time.perf_counter()
-    threshold = problem.threshold
-    print(f"| {name} | {threshold:.4f} | {time.perf_counter() - start:.1f} |")
+    run = measured(lambda: problem.threshold)
+    print(f"| {name} | {run.result:.4f} | {run.seconds:.1f} |")
 
 
 def quality_row(name: str, problem: SelectionProblem, seconds: float, certificate: float) -> float:

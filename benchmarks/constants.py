@@ -1,0 +1,48 @@
+"""The constants A, R and b of the quadratic program against their textbook computation."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from sparsification.constants import (
+    class_feature_correlation,
+    feature_redundancy,
+    locality_bias,
+)
+
+
+@contextmanager
+def correlations(images: int, features: int, classes: int):
+    """A and R of random pooled features."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(images) % classes
+    pooled = torch.rand(images, features, generator=generator)
+    pooled += torch.rand(classes, features, generator=generator)[labels]
+    yield lambda: ours(pooled, labels), lambda: textbook(pooled.numpy(), labels.numpy())
+
+
+def ours(pooled: torch.Tensor, labels: torch.Tensor):
+    """A `[F, C]` and R `[F, F]` from the sums of every class."""
+    correlation = class_feature_correlation(pooled, labels)
+    return correlation, feature_redundancy(correlation)
+
+
+def textbook(pooled: np.ndarray, labels: np.ndarray):
+    """The same from numpy's correlation matrix of all features and one 0/1 column for every class."""
+    n_features = pooled.shape[1]
+    members = np.eye(labels.max() + 1)[labels]  # (N, C)
+    correlation = np.corrcoef(pooled, members, rowvar=False)[:n_features, n_features:]
+    correlation /= np.abs(correlation).max()
+    unit = correlation / np.linalg.norm(correlation, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    return correlation, np.triu(cosine / np.abs(cosine).max(), 1).clip(min=0)
+
+
+@contextmanager
+def bias(features: int):
+    """b of random locality statistics; there is no other way to compare with."""
+    generator = torch.Generator().manual_seed(0)
+    locality = torch.rand(features, generator=generator)
+    edge = -torch.rand(features, generator=generator)
+    yield lambda: locality_bias(locality, edge), None

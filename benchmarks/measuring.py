@@ -1,0 +1,181 @@
+"""The one stopwatch of all benchmarks: seconds, peak memory, growth, and the machine they were taken on."""
+
+import datetime
+import math
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+EVERY = 0.01  # seconds between two looks at the memory
+PROCESS_STATUS = Path("/proc/self/status")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "highspy",
+    "glm-saga",
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one piece of work cost.
+
+    Attributes:
+        seconds: on the clock.
+        processor_seconds: of all threads together.
+        mebibytes: most memory allocated meanwhile, above what was allocated before; nan where it cannot be read.
+        gpu_mebibytes: the same on the GPU, 0 where none was used.
+        result: what the work returned.
+    """
+
+    seconds: float
+    processor_seconds: float
+    mebibytes: float
+    gpu_mebibytes: float
+    result: Any
+
+
+def measured(work: Callable, *arguments) -> Measurement:
+    """Time and peak memory of `work(*arguments)`.
+
+    Memory that was freed before may be used again unseen, so peaks are true for the first work of a process only.
+    """
+    before = peak = allocated()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(EVERY):
+            peak = max(peak, allocated())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    uses_gpu = torch.cuda.is_initialized()
+    if uses_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        gpu_before = torch.cuda.memory_allocated()
+    watcher.start()
+    processor = time.process_time()
+    try:
+        spent, result = _timed(work, *arguments)
+    finally:
+        done.set()
+        watcher.join()
+    processor = time.process_time() - processor
+    peak = max(peak, allocated())
+    gpu = torch.cuda.max_memory_allocated() - gpu_before if uses_gpu else 0
+    return Measurement(spent, processor, peak - before, gpu / 2**20, result)
+
+
+def in_turns(works: Sequence[Callable], rounds: int) -> list[float]:
+    """Median seconds of every work; they take turns, so that a drift of the machine meets all of them alike.
+
+    A first round is not counted.
+    """
+    turns = [[_timed(work)[0] for work in works] for _ in range(rounds + 1)]
+    return [statistics.median(seconds) for seconds in zip(*turns[1:], strict=True)]
+
+
+def _timed(work: Callable, *arguments) -> tuple[float, Any]:
+    _wait_for_gpu()
+    start = time.perf_counter()
+    result = work(*arguments)
+    _wait_for_gpu()
+    return time.perf_counter() - start, result
+
+
+def _wait_for_gpu() -> None:
+    """Nothing where no GPU is used: a GPU works on after the call that started it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def allocated() -> float:
+    """Anonymous memory of this process, MiB; nan where it cannot be read (it can on Linux).
+
+    Mapped files are left out: the system takes their pages back whenever it needs them.
+    """
+    if not PROCESS_STATUS.exists():
+        return math.nan
+    lines = PROCESS_STATUS.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if "RssAnon" in line) / 1024
+
+
+def in_own_process(function: Callable, *arguments) -> Any:
+    """`function(*arguments)` in a fresh process, where nobody else has allocated anything.
+
+    The process is forked from one that has imported all benchmarks and computed nothing, so it starts at once.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.__main__"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def log_log_slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """p where seconds grow as size^p: least squares in logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def machine() -> dict[str, str]:
+    """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
+    described = {
+        "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
+        "commit": _commit(),
+        "processor": _processor(),
+        "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
+        "memory": _memory(),
+        "load before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        "packages": ", ".join(_versions()),
+    }
+    if torch.cuda.is_available():
+        described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    return described
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+
+
+def _versions() -> Iterator[str]:
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
+
+
+def _commit() -> str:
+    """The commit that is checked out here, with a mark if files have been changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    here = Path(__file__).parent
+    try:
+        return subprocess.check_output(
+            command, cwd=here, text=True, stderr=subprocess.DEVNULL
+        ).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

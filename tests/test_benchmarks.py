@@ -1,0 +1,122 @@
+"""The benchmark command: every row can be measured, and both of its ways do the same work."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import (
+    calibration,
+    constants,
+    evaluation,
+    extraction,
+    glm_path,
+    selection,
+    table,
+    training,
+)
+from benchmarks.__main__ import GROWTHS, ROWS, main
+from benchmarks.measuring import in_own_process, in_turns, log_log_slope, measured
+from benchmarks.table import NOTHING, Comparison
+from configs.errors import UsageError
+
+
+def table_rows(page: str) -> list[list[str]]:
+    """Cells of all lines of all tables."""
+    lines = (line.strip("|").split("|") for line in page.splitlines() if line.startswith("|"))
+    return [[cell.strip() for cell in cells] for cells in lines]
+
+
+def test_the_page_holds_every_row_with_its_ratio_or_slope(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "in_own_process", lambda function, *given: function(*given))
+    main(["--quick", "--output", str(tmp_path / "page.md")])
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == f"{page}\n"
+    measured_rows = [cells for cells in table_rows(page) if len(cells) == 7][2:]
+    for row, cells in zip(ROWS, measured_rows, strict=True):
+        title, ours, against, takes, ratio, *memory = cells
+        assert title == row.title.format(**row.quick)
+        assert float(ours.split()[0]) > 0 and "MiB" in memory[0], title
+        if against == NOTHING:
+            assert [takes, ratio, memory[1]] == [NOTHING] * 3, title
+        else:
+            assert float(ratio.strip("*")) > 0 and "MiB" in memory[1], title
+    growths = [cells for cells in table_rows(page) if len(cells) == 4 and "**" in cells[3]]
+    assert len(growths) == len(GROWTHS)
+    assert all(np.isfinite(float(cells[3].strip("*"))) for cells in growths)
+    assert {"commit", "processor", "memory"} <= {cells[0] for cells in table_rows(page)}
+
+
+def test_a_missing_package_is_named_in_its_row():
+    def missing(*_, **__):
+        raise UsageError("the solver needs a package")
+
+    row = table.Row("Title", missing, sizes={}, quick={}, against="it")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "in_own_process", lambda function, *given: function(*given))
+        cells = table.compare(row).cells()
+    assert cells[:4] == ["Title", NOTHING, "it", "the solver needs a package"]
+    assert len(cells) == 7
+
+
+def both(case, **sizes):
+    with case(**sizes) as (ours, other):
+        return ours(), other()
+
+
+def test_constants_equal_the_textbook():
+    ours, textbook = both(constants.correlations, images=80, features=9, classes=4)
+    for found, expected in zip(ours, textbook, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_prediction_sets_follow_the_formula():
+    ours, formula = both(calibration.prediction_sets, images=200, classes=8)
+    assert (ours.numpy() == formula).all()
+    assert formula.any() and not formula.all()
+
+
+def test_one_pass_finds_what_two_do():
+    ours, (pooled, (locality, edge)) = both(extraction.passes, arch="resnet18", images=3, side=32)
+    assert pooled.shape == (3, 512)
+    np.testing.assert_allclose(ours["locality"], locality / 3, rtol=1e-5)
+    np.testing.assert_allclose(ours["edge"], edge, rtol=1e-5)
+
+
+def test_both_steps_train_alike():
+    with training.step(arch="resnet18", side=32, images=2, precision="fp32") as steps:
+        for _ in range(2):  # the second loss sees what the first step has learnt
+            losses = []
+            for step in steps:
+                torch.manual_seed(0)  # of dropout
+                losses.append(step().item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_numbers_that_are_shown_agree():
+    ours, mixtures = both(evaluation.modes, images=500, features=4)
+    assert ours == pytest.approx(mixtures, abs=1e-3)
+    ours, highs = both(selection.proven, features=20, classes=6, seconds=20)
+    assert ours == pytest.approx(highs)
+    ours, saga = both(glm_path.strengths, images=60, features=5, classes=3, points=1)
+    assert ours <= saga and ours == pytest.approx(saga, rel=0.02)
+
+
+def test_memory_is_measured_in_another_process():
+    run, pid = in_own_process(measured, np.ones, 2**22), in_own_process(os.getpid)
+    assert run.mebibytes == pytest.approx(32, abs=4)
+    assert len(run.result) == 2**22 and pid != os.getpid()
+
+
+def test_works_take_turns():
+    calls = []
+    seconds = in_turns([lambda: calls.append("a"), lambda: calls.append("b")], rounds=2)
+    assert "".join(calls) == "ababab" and min(seconds) > 0
+
+
+def test_ratio_and_slope():
+    fast, slow = (measured(torch.zeros, 1) for _ in range(2))
+    slow = table.replace(slow, seconds=3 * fast.seconds)
+    assert Comparison(ROWS[0], fast, slow).ratio == pytest.approx(3)
+    assert log_log_slope([10, 20, 80], [3 * n**1.5 for n in (10, 20, 80)]) == pytest.approx(1.5)
