@@ -79,16 +79,17 @@ def extract_dense_features(
 ) -> dict[str, np.ndarray]:
     """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch."""
     shape = (len(dataset), model.n_backbone_features)
-    pooled = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
     labels = np.empty(len(dataset), dtype=np.int64)
     statistics = LocalityStatistics()
     start = 0
-    for output, targets in predict_batches(model, dataset, hardware, "Dense features"):
-        statistics.update(output.feature_maps, output.features)
-        rows = slice(start, start + len(targets))
-        pooled[rows] = output.features.float().cpu().numpy()
-        labels[rows] = targets.cpu().numpy()
-        start = rows.stop
-    pooled.flush()
+    # Not mapped: on a full disk, writing to a mapped file kills the process.
+    with open(file, "wb") as pooled:
+        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(pooled, header)
+        for output, targets in predict_batches(model, dataset, hardware, "Dense features"):
+            statistics.update(output.feature_maps, output.features)
+            pooled.write(output.features.float().cpu().numpy().tobytes())
+            labels[start : start + len(targets)] = targets.cpu().numpy()
+            start += len(targets)
     locality, edge = statistics.result()
     return {"labels": labels, "locality": locality.numpy(), "edge": edge.numpy()}
