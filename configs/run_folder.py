@@ -136,7 +136,9 @@ class RunFolder:
     def manifest(self) -> dict:
         """All finished files of this run: name -> settings and SHA-256; without entries that were damaged."""
         entries = read_json(self.path / MANIFEST) or {}
-        return {name: entry for name, entry in entries.items() if {*entry} == {"settings", "sha256"}}
+        return {
+            name: entry for name, entry in entries.items() if {*entry} == {"settings", "sha256"}
+        }
 
     def digest(self, name: str) -> str:
         """SHA-256 of a finished file's content: what later stages depend on."""

@@ -1,6 +1,6 @@
 """main.py in real processes that are killed, stopped, interrupted or left without disk space at any event of a run.
 
-Importing torch takes seconds, so one launcher process (this file as a script) imports everything once, computes nothing,
+Importing torch takes seconds, so one launcher process (this file as a script) imports everything once, computes nothing
 and forks a child per run. Events are writes (a temporary file created, written, put in place), removals, optimiser
 steps, forward passes and log lines. Their names hold what was finished before, so they are the same in a run that goes
 on after a kill.
@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,11 +24,19 @@ from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-ARGV = (
-    "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 "
-    "--schedule_scale 0.04 --batch_size 8 --device cpu --seed 1 "
-    "--redundancy_threshold 0.5"  # the search for it may stop because of the time
-).split()
+FLAGS = {
+    "dataset": "CUB2011",
+    "arch": "resnet18",
+    "weights": "none",
+    "img_size": 32,
+    "n_features": 8,
+    "n_per_class": 3,
+    "schedule_scale": 0.04,
+    "batch_size": 8,
+    "device": "cpu",
+    "seed": 1,
+    "redundancy_threshold": 0.5,  # the search for it may stop because of the time
+}
 NOT_RESULTS = ("config.json", "log.txt", ".lock")  # they tell when and how
 
 
@@ -76,8 +85,9 @@ class Launcher:
             do: what happens to it at the first of some events: a key of `ACTIONS`.
             at: names of the events.
         """
-        folders = ("--data_root", self.folder / "data", "--log_dir", self.folder / runs)
-        argv = [*ARGV, *map(str, folders), *flags]
+        folders = {"data_root": self.folder / "data", "log_dir": self.folder / runs}
+        pairs = {**FLAGS, **folders}.items()
+        argv = [word for name, value in pairs for word in (f"--{name}", str(value))] + [*flags]
         return self._ask({"argv": argv, "do": do, "at": list(at)})
 
     def wait(self, process: int) -> Ended:
@@ -274,11 +284,21 @@ class Child:
         os.dup2(errors, 2)
         os.dup2(output, 1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.alarm(120)  # so that no mistake in a test waits for ever
+        signal.alarm(600)  # so that no mistake in a test waits for ever
         sys.argv = ["main.py", *request["argv"]]
         Watch(request, events).begin()
-        run_script(main.main)
-        sys.exit()
+        code = 0
+        try:
+            run_script(main.main)
+        except SystemExit as stop:
+            code = stop.code
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # taking torch apart in every child takes longer than what it has done
 
     def wait(self) -> list:
         """Exit code, minus a signal, or None if stopped; and all it said: events, errors, output."""
@@ -296,7 +316,7 @@ class Child:
 
 def launch() -> None:
     """Answer requests, one JSON line each, until there are no more."""
-    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_agg  # noqa: F401
     import sklearn.cluster  # noqa: F401
 
     import main  # noqa: F401
