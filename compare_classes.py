@@ -1,5 +1,7 @@
 """Compare classes feature by feature: what they share, and what tells them apart.
 
+    python compare_classes.py --folder RUN_FOLDER
+
 By default all pairs of classes that share all but one of their features, on training and on test images.
 """
 
@@ -9,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
-from configs.script import run_script
-from configs.settings import parse_settings
+from configs.runs import finished_run
+from configs.script import progress, run_script
 from sparsification.qpm import sharing_pairs
 from visualization.class_grid import class_grid
 from visualization.comparison import column_groups, comparison_columns, find_class
@@ -44,8 +45,8 @@ class CompareFlags(FigureFlags):
 
 def main() -> None:
     """One figure per comparison and split, an index of them, and on request a report."""
-    settings, flags = parse_settings(None, __doc__, CompareFlags)
-    run = open_run(settings, flags.palette)
+    settings, folder, flags = finished_run(None, __doc__, CompareFlags)
+    run = open_run(settings, folder, flags.palette)
     comparisons = chosen_comparisons(
         flags, run.explainer.weight, run.explainer.class_names, settings.n_per_class
     )
@@ -96,7 +97,7 @@ def draw(
 ) -> list[tuple[str, Path]]:
     """Write a figure for every comparison whose classes have images; returns captions and files."""
     explainer, names, figures = run.explainer, run.explainer.class_names, []
-    for classes in tqdm(comparisons, desc="Figures", leave=False):
+    for classes in progress(comparisons, desc="Figures"):
         without = [names[c] for c in classes if images[c] is None]
         if without:
             log.warning("%s: no image of %s; figure left out.", folder.name, ", ".join(without))

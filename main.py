@@ -9,6 +9,7 @@ Try it without any data: python main.py --dataset SyntheticBirds
 import logging
 
 from architectures.inference import feature_tables
+from configs import processes
 from configs.hardware import Hardware
 from configs.runs import training_run, with_seed, write_config
 from configs.script import log_to, run_script
@@ -29,16 +30,18 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """The whole pipeline in sequence."""
     (settings,) = parse_settings(None, __doc__)
-    settings = with_seed(settings)
-    hardware = Hardware.choose(settings.device, settings.workers)
+    hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
+    processes.join(hardware.device)
+    settings = processes.agreed(lambda: with_seed(settings))
     data = load_data(
         settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
     )
     check_classes(settings, len(data.train.classes))
     run = training_run(settings)
     with run.locked():
-        log_to(run.file("log.txt"))
-        write_config(settings, run, hardware.device, DataDescription.of(data.test).as_dict())
+        if processes.is_main():
+            log_to(run.file("log.txt"))
+            write_config(settings, run, hardware.device, DataDescription.of(data.test).as_dict())
         dense_model = train_dense(settings, run, data, hardware)
         features = dense_features(settings, run, dense_model, data, hardware)
         dense_results = evaluate_dense(settings, run, dense_model, features.pooled, data, hardware)
@@ -46,8 +49,9 @@ def main() -> None:
         sparse_model = finetune(settings, run, data, dense_model, layer, hardware)
         tables = feature_tables(settings, run, sparse_model, data, hardware)
         calibrate(settings, run, layer.weight, tables.test)
-        results = evaluate_sparse(settings, run, sparse_model, tables, data, hardware)
+        results = evaluate_sparse(settings, run, sparse_model, tables, data)
         log.info(summary(settings, run, dense_results, results))
+    processes.leave()
 
 
 if __name__ == "__main__":

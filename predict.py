@@ -9,7 +9,6 @@ show: a model of cropped images wants them cropped.
 import csv
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from architectures.finished_model import load_finished_model
 from architectures.inference import INFERENCE_BATCH, feature_table
@@ -26,9 +24,9 @@ from configs.arguments import flag
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, write_atomically, write_json
-from configs.runs import finished_run, recorded_flags
-from configs.script import run_script
-from configs.settings import Settings, parse_settings
+from configs.runs import finished_run
+from configs.script import progress, run_script
+from configs.settings import Settings
 from conformal.calibrate import calibrate, saved_calibration
 from conformal.predictor import ConformalPredictor
 from dataset_classes.base import read_image
@@ -92,12 +90,8 @@ class FinishedModel:
 
 def main() -> None:
     """Predict every image that can be read; exit with 1 if some could not."""
-    settings, flags = parse_settings(None, __doc__, PredictFlags)
-    if settings.folder is not None:  # the flags it was trained with need not be repeated
-        recorded = recorded_flags(settings.folder)
-        settings, flags = parse_settings([*recorded, *sys.argv[1:]], __doc__, PredictFlags)
+    settings, run, flags = finished_run(None, __doc__, PredictFlags)
     files = find_images(flags.image)
-    settings, run = finished_run(settings)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
     found = list(predict(finished, files, settings.coverage, hardware))
@@ -188,7 +182,7 @@ def predict(
     images = ImageFiles(files, finished.data.transform)
     loader = DataLoader(images, INFERENCE_BATCH, collate_fn=list, **hardware.loader_options())
     names = iter(files)
-    for batch in tqdm(loader, desc="Predicting", unit="batch", leave=False):
+    for batch in progress(loader, desc="Predicting", unit="batch"):
         tensors = [image for image in batch if isinstance(image, Tensor)]
         predicted = iter(())
         if tensors:

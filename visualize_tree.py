@@ -1,5 +1,7 @@
 """Explain the prediction of single images: heatmaps, class comparison and hierarchical tree.
 
+    python visualize_tree.py --folder RUN_FOLDER
+
 Images are test images by index, or any image file; by default a few test images of the run.
 """
 
@@ -9,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from configs.arguments import flag
 from configs.errors import UsageError
-from configs.script import run_script
-from configs.settings import Settings, parse_settings
+from configs.runs import finished_run
+from configs.script import progress, run_script
+from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from conformal.split import calibration_split
@@ -61,9 +63,9 @@ class Sample:
 
 def main() -> None:
     """Four figures per image and coverage, and on request a report of all images."""
-    settings, flags = parse_settings(None, __doc__, TreeFlags)
+    settings, folder, flags = finished_run(None, __doc__, TreeFlags)
     check_hierarchy(settings)
-    run = open_run(settings, flags.palette)
+    run = open_run(settings, folder, flags.palette)
     predictor = calibrate(
         run.settings, run.folder, run.explainer.model.class_weight.cpu(), run.tables.test
     )
@@ -84,7 +86,7 @@ def main() -> None:
         )
 
     output = flags.output_folder / "CHiQPMExplanations"
-    for sample in tqdm(samples, desc="Explanations", leave=False):
+    for sample in progress(samples, desc="Explanations"):
         for coverage in settings.coverage:
             folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():

@@ -1,5 +1,6 @@
 """What a feature map says about positions: shared by the losses, the locality statistics and the metrics."""
 
+import torch
 from torch import Tensor
 
 
@@ -15,3 +16,20 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
     return (flat[..., None] // flat.new_tensor([width, 1])) % flat.new_tensor(
         [feature_maps.shape[-2], width]
     )
+
+
+def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:
+    """SID@k of every image, `[B]` float64; `evaluation.metrics.sid_at_k` is its mean and says what it is.
+
+    Args:
+        feature_maps: `[B, F, H, W]`.
+        logits: `[B, C]`.
+        weight: class-feature weights, `[C, F]`.
+        k: number of most important features of the predicted class; nan where it has fewer non-zero weights.
+    """
+    weight = torch.as_tensor(weight).detach()[logits.argmax(dim=1)]  # [B, F]
+    top = weight.topk(min(k, weight.shape[1]), dim=1).indices
+    maps = feature_maps.gather(1, top[:, :, None, None].expand(-1, -1, *feature_maps.shape[2:]))
+    scale = maps.abs().mean(dim=(2, 3), keepdim=True).clamp(min=1e-5)
+    covered = spatial_softmax(maps / scale).amax(dim=1).sum(dim=1, dtype=torch.float64) / k
+    return covered.where(weight.count_nonzero(dim=1) >= k, torch.nan)

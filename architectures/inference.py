@@ -1,20 +1,22 @@
 """Forward passes over a whole dataset without autograd: the one place where trained models meet images."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from architectures.activations import peak_positions
+from architectures.activations import peak_positions, spatial_diversity
 from architectures.resnet import InterpretableResNet, ModelOutput
 from architectures.tables import TensorTable
+from configs import processes
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, sha256
 from configs.runs import feature_table_file, sparse_model_file
+from configs.script import progress
 from configs.settings import Settings
 
 INFERENCE_BATCH = 64
@@ -27,28 +29,28 @@ class FeatureTable(TensorTable):
     Attributes:
         features: `[N, n]`, what the head multiplies: normalised, after ReLU for CHiQPM.
         pooled: `[N, n]`, mean of the feature maps, >= 0.
-        logits: `[N, C]`.
         labels: `[N]`.
+        predictions: predicted classes, `[N]`.
         peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
+        sid: SID@5 of every image, `[N]`.
+        logits: `[N, C]`; None for training images, which may be a million of a thousand classes.
     """
 
     features: Tensor
     pooled: Tensor
-    logits: Tensor
     labels: Tensor
+    predictions: Tensor
     peaks: Tensor
+    sid: Tensor
+    logits: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, rows) -> "FeatureTable":
         """The table of some of the images."""
-        return FeatureTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    @property
-    def predictions(self) -> Tensor:
-        """Predicted classes, `[N]`."""
-        return self.logits.argmax(dim=1)
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return FeatureTable(**{k: None if x is None else x[rows] for k, x in columns.items()})
 
     @property
     def accuracy(self) -> float:
@@ -57,45 +59,75 @@ class FeatureTable(TensorTable):
 
 
 @torch.inference_mode()
-def predict_batches(
-    model: InterpretableResNet, dataset, hardware: Hardware, description: str
-) -> Iterator[tuple[ModelOutput, Tensor]]:
-    """Model output and labels of every batch, in the dataset's order, on the model's device.
+def measured_batches(
+    model: InterpretableResNet,
+    dataset,
+    hardware: Hardware,
+    description: str,
+    measure: Callable[[ModelOutput, Tensor], tuple[Tensor, ...]],
+) -> Iterator[tuple[Tensor, ...]]:
+    """What `measure` says about every batch, in the dataset's order, on the CPU; feature maps are dropped.
+
+    The processes of a run share the batches out, and each receives what all of them measured.
 
     Args:
         model: put into evaluation mode.
         dataset: yields `(image, label)`.
         hardware: device and loading workers.
         description: what the progress bar says.
+        measure: of a batch's model output and labels, on the model's device.
     """
     model.eval()
-    loader = DataLoader(dataset, batch_size=INFERENCE_BATCH, **hardware.loader_options())
-    for images, labels in tqdm(loader, desc=description, unit="batch", leave=False):
-        images = hardware.to_device(images)
-        yield model(images), labels.to(hardware.device)
+    batches = torch.arange(len(dataset)).split(INFERENCE_BATCH)
+    own = [batch.tolist() for batch in batches[processes.rank() :: processes.count()]]
+    loader = iter(DataLoader(dataset, batch_sampler=own, **hardware.loader_options()))
+    rounds = math.ceil(len(batches) / processes.count())
+    for _ in progress(range(rounds), desc=description, unit="batch"):
+        measured = None
+        if (batch := next(loader, None)) is not None:
+            images, labels = batch
+            output = model(hardware.to_device(images))
+            measured = tuple(x.cpu() for x in measure(output, labels.to(hardware.device)))
+        yield from (part for part in processes.gathered(measured) if part is not None)
+
+
+def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[Tensor]:
+    """A table's columns, `[n_rows, ...]` each, from its batches; filled in place: joining takes the memory twice."""
+    columns, start = [], 0
+    for batch in batches:
+        columns = columns or [x.new_empty(n_rows, *x.shape[1:]) for x in batch]
+        for column, values in zip(columns, batch, strict=True):
+            column[start : start + len(values)] = values
+        start += len(batch[0])
+    return columns
 
 
 def collect_feature_table(
-    model: InterpretableResNet, dataset, hardware: Hardware, description: str = "Features"
+    model: InterpretableResNet,
+    dataset,
+    hardware: Hardware,
+    description: str = "Features",
+    *,
+    with_logits: bool = True,
 ) -> FeatureTable:
-    """The feature table of a sparse model on a dataset (one pass, maps are dropped batch by batch)."""
-    columns, start = [], 0
-    for output, labels in predict_batches(model, dataset, hardware, description):
-        maps = output.feature_maps
+    """The feature table of a sparse model on a dataset, in one pass."""
+    weight = model.class_weight
+
+    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
+        maps, logits = output.feature_maps, output.logits
         cells = torch.tensor(maps.shape[-2:], device=maps.device)
-        batch = (
+        columns = (
             output.features,
             maps.mean(dim=(2, 3)),
-            output.logits,
             labels,
+            logits.argmax(dim=1),
             (peak_positions(maps) + 0.5) / cells,
+            spatial_diversity(maps, logits, weight),
         )
-        # Filled in place: joining the batches at the end would need the memory twice.
-        columns = columns or [x.new_empty(len(dataset), *x.shape[1:], device="cpu") for x in batch]
-        for column, values in zip(columns, batch, strict=True):
-            column[start : start + len(labels)] = values.cpu()
-        start += len(labels)
-    return FeatureTable(*columns)
+        return (*columns, logits) if with_logits else columns
+
+    batches = measured_batches(model, dataset, hardware, description, measure)
+    return FeatureTable(*collect_columns(batches, len(dataset)))
 
 
 class FeatureTables(NamedTuple):
@@ -135,10 +167,17 @@ def feature_table(
             **settings.backbone_dependencies(),
             "model": sha256(run.file(sparse_model_file(settings))),
             "images": dataset.fingerprint(),
+            "columns": [f.name for f in fields(FeatureTable)],
         },
     )
     if artefact.is_current():
         return FeatureTable.load(artefact.path)
-    table = collect_feature_table(model, dataset, hardware, f"Sparse features ({split})")
+    table = collect_feature_table(
+        model,
+        dataset,
+        hardware,
+        f"Sparse features ({split})",
+        with_logits=split == "test",
+    )
     artefact.write(table.save)
     return table

@@ -72,11 +72,14 @@ class InterpretableResNet(ResNet):
     def forward(self, images: Tensor) -> ModelOutput:
         """Logits, features and feature maps of a batch of normalised images `[B, 3, S, S]`."""
         maps = self.backbone_maps(images)
-        pooled = self.dropout(maps.mean(dim=(2, 3)))
-        if isinstance(self.linear, SparseHead):
-            logits, features = self.linear(pooled)
-            return ModelOutput(logits, features, maps[:, self.linear.selection])
-        return ModelOutput(self.linear(pooled), pooled, maps)
+        # What explains, and the losses, are computed in full precision.
+        with torch.autocast(images.device.type, enabled=False):
+            maps = maps.to(self.class_weight.dtype)
+            pooled = self.dropout(maps.mean(dim=(2, 3)))
+            if isinstance(self.linear, SparseHead):
+                logits, features = self.linear(pooled)
+                return ModelOutput(logits, features, maps[:, self.linear.selection])
+            return ModelOutput(self.linear(pooled), pooled, maps)
 
 
 def build_dense_model(

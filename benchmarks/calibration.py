@@ -70,8 +70,17 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
     others = (1 - weight[labels]) * generator.normal(-0.3, 1, size=present.shape)
     features = torch.from_numpy(np.maximum(own + others, 0)).float()
     weight, labels = torch.from_numpy(weight).float(), torch.from_numpy(labels)
-    peaks = torch.zeros(n_images, n_features, 2)
-    return weight, FeatureTable(features, features, features @ weight.T, labels, peaks)
+    logits = features @ weight.T
+    table = FeatureTable(
+        features=features,
+        pooled=features,
+        labels=labels,
+        predictions=logits.argmax(dim=1),
+        peaks=torch.zeros(n_images, n_features, 2),
+        sid=torch.ones(n_images),
+        logits=logits,
+    )
+    return weight, table
 
 
 def split(labels, seed: int, stratified: bool):

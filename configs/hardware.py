@@ -1,40 +1,66 @@
-"""Where the computation runs: device, memory layout and loading workers, chosen from the machine."""
+"""Where the computation runs: device, memory layout, precision and loading workers, chosen from the machine."""
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from configs import processes
 from configs.errors import UsageError
+
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Device and number of loading processes."""
+    """Device, number of loading processes, and the precision of the network in training.
+
+    Attributes:
+        device: where the network is.
+        workers: processes that load images; 0: the training process itself does.
+        training_dtype: of convolutions in training; float32 or bfloat16.
+    """
 
     device: torch.device
     workers: int
+    training_dtype: torch.dtype = torch.float32
 
     @classmethod
-    def choose(cls, device: str = "auto", workers: int | None = None) -> "Hardware":
-        """The asked device and workers; by default a GPU if there is one, and a worker per spare core up to 8.
+    def choose(
+        cls, device: str = "auto", workers: int | None = None, precision: str = "auto"
+    ) -> "Hardware":
+        """The asked device, workers and precision.
+
+        By default a GPU if there is one (each process of a run its own), a worker per spare core up to 8, and bfloat16
+        in training on GPUs that compute in it.
 
         Raises:
             UsageError: if the device does not exist here.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda":
+            device = f"cuda:{processes.local_rank()}"
         try:
             chosen = torch.device(device)
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"--device {device} cannot be used here: {reason}") from None
+        on_gpu = chosen.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(chosen)
+            torch.backends.cudnn.benchmark = True  # all batches have one shape
         if workers is None:
             # On a CPU the training itself needs the cores; loading in the same process is fastest.
-            workers = min(8, max(0, (os.cpu_count() or 1) - 2)) if chosen.type != "cpu" else 0
-        return cls(chosen, workers)
+            spare = (os.cpu_count() or 1) // processes.count() - 2
+            workers = min(8, max(0, spare)) if on_gpu else 0
+        if precision == "auto":
+            # On CPUs without matrix units for it, bfloat16 was slower (benchmarks/RESULTS.md).
+            precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+        return cls(chosen, workers, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def loader_options(self) -> dict:
         """Keyword arguments for a DataLoader."""
@@ -47,3 +73,8 @@ class Hardware:
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
         """A model on the device, channels last."""
         return model.to(self.device, memory_format=torch.channels_last)
+
+    def mixed_precision(self) -> AbstractContextManager:
+        """Within it a network that is trained computes its convolutions in the training precision."""
+        reduced = self.training_dtype != torch.float32
+        return torch.autocast(self.device.type, self.training_dtype, enabled=reduced)

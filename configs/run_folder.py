@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from configs import processes
 from configs.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,9 @@ class Artefact:
 
     def is_current(self) -> bool:
         """Whether the file is there, undamaged, and made from these settings (logs why if it is not)."""
+        return processes.agreed(self._is_current)
+
+    def _is_current(self) -> bool:
         if not self.path.is_file():
             return False
         entry = self.folder.manifest().get(self.name)
@@ -110,11 +114,22 @@ class Artefact:
             return False
         return True
 
-    def write(self, write: Callable[[Path], Any]) -> None:
-        """Write the file atomically, then enter it in the manifest."""
-        self.folder.forget(
-            self.name
-        )  # a kill between the two writes must not leave an old entry standing
+    def write(self, write: Callable[[Path | None], Any], *, together: bool = False) -> None:
+        """Write the file atomically, then enter it in the manifest.
+
+        Of several processes only the main one calls `write`; the others wait until the file is there.
+
+        Args:
+            write: called with the path of a temporary file, to be filled.
+            together: whether the other processes call `write` too, with None, since they take part in computing.
+        """
+        if together and not processes.is_main():
+            write(None)
+        processes.agreed(lambda: self._write(write))
+
+    def _write(self, write: Callable[[Path], Any]) -> None:
+        # A kill between the two writes must not leave an old entry standing.
+        self.folder.forget(self.name)
         write_atomically(self.path, write)
         self.folder.enter(self.name, {"settings": self.settings, "sha256": sha256(self.path)})
 
@@ -161,6 +176,9 @@ class RunFolder:
         Raises:
             RunError: if another process holds it, or the folder cannot be written.
         """
+        if not processes.is_main():  # the main process of a run holds it for all
+            yield self
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0)

@@ -7,31 +7,27 @@ import secrets
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 import torchvision
 
-from configs.errors import RunError
+from configs.arguments import parse_flags
+from configs.errors import RunError, UsageError
 from configs.run_folder import RunFolder, read_json, write_json
-from configs.settings import Settings, resolve
+from configs.settings import BACKBONE, Settings, parse_settings, resolve
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-# Settings that name a place or a machine, not a result.
-INCIDENTAL = ("seed", "data_root", "log_dir", "folder", "device", "workers", "coverage")
-# Settings that the files of a finished run were made with.
-OF_THE_MODEL = (
-    "cropGT",
-    "img_size",
-    "weights",
-    "reduced_strides",
-    "seed",
-    "do_dense",
-    "schedule_scale",
-)
+SPARSE_MODEL = "_FinetunedModel.pth"
+# Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
+OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision")
+RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
+# Settings that do not change a result.
+INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage")
 
 
 def dense_model_file() -> str:
@@ -41,7 +37,7 @@ def dense_model_file() -> str:
 
 def sparse_model_file(settings: Settings) -> str:
     """Name of the sparse model's state dict."""
-    return f"{settings.model_name}_FinetunedModel.pth"
+    return settings.model_name + SPARSE_MODEL
 
 
 def selection_file(settings: Settings) -> str:
@@ -93,33 +89,37 @@ def training_run(settings: Settings) -> RunFolder:
     return RunFolder(settings.folder or settings.runs_folder / str(settings.seed))
 
 
-def finished_run(settings: Settings) -> tuple[Settings, RunFolder]:
-    """The run that a script explains, and the settings its model was made with.
+def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
+    """The finished run that a command line means: its settings, its folder, and further flags.
+
+    Settings are those of the folder's config.json, and flags go before them. A downloaded model has no config.json.
 
     Args:
-        settings: `folder` or `seed` choose a run; otherwise the newest finished one of these settings is taken.
+        argv: arguments without the script's name; `sys.argv[1:]` if None. `--folder` names the run, `--model_type`,
+            `--n_features` and `--n_per_class` one of its models. Without `--folder` the run is that of `--seed`, or
+            the newest finished one of these settings.
+        description: first paragraph of `--help`.
+        more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
-        RunError: if there is no such run.
+        UsageError: if a flag does not fit, or contradicts what the run was made with.
+        RunError: if there is no such run, or its config.json cannot be used.
     """
-    wanted = sparse_model_file(settings)
-    if settings.folder is not None or settings.seed is not None:
-        run = training_run(settings)
-        if not run.file(wanted).is_file():
-            raise RunError(f"no finished model {wanted} in {run.path}; {_how_to_make(settings)}")
-    else:
-        folders = _newest_first(settings, wanted)
-        if not folders:
-            of = f" made from {settings.data_root}" if settings.dataset == "ImageFolder" else ""
-            raise RunError(
-                f"no finished model {wanted}{of} under {settings.runs_folder}; {_how_to_make(settings)}"
-            )
-        run = RunFolder(folders[0])
-    made_with = _arguments(run.path)
-    known = {key: made_with[key] for key in OF_THE_MODEL if key in made_with}
+    given = list(sys.argv[1:] if argv is None else argv)
+    asked, *_ = parse_flags(given, description, Settings, *more)
+    if asked.folder is None:
+        asked, *_ = parse_settings(given, description, *more)
+        asked = replace(asked, folder=str(_asked_folder(asked)))
+        given += _as_flags(asked.as_dict(), ("folder", "model_type", "n_features", "n_per_class"))
+    run = RunFolder(asked.folder)
+    recorded = _recorded_settings(run)
+    flags = [] if recorded is None else _as_flags(recorded.as_dict(), RESTORED)
+    settings, *others = parse_settings([*flags, *given], description, *more)
+    if not run.file(sparse_model_file(settings)).is_file():
+        raise RunError(_no_model(settings, run.path))
+    _check_model(settings, recorded, run)
     # A downloaded model does not say its seed, but calibration images are drawn with one.
-    known.setdefault("seed", settings.seed or 0)
-    return replace(settings, **known), run
+    return replace(settings, seed=settings.seed or 0), run, *others
 
 
 def write_config(settings: Settings, run: RunFolder, device: torch.device, data: dict) -> None:
@@ -154,40 +154,79 @@ def recorded_data(run: RunFolder) -> dict | None:
     return (read_json(run.file(CONFIG)) or {}).get("data")
 
 
-def recorded_flags(folder: str | Path) -> list[str]:
-    """The arguments of a run as they would be written on the command line; none for downloaded models.
+def shared_flags(settings: Settings, run: RunFolder) -> str:
+    """The flags with which another script finds this model: the folder, and what its config.json does not say."""
+    said = (_recorded_settings(run) or resolve(Settings())).as_dict()
+    now = {**settings.as_dict(), "folder": str(run.path)}
+    unsaid = [name for name in RESTORED if now[name] != said[name]]
+    return shlex.join(_as_flags(now, ("folder", *unsaid)))
 
-    Device and workers are left out: they belonged to the machine.
+
+def _recorded_settings(run: RunFolder) -> Settings | None:
+    """The settings in a run's config.json; None for downloaded models.
+
+    Raises:
+        RunError: if there are none in the file, or none of ours.
     """
+    path = run.file(CONFIG)
+    if not path.exists():
+        return None
+    try:
+        arguments = _arguments(run.path)
+        if not arguments:
+            raise UsageError("it holds no arguments")
+        return parse_settings(_as_flags(arguments, RESTORED), "")[0]
+    except UsageError as error:
+        raise RunError(
+            f"{path} is damaged: {error}; remove it and give the flags the model was trained with"
+        ) from None
+
+
+def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
+    """Raise a UsageError if the run's model was made with other settings."""
+    file = sparse_model_file(settings)
+    made_with = {} if recorded is None else {name: getattr(recorded, name) for name in BACKBONE}
+    # Where several models share the folder, config.json may be about another one.
+    made_with |= run.manifest().get(file, {}).get("settings", {})
+    for name in BACKBONE:
+        now = getattr(settings, name)
+        then = made_with.get(name, now)
+        if then != now:
+            raise UsageError(
+                f"{run.file(file)} was made with {name} {then}, not {now}; give {then}, or another --folder or --seed"
+            )
+
+
+def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
+    """Settings as they would be written on the command line; those that are None are left out."""
     flags = []
-    for name, value in _arguments(folder).items():
-        if value is not None and name not in ("device", "workers"):
-            values = value if isinstance(value, list) else [value]
-            flags += [f"--{name}", *map(str, values)]
+    for name in names:
+        value = values.get(name)
+        if value is not None:
+            several = value if isinstance(value, list | tuple) else [value]
+            flags += [f"--{name}", *map(str, several)]
     return flags
 
 
-def shared_flags(settings: Settings) -> str:
-    """The flags with which another script finds this run."""
-    flags = {"dataset": settings.dataset, "seed": settings.seed}
-    defaults = resolve(Settings(dataset=settings.dataset))
-    for name in (
-        "arch",
-        "model_type",
-        "n_features",
-        "n_per_class",
-        "data_root",
-        "log_dir",
-        "folder",
-    ):
-        if getattr(settings, name) != getattr(defaults, name):
-            flags[name] = getattr(settings, name)
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items())
+def _arguments(folder: Path) -> dict:
+    """The arguments that a run noted; none for downloaded models, and where they cannot be read."""
+    config = read_json(folder / CONFIG)
+    arguments = config.get("arguments") if isinstance(config, dict) else None
+    return arguments if isinstance(arguments, dict) else {}
 
 
-def _arguments(folder: str | Path) -> dict:
-    """The arguments that a run noted; none for downloaded models."""
-    return (read_json(Path(folder) / CONFIG) or {}).get("arguments", {})
+def _asked_folder(settings: Settings) -> Path:
+    """The folder of the seed, or the newest one with a finished model of these settings.
+
+    Raises:
+        RunError: if there is none.
+    """
+    if settings.seed is not None:
+        return training_run(settings).path
+    folders = _newest_first(settings, sparse_model_file(settings))
+    if not folders:
+        raise RunError(_no_model(settings, settings.runs_folder))
+    return folders[0]
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
@@ -211,8 +250,17 @@ def _same_images(folder: Path, settings: Settings) -> bool:
     return os.path.realpath(made_with["data_root"]) == os.path.realpath(settings.data_root)
 
 
-def _how_to_make(settings: Settings) -> str:
-    return f"train it with: python main.py --dataset {settings.dataset} --model_type {settings.model_type}"
+def _no_model(settings: Settings, folder: Path) -> str:
+    """What to say of a folder, of one run or of several, that lacks the sparse model of these settings."""
+    wanted = sparse_model_file(settings)
+    held = sorted(p.name.removesuffix(SPARSE_MODEL) for p in folder.glob(f"*{SPARSE_MODEL}"))
+    if held:
+        return f"no finished model {wanted} in {folder}, which holds {', '.join(held)}"
+    of = f" made from {settings.data_root}" if settings.dataset == "ImageFolder" else ""
+    return (
+        f"no finished model {wanted}{of} in {folder}; "
+        f"train it with: python main.py --dataset {settings.dataset} --model_type {settings.model_type}"
+    )
 
 
 def _commit() -> str | None:

@@ -2,17 +2,24 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
+from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from configs import processes
 from configs.errors import RunError, UsageError
+
+T = TypeVar("T")
 
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main function and leave with its exit code: 0, 1 for a failed run, 2 for usage."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    # Of several processes the main one speaks; the others only when something is wrong.
+    level = logging.INFO if processes.is_main() else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     try:
         with logging_redirect_tqdm():
             main()
@@ -22,6 +29,17 @@ def run_script(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def progress(iterable: Iterable[T], **options) -> tqdm:
+    """The iterable under a progress bar, which goes when it ends; shown on terminals, by the main process only.
+
+    Args:
+        iterable: what is gone through.
+        options: of `tqdm`, such as `desc` and `unit`.
+    """
+    hidden = None if processes.is_main() else True  # None: where the output is no terminal
+    return tqdm(iterable, leave=False, disable=hidden, **options)
 
 
 def script_name() -> str:

@@ -9,12 +9,16 @@ from pathlib import Path
 from configs import recipes
 from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
+from configs.hardware import PRECISIONS
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe
 from configs.run_folder import sha256
 
 DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
     "data", "model", "training", "feature selection", "calibration", "output and machine"
 )  # fmt: skip
+
+# What every artefact of a run depends on: images and network.
+BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "reduced_strides", "seed", "do_dense")
 
 
 def _path(text: str) -> str:
@@ -129,12 +133,17 @@ class Settings:
         OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=_path
     )
     folder: str | None = flag(
-        OUTPUT, None, "run folder to use, e.g. a downloaded model (default: derived)", parse=_path
-    )
+        OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
+        parse=_path,
+    )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, ...")
     workers: int | None = flag(
         OUTPUT, None, "image loading processes (default: by machine)", parse=int
     )
+    precision: str = flag(
+        OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
+        parse=choice(PRECISIONS, "precision"),
+    )  # fmt: skip
 
     @property
     def crop(self) -> bool:
@@ -173,19 +182,9 @@ class Settings:
 
     def backbone_dependencies(self) -> dict:
         """What every artefact depends on: images and network."""
-        keys = (
-            "dataset",
-            "img_size",
-            "crop",
-            "arch",
-            "weights",
-            "reduced_strides",
-            "seed",
-            "do_dense",
-        )
         weights_file = Path(self.weights)
         content = sha256(weights_file) if weights_file.is_file() else None
-        return {**{key: getattr(self, key) for key in keys}, "weights_content": content}
+        return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
 
     def as_dict(self) -> dict:
         """All fields as plain values."""

@@ -1,7 +1,9 @@
 """What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
 
 import copy
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from configs.run_folder import fingerprint
 from dataset_classes import transforms
 from dataset_classes.transforms import FixedTransform, ImageTransform
 
-CACHE_BYTES = 2**29
+# For resized images: all of CUB2011 or StanfordCars at 224 pixels, but never more than a quarter of a small machine.
+CACHE_BYTES = min(2**32, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
 
 
@@ -60,8 +63,24 @@ class ImageDataset(Dataset):
         resize = getattr(self.transform, "resize", None)
         if resize is None:
             return self.transform(self.image(index)), label
-        image = self._resized.get(int(index), resize, lambda: self.image(index))
-        return self.transform.finish(image), label
+        return self.transform.finish(self._resized_image(index, resize)), label
+
+    def preload(self, threads: int) -> None:
+        """Resize all images, if they can be kept: loading processes that are started later then share them.
+
+        Args:
+            threads: how many images are read at once.
+
+        Raises:
+            RunError: if an image cannot be read.
+        """
+        resize = getattr(self.transform, "resize", None)
+        if resize is not None and self._resized.has_room_for(resize.size, resize.size):
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda i: self._resized_image(i, resize), range(len(self))))
+
+    def _resized_image(self, index: int, resize: Callable) -> Image.Image:
+        return self._resized.get(int(index), resize, lambda: self.image(index))
 
     def image(self, index: int) -> Image.Image:
         """Image `index` in RGB before any transform, cropped to its box where there is one.
@@ -125,7 +144,7 @@ class ImageCache:
     """Resized images in memory, at most `max_bytes` of them.
 
     Every image has an equal share of the room and is kept if it fits into that: small images all stay, large or very
-    many images all go. Worker processes each fill their own, which pays when they live from epoch to epoch.
+    many images all go. Worker processes start with what the memory holds by then, see `ImageDataset.preload`.
     """
 
     def __init__(self, max_bytes: int, n_images: int):
@@ -138,9 +157,13 @@ class ImageCache:
         if known_resize == resize:
             return image
         image = resize(load())
-        if 4 * image.width * image.height <= self._share:  # Pillow holds RGB in 4 bytes
+        if self.has_room_for(image.width, image.height):
             self._kept[index] = (resize, image)
         return image
+
+    def has_room_for(self, width: int, height: int) -> bool:
+        """Whether images of this size (pixels) are kept."""
+        return 4 * width * height <= self._share  # Pillow holds RGB in 4 bytes
 
 
 def read_image(path: str, *, upright: bool = True) -> Image.Image:

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from configs.errors import RunError
-from configs.script import run_script
+from configs.script import progress, run_script
 from configs.settings import Settings, parse_settings
 from dataset_classes.base import ImageDataset
 from dataset_classes.registry import DATASETS
@@ -117,14 +116,14 @@ def examine_all(
 ) -> Iterator[Examination | RunError]:
     """The examinations of the images, in order; decoding runs on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        progress = tqdm(indices, desc=f"Reading {split} images", unit="image")
+        shown = progress(indices, desc=f"Reading {split} images", unit="image")
         for start in range(0, len(indices), BATCH):
             for found in pool.map(
                 lambda index: examine(data, index), indices[start : start + BATCH]
             ):
-                progress.update()
+                shown.update()
                 yield found
-        progress.close()
+        shown.close()
 
 
 def examine(data: ImageDataset, index: int) -> Examination | RunError:

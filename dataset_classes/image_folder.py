@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from tqdm import tqdm
 
 from configs.errors import RunError
 from configs.run_folder import fingerprint, read_json, write_json
+from configs.script import progress
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
 
 logger = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ def measure_channels(paths: list[str]) -> dict[str, list[float]]:
     """Mean and standard deviation over at most `STATISTICS_IMAGES` of the images, each counting alike."""
     chosen = np.random.default_rng(0).permutation(len(paths))[:STATISTICS_IMAGES]
     sums = np.zeros((2, 3))
-    for i in tqdm(chosen, desc="Measuring channel statistics", unit="image"):
+    for i in progress(chosen, desc="Measuring channel statistics", unit="image"):
         image = read_image(paths[i])
         image.thumbnail((STATISTICS_SIDE, STATISTICS_SIDE))
         pixels = np.asarray(image).reshape(-1, 3) / 255

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from configs.arguments import flag, parse_flags
 from configs.run_folder import write_atomically
-from configs.script import run_script
+from configs.script import progress, run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset
 from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
@@ -135,8 +134,8 @@ def generate(img_size: int) -> dict[str, np.ndarray]:
     labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
     birds = {}
     for s, split in enumerate(SPLITS):
-        progress = tqdm(labels, desc=f"Drawing {split} birds at {img_size} px", unit="bird")
-        drawn = [draw_specimen(label, img_size, (SEED, s, i)) for i, label in enumerate(progress)]
+        shown = progress(labels, desc=f"Drawing {split} birds at {img_size} px", unit="bird")
+        drawn = [draw_specimen(label, img_size, (SEED, s, i)) for i, label in enumerate(shown)]
         birds[f"{split}_images"] = np.stack([bird.image for bird in drawn])
         birds[f"{split}_locations"] = np.stack([bird.locations for bird in drawn])
         birds[f"{split}_visible"] = np.stack([bird.visible for bird in drawn])

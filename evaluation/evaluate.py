@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.inference import FeatureTables, predict_batches
-from architectures.resnet import InterpretableResNet
+from architectures.activations import spatial_diversity
+from architectures.inference import (
+    FeatureTable,
+    FeatureTables,
+    collect_columns,
+    measured_batches,
+)
+from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
@@ -34,33 +40,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Observed:
-    """What a model says about the test images, without its feature maps; on the CPU.
+    """What the dense model says about the test images, without its feature maps; on the CPU.
 
     Attributes:
         features: what the head multiplies, `[N, F]`.
         logits: `[N, C]`.
         labels: `[N]`.
-        sid: SID@5.
+        sid: SID@5 of every image, `[N]`.
     """
 
     features: Tensor
     logits: Tensor
     labels: Tensor
-    sid: float
+    sid: Tensor
 
 
-def observe(model: InterpretableResNet, dataset, hardware: Hardware, description: str) -> Observed:
-    """One pass over a dataset; feature maps are measured and dropped batch by batch."""
-    sid = metrics.SidAtK(model.class_weight)
-    batches = []
-    for output, labels in predict_batches(model, dataset, hardware, description):
-        sid.update(output.feature_maps, output.logits)
-        batches.append([x.cpu() for x in (output.features, output.logits, labels)])
-    return Observed(*(torch.cat(column) for column in zip(*batches, strict=True)), sid.compute())
+def observe(model: InterpretableResNet, dataset, hardware: Hardware) -> Observed:
+    """One pass of the dense model over the test images."""
+    weight = model.class_weight
+
+    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
+        sid = spatial_diversity(output.feature_maps, output.logits, weight)
+        return output.features, output.logits, labels, sid
+
+    batches = measured_batches(model, dataset, hardware, "Dense model on test images", measure)
+    return Observed(*collect_columns(batches, len(dataset)))
 
 
 def model_results(
-    weight: Tensor, train_features: Tensor, train_labels: Tensor, test: Observed, train_data
+    weight: Tensor,
+    train_features: Tensor,
+    train_labels: Tensor,
+    test: Observed | FeatureTable,
+    train_data,
 ) -> dict:
     """The metrics that dense and sparse models share.
 
@@ -75,7 +87,7 @@ def model_results(
     similarity, attributes = train_data.class_similarity(), train_data.class_attributes()
     return {
         "Accuracy": (test.logits.argmax(dim=1) == test.labels).double().mean().item(),
-        "SID@5": test.sid,
+        "SID@5": test.sid.nanmean().item(),
         "Class-Independence": metrics.class_independence(train_features, train_labels, len(weight)),
         "Contrastiveness": metrics.contrastiveness(train_features),
         "Structural Grounding": None
@@ -134,10 +146,16 @@ def evaluate_dense(
         {**settings.backbone_dependencies(), **trained, "images": data.test.fingerprint()},
     )
     if not artefact.is_current():
-        test = observe(model, data.test, hardware, "Dense model on test images")
+        test = observe(model, data.test, hardware)
         labels = torch.from_numpy(data.train_plain.labels)
-        results = model_results(model.class_weight, train_features, labels, test, data.train_plain)
-        artefact.write(lambda path: write_results(path, results))
+
+        def write(path) -> None:
+            results = model_results(
+                model.class_weight, train_features, labels, test, data.train_plain
+            )
+            write_results(path, results)
+
+        artefact.write(write)
     return read_json(artefact.path)
 
 
@@ -147,7 +165,6 @@ def evaluate_sparse(
     model: InterpretableResNet,
     tables: FeatureTables,
     data,
-    hardware: Hardware,
     *,
     again: bool = False,
 ) -> dict:
@@ -159,7 +176,6 @@ def evaluate_sparse(
         model: the finetuned sparse model.
         tables: its feature tables.
         data: the dataset's splits.
-        hardware: where the model runs.
         again: whether to evaluate although the results are current.
     """
     coverages = sorted({*COVERAGES, *settings.coverage})
@@ -173,8 +189,11 @@ def evaluate_sparse(
         },
     )
     if again or not artefact.is_current():
-        results = sparse_results(settings, run, model, tables, data, hardware, coverages)
-        artefact.write(lambda path: write_results(path, results))
+        artefact.write(
+            lambda path: write_results(
+                path, sparse_results(settings, run, model.class_weight, tables, data, coverages)
+            )
+        )
     return read_json(artefact.path)
 
 
@@ -190,14 +209,13 @@ def warn_of_silent_features(features: Tensor) -> None:
         )
 
 
-def sparse_results(settings, run, model, tables, data, hardware, coverages) -> dict:
+def sparse_results(settings, run, weight, tables, data, coverages) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
-    weight = model.class_weight.detach().cpu()
+    weight = weight.detach().cpu()
     warn_of_silent_features(tables.train.features)
     hierarchy = weight if settings.head.binary else None
-    test = observe(model, data.test, hardware, "Sparse model on test images")
     results = model_results(
-        weight, tables.train.features, tables.train.labels, test, data.train_plain
+        weight, tables.train.features, tables.train.labels, tables.test, data.train_plain
     )
     calibration, rest = (
         tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from architectures.activation_modes import activation_modes
-from architectures.activations import spatial_softmax
+from architectures.activations import spatial_diversity
 
 # Elements worked on at a time: bounds intermediates to a few hundred MiB.
 ELEMENTS_PER_CHUNK = 2**25
@@ -28,42 +28,13 @@ def _chunks(*rows, width: int):
     return zip(*(r.split(size) for r in rows), strict=True)
 
 
-class SidAtK:
-    """Running mean of SID@k over batches, so that feature maps need not be held; see `sid_at_k`.
-
-    Args:
-        weight: class-feature weights of the head, `[C, F]`, on the device of the batches.
-        k: number of most important features of the predicted class.
-    """
-
-    def __init__(self, weight: Tensor, k: int = 5):
-        weight = torch.as_tensor(weight).detach()
-        self._k = k
-        self._enough = weight.count_nonzero(dim=1) >= k  # (C,)
-        self._top = weight.topk(min(k, weight.shape[1]), dim=1).indices  # (C, k)
-        self._sum, self._count = 0.0, 0
-
-    def update(self, feature_maps: Tensor, logits: Tensor) -> None:
-        """Add a batch: feature maps `[B, F, H, W]`, logits `[B, C]`."""
-        predicted = logits.argmax(dim=1)
-        kept = self._enough[predicted].nonzero().squeeze(1)
-        maps = feature_maps[kept[:, None], self._top[predicted[kept]]]  # (B, k, H, W)
-        scale = maps.abs().mean(dim=(2, 3), keepdim=True).clamp(min=1e-5)
-        covered = spatial_softmax(maps / scale).amax(dim=1)  # (B, H*W)
-        self._sum += float(covered.sum()) / self._k
-        self._count += len(kept)
-
-    def compute(self) -> float:
-        """SID@k over all batches; nan if no sample's class has k non-zero weights."""
-        return self._sum / self._count if self._count else math.nan
-
-
 def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> float:
     """Spatial diversity of the k most important features of the predicted class (SID@5), 1/k to 1.
 
     The maps of the features with the largest weights are divided by their mean magnitude and become
     distributions over positions; the largest of the k is taken at every position, summed over
-    positions and divided by k. Samples whose class has fewer than k non-zero weights are left out.
+    positions and divided by k. Samples whose class has fewer than k non-zero weights are left out;
+    nan if none is left.
 
     Args:
         feature_maps: `[N, F, H, W]`.
@@ -72,10 +43,8 @@ def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -
         k: number of features.
     """
     feature_maps, logits = (torch.as_tensor(x).detach() for x in (feature_maps, logits))
-    running = SidAtK(weight, k)
-    for maps, rows in _chunks(feature_maps, logits, width=feature_maps[0].numel()):
-        running.update(maps, rows)
-    return running.compute()
+    parts = _chunks(feature_maps, logits, width=feature_maps[0].numel())
+    return torch.cat([spatial_diversity(*part, weight, k) for part in parts]).nanmean().item()
 
 
 def class_independence(features: Tensor, labels: Tensor, n_classes: int) -> float:

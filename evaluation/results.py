@@ -1,7 +1,6 @@
 """Results for machines (JSON) and for people (a table)."""
 
 import math
-import shlex
 
 from configs.run_folder import RunFolder, write_json
 from configs.runs import shared_flags
@@ -31,7 +30,7 @@ def _without_nan(value):
 
 def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
     """What was reached, where it is, and what to do next: for people."""
-    flags = shared_flags(settings)
+    flags = shared_flags(settings, run)
     # Only classes that are sets of features have a tree.
     tree = [f"  python visualize_tree.py {flags}"] if settings.head.binary else []
     return "\n".join(
@@ -46,7 +45,7 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
             "Next:",
             f"  python compare_classes.py {flags}",
             *tree,
-            f"  python predict.py --folder {shlex.quote(str(run.path))} --image FILE_OR_FOLDER",
+            f"  python predict.py {flags} --image FILE_OR_FOLDER",
         ]
     )
 

@@ -86,43 +86,33 @@ def feature_redundancy(correlation: Tensor) -> Tensor:
     return cosine.triu(diagonal=1).clamp(min=0)
 
 
-class LocalityStatistics:
-    """Locality and edge statistics of the features, accumulated over batches (QPM, section 3.1).
+def locality_sums(feature_maps: Tensor, pooled: Tensor) -> Tensor:
+    """What a batch adds to the locality and the edge statistics of the features, `[2, F]` float64.
 
-    The published implementation weights the last, smaller batch with the wrong rows; here every image counts alike.
+    Args:
+        feature_maps: `[B, F, H, W]`.
+        pooled: `[B, F]`, >= 0.
     """
-
-    def __init__(self):
-        self._locality = 0.0
-        self._edge = 0.0
-        self._n_samples = 0
-
-    def update(self, feature_maps: Tensor, pooled: Tensor) -> None:
-        """Add a batch: maps `[B, F, H, W]` and pooled features `[B, F]`."""
-        height, width = feature_maps.shape[-2:]
-        share = pooled / pooled.sum(dim=1, keepdim=True).clamp(min=1e-12)  # [B, F]
-        highest = spatial_softmax(feature_maps).amax(dim=-1)
-        row, column = peak_positions(feature_maps).unbind(dim=-1)
-        on_edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
-        self._locality = self._locality + (share * highest).sum(dim=0, dtype=torch.float64)
-        self._edge = self._edge - (share * on_edge).sum(dim=0, dtype=torch.float64)
-        self._n_samples += len(feature_maps)
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        """`(locality [F], edge [F])`: a mean over images, and a sum <= 0, as published."""
-        return (self._locality / self._n_samples).cpu(), self._edge.cpu()
+    height, width = feature_maps.shape[-2:]
+    share = pooled / pooled.sum(dim=1, keepdim=True).clamp(min=1e-12)  # [B, F]
+    highest = spatial_softmax(feature_maps).amax(dim=-1)
+    row, column = peak_positions(feature_maps).unbind(dim=-1)
+    on_edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
+    return torch.stack([share * highest, -share * on_edge]).sum(dim=1, dtype=torch.float64)
 
 
 def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
     """Locality and edge vectors of features, `([F], [F])` float64 (QPM, section 3.1).
 
+    The first is a mean over images, the second a sum <= 0, as published. The published implementation weights the last,
+    smaller batch with the wrong rows; here every image counts alike.
+
     Args:
         feature_maps: `[N, F, H, W]`.
         pooled: `[N, F]`, >= 0.
     """
-    statistics = LocalityStatistics()
-    statistics.update(torch.as_tensor(feature_maps), torch.as_tensor(pooled))
-    return statistics.result()
+    locality, edge = locality_sums(torch.as_tensor(feature_maps), torch.as_tensor(pooled))
+    return locality / len(feature_maps), edge
 
 
 def locality_bias(locality: Tensor, edge: Tensor) -> Tensor:

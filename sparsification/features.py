@@ -4,6 +4,7 @@ The pooled features of ImageNet are 10 GiB: they are written to a file batch by 
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.inference import predict_batches
-from architectures.resnet import InterpretableResNet
+from architectures.inference import measured_batches
+from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
 from configs.settings import Settings
-from sparsification.constants import LocalityStatistics
+from sparsification.constants import locality_sums
 
 log = logging.getLogger(__name__)
 
@@ -68,28 +69,38 @@ def dense_features(
         pooled.write(
             lambda file: found.update(
                 extract_dense_features(model, data.train_plain, hardware, file)
-            )
+            ),
+            together=True,
         )
         statistics.write(lambda file: np.savez(file, **found))
     return DenseFeatures.load(pooled.path, statistics.path)
 
 
 def extract_dense_features(
-    model: InterpretableResNet, dataset, hardware: Hardware, file: Path
+    model: InterpretableResNet, dataset, hardware: Hardware, file: Path | None
 ) -> dict[str, np.ndarray]:
-    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch."""
+    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch.
+
+    All processes of a run take part, only the main one has a file.
+    """
     shape = (len(dataset), model.n_backbone_features)
     labels = np.empty(len(dataset), dtype=np.int64)
-    statistics = LocalityStatistics()
+    sums = torch.zeros(2, model.n_backbone_features, dtype=torch.float64)
+
+    def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
+        return output.features, targets, locality_sums(output.feature_maps, output.features)
+
     start = 0
     # Not mapped: on a full disk, writing to a mapped file kills the process.
-    with open(file, "wb") as pooled:
+    with open(file or os.devnull, "wb") as pooled:
         header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(pooled, header)
-        for output, targets in predict_batches(model, dataset, hardware, "Dense features"):
-            statistics.update(output.feature_maps, output.features)
-            pooled.write(output.features.float().cpu().numpy().tobytes())
-            labels[start : start + len(targets)] = targets.cpu().numpy()
+        for values, targets, added in measured_batches(
+            model, dataset, hardware, "Dense features", measure
+        ):
+            pooled.write(values.float().numpy().tobytes())
+            labels[start : start + len(targets)] = targets.numpy()
+            sums += added
             start += len(targets)
-    locality, edge = statistics.result()
-    return {"labels": labels, "locality": locality.numpy(), "edge": edge.numpy()}
+    locality, edge = sums.numpy()
+    return {"labels": labels, "locality": locality / len(dataset), "edge": edge}

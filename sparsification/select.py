@@ -9,6 +9,7 @@ from torch import Tensor
 from architectures.inference import collect_feature_table
 from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer
+from configs import processes
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import selection_file
@@ -51,9 +52,8 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
         log.info("Selection: %s is reused.", artefact.path)
         return SparseLayer.load(artefact.path)
     choose = _quadratic_program if settings.head.binary else _sparse_linear_model
-    layer = choose(settings, features)
-    artefact.write(layer.save)
-    return layer
+    artefact.write(lambda path: choose(settings, features).save(path))
+    return SparseLayer.load(artefact.path)
 
 
 def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
@@ -104,6 +104,8 @@ def _fit(settings: Settings, pooled: Tensor, labels: Tensor) -> SparseLayer:
 
 def refit(settings: Settings, model: InterpretableResNet, data, hardware: Hardware) -> SparseLayer:
     """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
-    table = collect_feature_table(model, data.train_plain, hardware, "Features to refit")
-    layer = _fit(settings, table.pooled, table.labels)
+    table = collect_feature_table(
+        model, data.train_plain, hardware, "Features to refit", with_logits=False
+    )
+    layer = processes.agreed(lambda: _fit(settings, table.pooled, table.labels))
     return replace(layer, selection=model.linear.selection.cpu()[layer.selection])

@@ -12,12 +12,12 @@ import torch
 from architectures.inference import FeatureTable, feature_tables
 from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer, build_head
-from configs.errors import UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
     calibration_file,
     dense_model_file,
+    finished_run,
     sparse_model_file,
     sparse_results_file,
 )
@@ -25,7 +25,7 @@ from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from evaluation import metrics
-from evaluation.__main__ import run_settings
+from evaluation.__main__ import with_folder_flag
 from evaluation.evaluate import (
     class_attribute_table,
     evaluate_dense,
@@ -97,7 +97,8 @@ def finished(tmp_path_factory):
 def test_results_of_a_sparse_model(finished):
     settings, run, model, data = finished
     tables = feature_tables(settings, run, model, data, CPU)
-    results = evaluate_sparse(settings, run, model, tables, data, CPU)
+    assert tables.train.logits is None  # a thousand numbers an image at the size of ImageNet
+    results = evaluate_sparse(settings, run, model, tables, data)
     assert results == json.loads(run.file(sparse_results_file(settings)).read_text())
     with torch.inference_mode():
         output = model(data.test.images)
@@ -139,11 +140,11 @@ def test_a_run_keeps_its_calibration(finished):
 def test_current_results_are_not_measured_again(finished):
     settings, run, model, data = finished
     tables = feature_tables(settings, run, model, data, CPU)
-    evaluate_sparse(settings, run, model, tables, data, CPU)
-    reused = evaluate_sparse(settings, run, None, tables, data, CPU)  # would need the model
+    evaluate_sparse(settings, run, model, tables, data)
+    reused = evaluate_sparse(settings, run, None, tables, data)  # would need the model
     assert reused == read_json(run.file(sparse_results_file(settings)))
     with pytest.raises(AttributeError):
-        evaluate_sparse(settings, run, None, tables, data, CPU, again=True)
+        evaluate_sparse(settings, run, None, tables, data, again=True)
 
 
 def test_sid_is_streamed_over_batches(finished, monkeypatch):
@@ -156,9 +157,9 @@ def test_sid_is_streamed_over_batches(finished, monkeypatch):
     model.linear.layer.weight.data, weight = dense, model.class_weight.clone()
     with torch.inference_mode():
         expected = metrics.sid_at_k(output.feature_maps, output.features @ dense.T, dense)
-    observed = observe(model, data.test, CPU, "test")
+    observed = observe(model, data.test, CPU)
     model.linear.layer.weight.data = weight
-    assert observed.sid == pytest.approx(expected, abs=1e-5)
+    assert observed.sid.nanmean().item() == pytest.approx(expected, abs=1e-5)
     assert len(observed.features) == len(data.test)
 
 
@@ -179,7 +180,15 @@ def test_methods_are_compared_on_the_same_images():
     weight = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
     logits = features @ weight.T.float()
     labels = torch.multinomial((3 * logits).softmax(dim=1), 1, generator=generator).squeeze(1)
-    table = FeatureTable(features, features, logits, labels, torch.zeros(300, 4, 2))
+    table = FeatureTable(
+        features,
+        pooled=features,
+        labels=labels,
+        predictions=logits.argmax(dim=1),
+        peaks=torch.zeros(300, 4, 2),
+        sid=torch.ones(300),
+        logits=logits,
+    )
     by_name = methods(weight, table[:200])
     results = compare_methods(by_name, table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
     for method, by_coverage in results.items():
@@ -240,9 +249,10 @@ def test_random_peaks_explain_no_better_than_chance():
     table = FeatureTable(
         features=torch.rand(n, 6, generator=generator),
         pooled=torch.zeros(n, 6),
-        logits=torch.zeros(n, C),
         labels=torch.from_numpy(birds.labels),
+        predictions=torch.zeros(n),
         peaks=torch.rand(n, 6, 2, generator=generator),
+        sid=torch.ones(n),
     )
     weight = torch.tensor(
         [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]]
@@ -253,21 +263,14 @@ def test_random_peaks_explain_no_better_than_chance():
 
 
 def test_run_folder_on_the_command_line(tmp_path):
-    arguments = {
-        "dataset": "StanfordCars",
-        "arch": "resnet34",
-        "seed": 5,
-        "coverage": [0.8, 0.9],
-        "folder": None,
-    }
+    arguments = {"dataset": "StanfordCars", "seed": 5, "coverage": [0.8, 0.9], "n_features": 20}
     (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
-    settings = run_settings([str(tmp_path), "--arch", "resnet18"])
-    assert (settings.dataset, settings.arch, settings.seed) == ("StanfordCars", "resnet18", 5)
-    assert settings.coverage == (0.8, 0.9) and settings.folder == str(tmp_path)
-    with pytest.raises(UsageError, match="no run folder 'missing'"):
-        run_settings(["missing"])
-    with pytest.raises(UsageError, match="no run folder ''"):
-        run_settings([])
+    (tmp_path / "chiqpm_20_5_FinetunedModel.pth").touch()
+    for argv in ([str(tmp_path)], ["--folder", str(tmp_path)]):
+        settings, run = finished_run(with_folder_flag([*argv, "--coverage", "0.7"]), "")
+        assert (settings.dataset, settings.seed, settings.coverage) == ("StanfordCars", 5, (0.7,))
+        assert run.path == tmp_path
+    assert with_folder_flag([]) == []
 
 
 def test_silent_features_are_named(caplog):

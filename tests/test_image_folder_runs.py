@@ -22,10 +22,17 @@ from dataset_classes.registry import load_data
 MODEL = "chiqpm_8_3_FinetunedModel.pth"
 
 
-def settings_of(tmp_path, data, *more):
+def flags_of(tmp_path, data, *more):
     flags = "--dataset ImageFolder --arch resnet18 --n_features 8 --n_per_class 3 --log_dir"
-    argv = [*flags.split(), str(tmp_path / "runs"), "--data_root", str(data), *more]
-    return parse_settings(argv, "")[0]
+    return [*flags.split(), str(tmp_path / "runs"), "--data_root", str(data), *more]
+
+
+def settings_of(tmp_path, data, *more):
+    return parse_settings(flags_of(tmp_path, data, *more), "")[0]
+
+
+def found(tmp_path, data):
+    return finished_run(flags_of(tmp_path, data), "")[1].path
 
 
 def leave_run(settings, finished=True) -> RunFolder:
@@ -42,14 +49,14 @@ def test_scripts_take_the_newest_run_on_the_same_images(tmp_path, monkeypatch):
     birds = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"))
     cars = leave_run(settings_of(tmp_path, tmp_path / "cars", "--seed", "2"))
     os.utime(birds.file(MODEL), (1, 1))  # the other is newer
-    assert finished_run(settings_of(tmp_path, tmp_path / "birds"))[1].path == birds.path
-    assert finished_run(settings_of(tmp_path, tmp_path / "cars"))[1].path == cars.path
+    assert found(tmp_path, tmp_path / "birds") == birds.path
+    assert found(tmp_path, tmp_path / "cars") == cars.path
     (tmp_path / "link").symlink_to(tmp_path / "birds")
-    assert finished_run(settings_of(tmp_path, tmp_path / "link"))[1].path == birds.path
+    assert found(tmp_path, tmp_path / "link") == birds.path
     monkeypatch.chdir(tmp_path)
-    assert finished_run(settings_of(tmp_path, "birds"))[1].path == birds.path
+    assert found(tmp_path, "birds") == birds.path
     with pytest.raises(RunError, match=r"no finished model .* made from .*planes"):
-        finished_run(settings_of(tmp_path, tmp_path / "planes"))
+        found(tmp_path, tmp_path / "planes")
 
 
 def test_an_unfinished_run_on_other_images_is_not_gone_on_with(tmp_path):

@@ -1,6 +1,8 @@
 """The whole pipeline on a tiny CUB: every stage, resuming, stale settings, and the figures of a finished run."""
 
 import json
+import re
+import shlex
 import sys
 
 import pytest
@@ -9,6 +11,7 @@ from fake_datasets import make_cub, make_imagenet
 from torchvision.models import resnet18
 
 import compare_classes
+import evaluation.__main__
 import main
 import training.loop
 import visualize_tree
@@ -125,13 +128,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(train, epochs, monkeypatc
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
-def test_figures_of_the_newest_run(train, tmp_path):
-    folder = train()
-    shared = [*TINY.split(), "--data_root", tmp_path / "data", "--log_dir", folder.parents[2]]
-    call(compare_classes, *shared, "--output", tmp_path / "pairs")
-    call(visualize_tree, *shared, "--output", tmp_path / "trees", "--index", "0")
-    assert list((tmp_path / "pairs").rglob("*.png"))
-    assert len(list((tmp_path / "trees").rglob("*.png"))) >= 3
+def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        folder = train()
+    of_folder = f"--folder {shlex.quote(str(folder))}"
+    for script in (compare_classes, visualize_tree):
+        assert re.search(f"python {script.__name__}.py {re.escape(of_folder)}$", caplog.text, re.M)
+    newest = [*TINY.split(), "--log_dir", folder.parents[2]]
+    for name, flags in (("newest", newest), ("named", shlex.split(of_folder))):
+        output = ["--device", "cpu", "--output", tmp_path / name]
+        call(compare_classes, *flags, *output)
+        call(visualize_tree, *flags, *output, "--index", "0")
+        assert list((tmp_path / name / "TestvizQPMClassComparisons").rglob("*.png"))
+        assert len(list((tmp_path / name / "CHiQPMExplanations").rglob("*.png"))) == 4
+    results = folder / "Results_chiqpm_8_3_FinetunedModel.json"
+    before = json.loads(results.read_text())
+    results.unlink()
+    call(evaluation.__main__, folder, "--device", "cpu")
+    assert json.loads(results.read_text()) == before
 
 
 def test_scripts_without_a_run_say_how_to_make_one(train, tmp_path, capsys):

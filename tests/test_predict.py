@@ -17,7 +17,6 @@ from architectures.inference import feature_tables
 from configs.hardware import Hardware
 from configs.runs import finished_run, write_config
 from configs.script import run_script
-from configs.settings import parse_settings
 from conformal.calibrate import calibrate
 from conformal.split import calibration_split
 from dataset_classes.description import DataDescription
@@ -32,14 +31,11 @@ def finished(run, tmp_path_factory):  # noqa: F811
     """Run folders as main.py leaves them, one per model type, and the sets that their tables give."""
     folders, expected = {}, {}
     for model_type in ("chiqpm", "qsenn"):
-        (settings,) = parse_settings([*run, "--model_type", model_type], "")
-        settings, source = finished_run(settings)
+        flags = [*run, "--model_type", model_type]
+        settings, source = finished_run(flags, "")
         folder = tmp_path_factory.mktemp(model_type)
         shutil.copy(source.file(f"{settings.model_name}_FinetunedModel.pth"), folder)
-        (settings,) = parse_settings(
-            [*run, "--model_type", model_type, "--folder", str(folder), "--seed", "0"], ""
-        )
-        settings, made = finished_run(settings)
+        settings, made = finished_run([*flags, "--folder", str(folder)], "")
         data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
         model = load_finished_model(settings, made, data.train.classes, HARDWARE)
         tables = feature_tables(settings, made, model, data, HARDWARE)

@@ -241,9 +241,11 @@ def table(features, logits, labels, peaks):
     return FeatureTable(
         features=features,
         pooled=features,
-        logits=torch.tensor(logits),
         labels=torch.tensor(labels),
+        predictions=torch.tensor(logits).argmax(dim=1),
         peaks=torch.tensor(peaks),
+        sid=torch.ones(len(labels)),
+        logits=torch.tensor(logits),
     )
 
 

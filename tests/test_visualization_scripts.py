@@ -14,6 +14,10 @@ from PIL import Image
 from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseHead
 from configs.errors import RunError, UsageError
+from configs.run_folder import RunFolder
+from configs.runs import write_config
+from configs.settings import parse_settings
+from dataset_classes.description import DataDescription
 from dataset_classes.registry import load_data
 
 CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
@@ -132,6 +136,26 @@ def test_a_downloaded_model_needs_nothing_but_its_file(run, monkeypatch, tmp_pat
     call("visualize_tree", monkeypatch, [*run, *flags])
     folder = tmp_path / "CHiQPMExplanations" / "SampleIndex_0" / "acc_0.9"
     assert len(list(folder.iterdir())) == 4
+
+
+def test_a_folder_brings_its_settings_and_may_hold_several_models(run, monkeypatch, tmp_path):
+    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+    folder = tmp_path / "copy"
+    shutil.copytree(source, folder)
+    (settings,) = parse_settings([*run, "--seed", "7"], "")
+    data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
+    about = DataDescription.of(data.test).as_dict()
+    write_config(settings, RunFolder(folder), torch.device("cpu"), about)
+    flags = ["--folder", folder, "--device", "cpu", "--output", tmp_path]
+    call("compare_classes", monkeypatch, flags)
+    assert (tmp_path / "TestvizQPMClassComparisons" / "0_1.png").is_file()
+    call("visualize_tree", monkeypatch, [*flags, "--index", "0"])
+    assert len(list((tmp_path / "CHiQPMExplanations" / "SampleIndex_0").rglob("*.png"))) == 4
+    call("compare_classes", monkeypatch, [*flags, "--model_type", "qsenn", "--format", "svg"])
+    signed = (tmp_path / "TestvizQPMClassComparisons" / "0_1.svg").read_text(encoding="utf-8")
+    assert ">−<" in signed
+    with pytest.raises(UsageError, match="made with arch resnet18, not resnet34"):
+        call("compare_classes", monkeypatch, [*flags, "--arch", "resnet34"])
 
 
 @pytest.mark.parametrize(

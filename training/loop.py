@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from torch.utils.data import DataLoader, Dataset
 
 from architectures.checkpoints import load_tensors, save_tensors
 from architectures.resnet import InterpretableResNet, ModelOutput
+from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.run_folder import Artefact, fingerprint, write_atomically
+from configs.script import progress
+from training.distributed import spread
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Phase:
     Attributes:
         name: what the progress bar says.
         epochs: how many.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         optimizer: parameter groups; their rates are set by `learning_rates`.
         learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
         extra_loss: output, targets, epoch -> what is added to the cross entropy.
@@ -58,9 +60,10 @@ class Checkpoint:
         self._fingerprint = fingerprint(settings)
 
     def save(self, state: dict) -> None:
-        """Write the state atomically."""
+        """Write the state atomically; of several processes the main one does."""
         content = {"fingerprint": self._fingerprint, **state}
-        write_atomically(self.path, lambda path: save_tensors(content, path))
+        if processes.is_main():
+            write_atomically(self.path, lambda path: save_tensors(content, path))
 
     def load(self) -> dict | None:
         """The state, or None if there is none for this configuration."""
@@ -74,19 +77,47 @@ class Checkpoint:
         return state if state.get("fingerprint") == self._fingerprint else None
 
     def remove(self) -> None:
-        """Forget the state."""
-        self.path.unlink(missing_ok=True)
+        """Forget the state; of several processes the main one does."""
+        if processes.is_main():
+            self.path.unlink(missing_ok=True)
+
+
+def seed_of(*key: object) -> int:
+    """A seed from a key such as `(run's seed, phase, epoch)`."""
+    return int(fingerprint({"key": [str(part) for part in key]}), 16) % 2**32
 
 
 def seed_everything(*key: object) -> None:
-    """Seed all generators from a key such as `(seed, stage, epoch)`.
+    """Seed all generators from a key.
 
     Every epoch starts from its own seed, so a resumed training equals an uninterrupted one.
     """
-    seed = int(fingerprint({"key": [str(part) for part in key]}), 16) % 2**32
+    seed = seed_of(*key)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+class SeededImages(Dataset):
+    """A dataset in one epoch, in which chance depends on the image and on nothing else.
+
+    So the augmented images are the same however many processes load or train.
+
+    Args:
+        dataset: draws what it needs from PyTorch's generator.
+        seed: of the epoch.
+    """
+
+    def __init__(self, dataset, seed: int):
+        self._dataset, self._seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed + index)
+            return self._dataset[index]
 
 
 def train_artefact(
@@ -133,6 +164,8 @@ def train_phases(
     Raises:
         RunError: if the loss is no longer finite.
     """
+    if hardware.workers:
+        dataset.preload(hardware.workers)
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
     if "model" in state:
         model.load_state_dict(state["model"])
@@ -142,9 +175,12 @@ def train_phases(
         phase = phases[index](first_epoch == 0)
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
+        network = spread(model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
-            seed_everything(seed, phase.name, epoch)
-            _train_epoch(model, phase, _shuffled(dataset, phase, hardware), hardware, epoch)
+            epoch_seed = seed_of(seed, phase.name, epoch)
+            seed_everything(epoch_seed, processes.rank())
+            batches = _batches(dataset, phase, hardware, epoch_seed)
+            _train_epoch(network, phase, batches, hardware, epoch)
             checkpoint.save(
                 {
                     "phase": index,
@@ -155,39 +191,68 @@ def train_phases(
             )
 
 
-def _shuffled(dataset, phase: Phase, hardware: Hardware) -> DataLoader:
-    return DataLoader(
-        dataset,
-        batch_size=phase.batch_size,
-        shuffle=True,
-        drop_last=len(dataset) > phase.batch_size,  # batch normalisation needs more than one image
-        **hardware.loader_options(),
-    )
+def _batches(dataset, phase: Phase, hardware: Hardware, seed: int) -> DataLoader:
+    """The shuffled batches of an epoch: of each, this process's share."""
+    size = phase.batch_size
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    batches = order.split(size)
+    if len(batches) > 1 and len(batches[-1]) < size:
+        batches = batches[:-1]  # batch normalisation needs more than one image
+    own = [batch[processes.rank() :: processes.count()].tolist() for batch in batches]
+    images = SeededImages(dataset, seed)
+    return DataLoader(images, batch_sampler=own, **hardware.loader_options())
 
 
-def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int) -> None:
-    model.train()
+def training_step(
+    network: nn.Module,
+    phase: Phase,
+    images: Tensor,
+    targets: Tensor,
+    epoch: int,
+    hardware: Hardware,
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser.
+
+    Args:
+        network: in training mode; returns a `ModelOutput`.
+        phase: optimiser and losses.
+        images: `[B, 3, S, S]` on the device.
+        targets: `[B]` on the device.
+        epoch: of the phase, from 0.
+        hardware: precision of the network.
+
+    Returns:
+        The loss (a scalar) and the logits `[B, C]`, without gradients, on the device.
+    """
+    with hardware.mixed_precision():
+        output = network(images)
+    loss = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
+    loss = loss + phase.extra_loss(output, targets, epoch)
+    phase.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    phase.optimizer.step()
+    return loss.detach(), output.logits.detach()
+
+
+def _train_epoch(
+    network: nn.Module, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int
+) -> None:
+    network.train()
     n_batches = len(loader)
-    # Sums stay on the device: reading them every step would make a GPU wait.
-    loss_sum, n_correct, n_seen = (torch.zeros((), device=hardware.device) for _ in range(3))
-    bar = tqdm(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch", leave=False)
+    # Loss, hits and images so far; they stay on the device: reading them every step would make a GPU wait.
+    sums = torch.zeros(3, dtype=torch.float64, device=hardware.device)
+    bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
     for step, (images, targets) in enumerate(bar):
         rates = phase.learning_rates(epoch + step / n_batches)
         for group, rate in zip(phase.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         images = hardware.to_device(images)
         targets = targets.to(hardware.device, non_blocking=True)
-        output = model(images)
-        loss = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
-        loss = loss + phase.extra_loss(output, targets, epoch)
-        phase.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        phase.optimizer.step()
-        loss_sum += loss.detach() * len(targets)
-        n_correct += (output.logits.detach().argmax(dim=1) == targets).sum()
-        n_seen += len(targets)
+        loss, logits = training_step(network, phase, images, targets, epoch, hardware)
+        n_correct = (logits.argmax(dim=1) == targets).sum()
+        sums += torch.stack([loss * len(targets), n_correct, torch.full_like(loss, len(targets))])
         if step % 10 == 9 or step + 1 == n_batches:
-            mean_loss, accuracy = (loss_sum / n_seen).item(), (n_correct / n_seen).item()
+            mean_loss, accuracy = (sums[:2] / sums[2]).tolist()
             bar.set_postfix(
                 loss=f"{mean_loss:.3f}", accuracy=f"{accuracy:.1%}", lr=f"{rates[0]:.1e}"
             )
@@ -196,6 +261,8 @@ def _train_epoch(model, phase: Phase, loader: DataLoader, hardware: Hardware, ep
                     f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step + 1}, "
                     f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
                 )
+    everyone = processes.gathered((mean_loss, accuracy))
+    mean_loss, accuracy = np.mean(everyone, axis=0)
     log.info(
         "%s  epoch %3d/%d  %3d left  loss %7.4f  train accuracy %6.2f %%  lr %.2e",
         phase.name, epoch + 1, phase.epochs, phase.epochs - epoch - 1, mean_loss, 100 * accuracy, rates[0],

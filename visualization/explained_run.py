@@ -6,7 +6,6 @@ from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
-from configs.runs import finished_run
 from configs.settings import Settings
 from dataset_classes.registry import DataSplits, load_data
 from visualization.colours import FeatureColours
@@ -34,13 +33,12 @@ class ExplainedRun:
     colours: FeatureColours
 
 
-def open_run(settings: Settings, palette: str) -> ExplainedRun:
-    """The run that the settings mean; feature tables are made where they are missing.
+def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRun:
+    """A finished run with all that explaining needs; feature tables are made where they are missing.
 
     Raises:
-        RunError: if there is no such run, or its model or its images cannot be read.
+        RunError: if its model or its images cannot be read.
     """
-    settings, folder = finished_run(settings)
     hardware = Hardware.choose(settings.device, settings.workers)
     data = load_data(
         settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop

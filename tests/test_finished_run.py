@@ -1,0 +1,215 @@
+"""What a command line and a run folder's config.json say together about a finished run."""
+
+import json
+import os
+import shlex
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from configs.errors import RunError, UsageError
+from configs.run_folder import RunFolder, write_json
+from configs.runs import (
+    finished_run,
+    shared_flags,
+    sparse_model_file,
+    training_run,
+    write_config,
+)
+from configs.settings import Settings, parse_settings
+
+# No setting has its default, and no number is round.
+ODD = Settings(
+    dataset="TravelingBirds",
+    data_root="/odd data",
+    cropGT=False,
+    img_size=97,
+    arch="resnet34",
+    model_type="qpm",
+    weights="/weights of mine.pth",
+    reduced_strides=False,
+    n_features=31,
+    n_per_class=7,
+    seed=3,
+    do_dense=False,
+    batch_size=12,
+    schedule_scale=0.1 + 0.2,
+    solver="search",
+    selection_seconds=1e-7 / 3,
+    redundancy_threshold=1 / 3,
+    pairs="named",
+    certificate=2 / 3,
+    glm_solver="glm_saga",
+    coverage=(0.85, 1 / 1.1),
+    device="cuda:7",
+    workers=5,
+)
+MACHINE = {"log_dir", "folder", "device", "workers", "precision"}
+
+
+@pytest.fixture
+def leave(tmp_path):
+    """Leaves a run folder with config.json and a finished model, which is not opened here."""
+
+    def leave(settings, folder=None) -> RunFolder:
+        run = RunFolder(folder or tmp_path / "my run")
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_config(settings, run, torch.device("cpu"), {"classes": []})
+        run.file(f"{settings.model_name}_FinetunedModel.pth").touch()
+        return run
+
+    return leave
+
+
+def find(*argv):
+    return finished_run([str(word) for word in argv], "")
+
+
+def test_the_folder_alone_brings_every_setting_exactly(leave):
+    defaults = Settings()
+    unusual = {
+        f.name for f in fields(Settings) if getattr(ODD, f.name) != getattr(defaults, f.name)
+    }
+    assert unusual | MACHINE == {f.name for f in fields(Settings)}
+    run = leave(ODD)
+    settings, found = find("--folder", run.path)
+    machine = {name: getattr(defaults, name) for name in ("device", "workers")}
+    place = {"folder": str(run.path), "log_dir": settings.log_dir}
+    assert settings == replace(ODD, **machine, **place) and found.path == run.path
+    assert repr(settings) == repr(replace(ODD, **machine, **place))  # the types too
+
+
+def test_what_was_none_stays_none(leave):
+    run = leave(parse_settings(["--dataset", "StanfordCars", "--seed", "4"], "")[0])
+    settings, _ = find("--folder", run.path)
+    assert settings.batch_size is None and settings.redundancy_threshold is None
+
+
+def test_given_flags_win_where_the_model_stays_the_same(leave):
+    run = leave(ODD)
+    run.file("sldd_20_7_FinetunedModel.pth").touch()
+    given = "--data_root /moved --coverage 0.8 --device cpu --workers 0 --arch resnet34 --model-type SLDD"
+    settings, _ = find(*given.split(), "--n_features", 20, "--folder", run.path)
+    changes = {"data_root": "/moved", "coverage": (0.8,), "device": "cpu", "workers": 0}
+    model = {"model_type": "sldd", "n_features": 20, "n_per_class": 7}
+    kept = {"folder": settings.folder, "log_dir": settings.log_dir}
+    assert settings == replace(ODD, **changes, **model, **kept)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--arch resnet18", "made with arch resnet34, not resnet18"),
+        ("--dataset CUB2011", "made with dataset TravelingBirds, not CUB2011"),
+        ("--img_size 224", "made with img_size 97, not 224"),
+        ("--cropGT", "made with crop False, not True"),
+        ("--reduced_strides yes", "made with reduced_strides False, not True"),
+        ("--seed 4", "made with seed 3, not 4"),
+        ("--weights imagenet", "made with weights /weights of mine.pth, not imagenet"),
+        ("--do_dense", "made with do_dense False, not True"),
+        ("--n_per_class 32", "--n_per_class 32 is more than --n_features 31"),
+    ],
+)
+def test_flags_that_contradict_the_model_are_refused(leave, given, message):
+    with pytest.raises(UsageError) as refusal:
+        find("--folder", leave(ODD).path, *given.split())
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_model_of_an_earlier_call_with_other_settings_is_not_taken_for_one_of_the_last(leave):
+    run = leave(ODD)
+    last = replace(ODD, model_type="sldd", img_size=128)
+    for settings in (ODD, last):
+        artefact = run.artefact(sparse_model_file(settings), settings.backbone_dependencies())
+        artefact.write(lambda path: path.touch())
+    leave(last)
+    earlier = ["--folder", run.path, "--model_type", "qpm"]
+    with pytest.raises(UsageError, match="made with img_size 97, not 128; give 97"):
+        find(*earlier)
+    assert find(*earlier, "--img_size", 97)[0].img_size == 97
+    assert find("--folder", run.path)[0].img_size == 128
+
+
+def test_cropping_contradicts_nothing_where_there_are_no_boxes(leave):
+    run = leave(parse_settings(["--dataset", "StanfordCars", "--seed", "4"], "")[0])
+    assert find("--folder", run.path, "--cropGT", "False")[0].crop is False
+
+
+def test_a_model_that_the_folder_lacks_is_answered_with_those_it_holds(leave):
+    run = leave(ODD)
+    leave(replace(ODD, model_type="sldd"))
+    assert find("--folder", run.path)[0].model_type == "sldd"  # of the last call of main.py
+    assert find("--folder", run.path, "--model_type", "qpm")[0].model_type == "qpm"
+    with pytest.raises(
+        RunError, match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7$"
+    ):
+        find("--folder", run.path, "--model_type", "qsenn")
+
+
+def test_settings_of_other_versions_are_understood(leave):
+    run = leave(ODD)
+    config = json.loads(run.file("config.json").read_text())
+    config["arguments"]["of the future"] = {"a": [1]}
+    del config["arguments"]["certificate"]
+    write_json(run.file("config.json"), config)
+    assert find("--folder", run.path)[0].certificate == Settings().certificate
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"arguments": {"arch": "resn',
+        "[1]",
+        "{}",
+        '{"arguments": "none"}',
+        '{"arguments": {"arch": "vgg16"}}',
+        '{"arguments": {"n_features": [50, 50]}}',
+        '{"arguments": {"img_size": 6.4}}',
+    ],
+)
+def test_a_damaged_config_is_one_clear_line(leave, content):
+    run = leave(ODD)
+    run.file("config.json").write_text(content)
+    with pytest.raises(RunError, match=r"config\.json is damaged: .*; remove it and") as refusal:
+        find("--folder", run.path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_a_folder_the_newest_model_of_the_asked_type_is_taken(leave, tmp_path):
+    asked = ["--dataset", "StanfordCars", "--log_dir", str(tmp_path), "--n_features", "20"]
+    runs = {}
+    for seed in (1, 2):
+        settings, *_ = parse_settings([*asked, "--seed", str(seed), "--img_size", "96"], "")
+        runs[seed] = leave(settings, training_run(settings).path)
+        # The last call of main.py trained another model.
+        leave(replace(settings, model_type="qpm", n_features=50), runs[seed].path)
+    os.utime(runs[2].file("chiqpm_20_5_FinetunedModel.pth"), (1, 1))
+    settings, found = find(*asked)
+    assert (found.path, settings.seed, settings.img_size) == (runs[1].path, 1, 96)
+    assert settings.model_name == "chiqpm_20_5" and settings.folder == str(runs[1].path)
+    assert find(*asked, "--seed", "2")[1].path == runs[2].path
+    with pytest.raises(
+        RunError, match=r"no finished model chiqpm_20_5.* train it with: python main"
+    ):
+        find(*asked, "--seed", "3")
+
+
+def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tmp_path):
+    run = leave(ODD)
+    run.file("sldd_20_7_FinetunedModel.pth").touch()
+    downloaded = RunFolder(tmp_path / "downloaded")
+    downloaded.path.mkdir()
+    downloaded.file("qsenn_50_5_FinetunedModel.pth").touch()
+    for folder, more, expected in (
+        (run, [], ""),
+        (run, ["--model_type", "sldd", "--n_features", "20"], " --model_type sldd --n_features 20"),
+        (run, ["--data_root", "/a b", "--coverage", "0.8", "0.9"], None),
+        (downloaded, ["--model_type", "qsenn", "--arch", "resnet18", "--cropGT", "False"], None),
+    ):
+        settings, _ = find("--folder", folder.path, *more)
+        flags = shared_flags(settings, folder)
+        assert find(*shlex.split(flags))[0] == settings
+        if expected is not None:
+            assert flags == f"--folder {shlex.quote(str(run.path))}{expected}"
