@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-QSENN = ("--model_type", "qsenn")
+QSENN = ("--model_type", "qsenn", "--n_per_class", "1")
 
 
 def kill_again_and_again(launcher, runs, events: Counter, *flags, do="kill") -> None:
@@ -46,7 +46,7 @@ def test_refits_of_q_senn_are_gone_on_with(launcher, whole_run):
     for runs in ("qsenn", "qsenn_killed"):
         shutil.copytree(launcher.run_folder("whole"), launcher.run_folder(runs))
     whole = launcher.run("qsenn", *QSENN)
-    refit = "forward after qsenn_8_3_FinetunedModel.partial"
+    refit = "forward after qsenn_8_1_FinetunedModel.partial"
     assert whole.code == 0 and whole.events.count(refit) == 3
     events = Counter([refit, *filter(between_epochs, whole.events)])
     kill_again_and_again(launcher, "qsenn_killed", events, *QSENN)
