@@ -54,9 +54,6 @@ def test_every_file_that_cannot_be_written_is_one_line(launcher, whole_run):
     left = created(whole_run)
     while (ended := launcher.run("limited", do="limit files", at=left)).code != 0:
         assert_one_line(ended, "cannot write", str(launcher.folder / "limited"), "File too large")
-        assert ended.errors.split()[4].endswith(
-            (".json:", ".npz:", ".npy:", ".partial:", ".pth:", ".png:")
-        )
         left.remove(next(event for event in ended.events if event in left))
         assert not list(launcher.run_folder("limited").rglob(".writing-*"))
     assert not left
