@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from configs.errors import RunError
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+TEMPORARY = ".writing-"  # what the names of files begin with that are being written
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -39,7 +40,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+        prefix = f"{TEMPORARY}{path.stem}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
@@ -51,7 +53,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # replaced already, or on a disk that has become read-only
+                temporary.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -95,8 +98,11 @@ class Artefact:
         return processes.agreed(self._is_current)
 
     def _is_current(self) -> bool:
+        if not self.path.is_file():
+            return False
         entry = self.folder.manifest().get(self.name)
-        if entry is None or not self.path.is_file():
+        if entry is None:
+            log.info("%s is made again: %s does not list it as finished", self.name, MANIFEST)
             return False
         if entry["settings"] != self.settings:
             old, new = entry["settings"], self.settings
@@ -143,8 +149,11 @@ class RunFolder:
         return Artefact(self, name, depends_on)
 
     def manifest(self) -> dict:
-        """All finished files of this run."""
-        return read_json(self.path / MANIFEST) or {}
+        """All finished files of this run: name -> settings and SHA-256; without entries that were damaged."""
+        entries = read_json(self.path / MANIFEST) or {}
+        return {
+            name: entry for name, entry in entries.items() if {*entry} == {"settings", "sha256"}
+        }
 
     def digest(self, name: str) -> str:
         """SHA-256 of a finished file's content: what later stages depend on."""
@@ -162,7 +171,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self):
-        """Hold the folder for one writing process.
+        """Hold the folder for one writing process, and clear away what killed ones were writing.
 
         Raises:
             RunError: if another process holds it, or the folder cannot be written.
@@ -183,6 +192,9 @@ class RunFolder:
                 f"cannot write in the run folder {self.path}: {error.strerror}"
             ) from error
         try:
+            for level in ("", "*/"):  # plots have a folder of their own
+                for leftover in self.path.glob(f"{level}{TEMPORARY}*"):
+                    leftover.unlink(missing_ok=True)
             yield self
         finally:
             lock.release()

@@ -55,6 +55,18 @@ def one_line(error: UsageError | RunError) -> str:
     return message.removeprefix(kind) if traceback else message
 
 
+class LogFile(logging.FileHandler):
+    """A log file; where it cannot be written any more, the run ends with one line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called while an exception is handled; `logging` would print it and go on."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        raise RunError(f"cannot write {self.baseFilename}: {error.strerror or error}") from error
+
+
 def log_to(path: Path) -> None:
     """Also write the log to a file, with the time of every line.
 
@@ -62,7 +74,7 @@ def log_to(path: Path) -> None:
         RunError: if the file cannot be written.
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = LogFile(path, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -4,6 +4,7 @@ The pooled features of ImageNet are 10 GiB: they are written to a file batch by 
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,6 @@ def extract_dense_features(
     All processes of a run take part, only the main one has a file.
     """
     shape = (len(dataset), model.n_backbone_features)
-    pooled = file and np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
     labels = np.empty(len(dataset), dtype=np.int64)
     sums = torch.zeros(2, model.n_backbone_features, dtype=torch.float64)
 
@@ -91,16 +91,16 @@ def extract_dense_features(
         return output.features, targets, locality_sums(output.feature_maps, output.features)
 
     start = 0
-    for values, targets, added in measured_batches(
-        model, dataset, hardware, "Dense features", measure
-    ):
-        rows = slice(start, start + len(targets))
-        if file:
-            pooled[rows] = values.numpy()
-        labels[rows] = targets.numpy()
-        sums += added
-        start = rows.stop
-    if file:
-        pooled.flush()
+    # Not mapped: on a full disk, writing to a mapped file kills the process.
+    with open(file or os.devnull, "wb") as pooled:
+        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(pooled, header)
+        for values, targets, added in measured_batches(
+            model, dataset, hardware, "Dense features", measure
+        ):
+            pooled.write(values.float().numpy().tobytes())
+            labels[start : start + len(targets)] = targets.numpy()
+            sums += added
+            start += len(targets)
     locality, edge = sums.numpy()
     return {"labels": labels, "locality": locality / len(dataset), "edge": edge}

@@ -1,9 +1,12 @@
 """Shared fixtures: the golden cases and the small programs with proven optima kept beside the tests."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_datasets import make_cub
+from forked_runs import Launcher
 
 HERE = Path(__file__).parent
 
@@ -18,3 +21,29 @@ def golden():
 def qp_instance():
     """Load a selection instance by name: `qp_instance("qpm_00")["A"]` (see tests/qp_instances)."""
     return lambda name: dict(np.load(HERE / "qp_instances" / f"{name}.npz", allow_pickle=False))
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    """Runs main.py in real processes on a tiny CUB; see `forked_runs`."""
+    folder = tmp_path_factory.mktemp("forked_runs")
+    make_cub(folder / "data", train=6, test=4)
+    launcher = Launcher(folder)
+    yield launcher
+    launcher.close()
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """The run `whole` of the launcher, which was left alone: its events, and the files it left."""
+
+    events: list[str]
+    results: dict
+
+
+@pytest.fixture(scope="session")
+def whole_run(launcher) -> WholeRun:
+    """What all runs of the launcher are to end as."""
+    ended = launcher.run("whole")
+    assert ended.code == 0, ended.errors
+    return WholeRun(ended.events, launcher.results("whole"))

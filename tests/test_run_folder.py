@@ -78,6 +78,23 @@ def test_two_runs_in_one_folder_are_refused(run):
         pass  # free again
 
 
+def test_what_killed_runs_were_writing_is_cleared_away(run):
+    leftovers = [run.file(".writing-a-x1y2z3w4.npz"), run.file("plots") / ".writing-b-x1y2z3w4.png"]
+    kept = [run.file("a.npz"), run.file("plots") / "b.png", run.file("a.partial")]
+    run.file("plots").mkdir()
+    for file in leftovers + kept:
+        file.touch()
+    with run.locked():
+        assert not any(file.exists() for file in leftovers) and all(file.exists() for file in kept)
+
+
+def test_an_entry_without_a_digest_is_no_entry(run):
+    run.artefact("a.txt", {}).write(write_text("result"))
+    manifest = run.file("manifest.json")
+    manifest.write_text(manifest.read_text().replace("sha256", "sha25v"))
+    assert not run.artefact("a.txt", {}).is_current()
+
+
 def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(RunError, match="cannot write in the run folder"):

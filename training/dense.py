@@ -13,7 +13,7 @@ from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
 from configs.settings import Settings
-from training.loop import Phase, seed_everything, train_artefact
+from training.loop import Phase, checkpoint_of, seed_everything, train_artefact
 from training.losses import feature_diversity_loss
 from training.schedules import dense_learning_rate
 
@@ -31,6 +31,7 @@ def train_dense(
     artefact = run.artefact(dense_model_file(), dense_dependencies(settings, data))
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
+        checkpoint_of(artefact).remove()
         model = build_dense_model(settings.arch, n_classes, "none", settings.reduced_strides)
         model.load_state_dict(load_state_dict(artefact.path))
         return hardware.place(model)

@@ -15,7 +15,7 @@ from configs.runs import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
 from training.dense import dense_dependencies
-from training.loop import Phase, train_artefact
+from training.loop import Phase, checkpoint_of, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss
 from training.schedules import finetune_learning_rate, grounding_weight
 
@@ -44,6 +44,7 @@ def finetune(
     )
     if artefact.is_current():
         log.info("Sparse model: %s is reused.", artefact.path)
+        checkpoint_of(artefact).remove()
         model.load_state_dict(load_state_dict(artefact.path))
         return model
 

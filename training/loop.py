@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from architectures.checkpoints import load_tensors, save_tensors
 from architectures.resnet import InterpretableResNet, ModelOutput
 from configs import processes
 from configs.errors import RunError
@@ -62,22 +63,23 @@ class Checkpoint:
         """Write the state atomically; of several processes the main one does."""
         content = {"fingerprint": self._fingerprint, **state}
         if processes.is_main():
-            write_atomically(self.path, lambda path: torch.save(content, path))
+            write_atomically(self.path, lambda path: save_tensors(content, path))
 
     def load(self) -> dict | None:
         """The state, or None if there is none for this configuration."""
         if not self.path.exists():
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = load_tensors(self.path)
         except Exception as error:  # whatever is in a damaged file: the training starts again
             log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
             return None
         return state if state.get("fingerprint") == self._fingerprint else None
 
     def remove(self) -> None:
-        """Forget the state."""
-        self.path.unlink(missing_ok=True)
+        """Forget the state; of several processes the main one does."""
+        if processes.is_main():
+            self.path.unlink(missing_ok=True)
 
 
 def seed_of(*key: object) -> int:
@@ -128,11 +130,15 @@ def train_artefact(
     seed: int,
 ) -> None:
     """Train a model and leave its state dict as a finished file of the run; other arguments as in `train_phases`."""
-    checkpoint = Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
+    checkpoint = checkpoint_of(artefact)
     train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
-    artefact.write(lambda path: torch.save(model.state_dict(), path))
-    if processes.is_main():
-        checkpoint.remove()
+    artefact.write(lambda path: save_tensors(model.state_dict(), path))
+    checkpoint.remove()
+
+
+def checkpoint_of(artefact: Artefact) -> Checkpoint:
+    """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
+    return Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
 
 
 def train_phases(
