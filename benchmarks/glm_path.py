@@ -15,7 +15,7 @@ import torch
 
 from sparsification.glm import choose_features, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
-from sparsification.glm.path import PATH_ALPHA, SOLVERS, standardisation
+from sparsification.glm.path import PATH_ALPHA, SOLVERS
 from sparsification.glm.penalty import ElasticNet
 
 N_SAMPLES, N_CLASSES, N_FEATURES, N_BACKBONE_FEATURES = 5000, 200, 50, 2048
@@ -44,7 +44,7 @@ def timed(function, *arguments, **options):
 
 def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> None:
     """Print a line per strength with both solvers' objectives and seconds, and the totals."""
-    datafit = CrossEntropy(standardisation(features).apply(features.double()), labels)
+    datafit = CrossEntropy(features, labels)
     penalty = ElasticNet(PATH_ALPHA)
     names = ("newton", "glm_saga")
     solvers = {name: SOLVERS[name]() for name in names}
@@ -59,7 +59,7 @@ def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor)
             layers[name], *spent = timed(
                 solvers[name].minimise, datafit, penalty, strength, layers[name]
             )
-            loss, _ = datafit.value_and_residual(layers[name])
+            loss, _ = datafit.value_and_gradient(layers[name])
             objectives.append(loss + penalty.value(layers[name], strength))
             clocks.append(spent[0])
             seconds[name] += torch.tensor(spent)

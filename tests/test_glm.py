@@ -148,18 +148,18 @@ def test_curvature_is_the_change_of_the_gradient(grouped):
     direction = torch.randn(4, 13, generator=generator, dtype=torch.float64)
 
     def gradient(coefficients):
-        _, residual = datafit.value_and_residual(coefficients)
-        return datafit.gradient(residual) + penalty.gradient(coefficients, 0.5)
+        _, of_loss = datafit.value_and_gradient(coefficients)
+        return of_loss + penalty.gradient(coefficients, 0.5)
 
     change = (gradient(at + 1e-6 * direction) - gradient(at - 1e-6 * direction)) / 2e-6
-    probabilities = datafit.probabilities(datafit.value_and_residual(at)[1])
-    of_loss = datafit.curvature_product(probabilities, direction.float()).double()
+    curvature = datafit.curvature(at)
+    of_loss = curvature.product(direction.float()).double()
     of_penalty = penalty.curvature_product(at, direction, 0.5)
     torch.testing.assert_close(of_loss + of_penalty, change, atol=1e-5, rtol=1e-4)
     unit = torch.zeros_like(at)
     unit[1, 3] = 1.0
-    block = datafit.curvature_blocks(probabilities)[1, 3, 3]
-    product = datafit.curvature_product(probabilities, unit.float())[1, 3]
+    block = curvature.class_blocks()[1, 3, 3]
+    product = curvature.product(unit.float())[1, 3]
     torch.testing.assert_close(block, product)
     diagonal = penalty.curvature_diagonal(at, 0.5)[1, 3]
     torch.testing.assert_close(diagonal, penalty.curvature_product(at, unit, 0.5)[1, 3])
