@@ -25,7 +25,7 @@ class Standardisation(NamedTuple):
 
     def apply(self, features: Tensor) -> Tensor:
         """Features of mean 0 and standard deviation 1, float64; constant features become 0."""
-        return (features.double() - self.mean) / self.std.clamp_min(MIN_STD)
+        return (features - self.mean).div_(self.std.clamp_min(MIN_STD))
 
 
 def standardisation(features: Tensor) -> Standardisation:

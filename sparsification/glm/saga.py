@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class GlmSaga:
     """Minimises datafit + penalty with proximal SAGA, as glm-saga does; slow, and on the CPU.
 
-    It holds all features of the problem and a table of samples x classes in memory.
+    It holds the features of the problem, whole, and a table of samples x classes in memory.
 
     The defaults are those that Q-SENN and SLDD-Model inherit from Wong et al. An epoch counts as
     progress when it lowers the objective by more than `tolerance`; `patience` epochs without
