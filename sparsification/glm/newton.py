@@ -90,9 +90,10 @@ def _quadratic_minimum(
     first_length = None
     for _ in range(MAX_SWEEPS):
         before = coefficients.clone()
-        for f, here in enumerate(coefficients):
-            there = penalty.prox(here - slope[f] / curvature[f], strengths[f])
-            slope.addcmul_(coupling[f], there - here)
+        features = zip(coefficients, slope, curvature, strengths, coupling, strict=True)
+        for here, rise, curve, strength_here, to_all in features:  # [C] each, to_all [F + 1, C]
+            there = penalty.prox(here - rise / curve, strength_here)
+            slope.addcmul_(to_all, there - here)
             here.copy_(there)
         length = (curvature * (coefficients - before).square()).sum().sqrt().item()
         first_length = first_length or length
