@@ -16,7 +16,7 @@ import torch
 from benchmarks.measuring import Measurement, measured
 from sparsification.glm import choose_features, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
-from sparsification.glm.path import PATH_ALPHA, SOLVERS, standardisation
+from sparsification.glm.path import PATH_ALPHA, SOLVERS
 from sparsification.glm.penalty import ElasticNet
 
 N_SAMPLES, N_CLASSES, N_FEATURES, N_BACKBONE_FEATURES = 5000, 200, 50, 2048
@@ -42,9 +42,9 @@ def pooled_features(
 @contextmanager
 def strengths(images: int, features: int, classes: int, points: int):
     """A few strengths, each a tenth of the one before, warm from point to point; the last objective is returned."""
-    datafit = standardised(*pooled_features(features, images, classes))
-    _, residual = datafit.value_and_residual(datafit.start())
-    largest = PENALTY.smallest_empty_strength(datafit.gradient(residual))
+    datafit = CrossEntropy(*pooled_features(features, images, classes))
+    _, gradient = datafit.value_and_gradient(datafit.start())
+    largest = PENALTY.smallest_empty_strength(gradient)
     falling = [float(largest) * 0.1**point for point in range(1, points + 1)]
 
     def descend(solver: str) -> float:
@@ -56,20 +56,15 @@ def strengths(images: int, features: int, classes: int, points: int):
     yield lambda: descend("newton"), lambda: descend("glm_saga")
 
 
-def standardised(features: torch.Tensor, labels: torch.Tensor) -> CrossEntropy:
-    """The loss that the path is for."""
-    return CrossEntropy(standardisation(features).apply(features.double()), labels)
-
-
 def objective(datafit: CrossEntropy, layer: torch.Tensor, strength: float) -> float:
     """What both solvers minimise."""
-    loss, _ = datafit.value_and_residual(layer)
+    loss, _ = datafit.value_and_gradient(layer)
     return loss + PENALTY.value(layer, strength)
 
 
 def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> None:
     """Print a line per strength with both solvers' objectives and seconds, and the totals."""
-    datafit = standardised(features, labels)
+    datafit = CrossEntropy(features, labels)
     names = ("newton", "glm_saga")
     solvers = {name: SOLVERS[name]() for name in names}
     layers = {name: datafit.start() for name in names}

@@ -2,10 +2,10 @@
 
     python -m benchmarks.memory [--images 20000 80000] [--features 2048] [--classes 1000]
 
-Extraction runs on generated stand-in features (a network that only draws them); the constants of the quadratic program
-and the dense model's metrics then read the file that it wrote. Every line is measured in a process of its own. Memory
-is what the process has allocated (anonymous pages); pages of the mapped file are left out, since the system takes
-those back whenever it needs them.
+Extraction runs on generated stand-in features (a network that only draws them); the constants of the quadratic program,
+the dense model's metrics and the choice of features by a sparse linear model then read the file that it wrote. Every
+line is measured in a process of its own. Memory is what the process has allocated (anonymous pages); pages of the
+mapped file are left out, since the system takes those back whenever it needs them.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from sparsification.features import (
     DenseFeatures,
     extract_dense_features,
 )
+from sparsification.glm import choose_features
 
 MAP_SIDE = 1  # of the stand-in feature maps
 
@@ -81,7 +82,18 @@ def dense_metrics(folder: Path, n_images: int, n_features: int, n_classes: int) 
     metrics.contrastiveness(features.pooled[:, :32])
 
 
-TASKS = {"extraction": extraction, "constants": constants, "metrics": dense_metrics}
+def sparse_linear_model(folder: Path, *_) -> None:
+    """The features that Q-SENN and SLDD-Model choose; each takes some passes over the file, so here only three."""
+    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    choose_features(features.pooled, features.labels, 3)
+
+
+TASKS = {
+    "extraction": extraction,
+    "constants": constants,
+    "metrics": dense_metrics,
+    "sparse model": sparse_linear_model,
+}
 
 
 def line(name: str, *size) -> str:

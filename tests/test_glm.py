@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from configs.errors import RunError, UsageError
-from sparsification.glm import choose_features, fit_qsenn, fit_sldd, regularisation_path
+from sparsification.glm import choose_features, fit_qsenn, fit_sldd, newton, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
@@ -120,6 +120,36 @@ def test_missing_glm_saga_is_one_clear_line(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_nearly_collinear_noise_is_solved_in_a_few_rounds(monkeypatch, caplog):
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(400) % 40)
+    features = rng.normal(size=(400, 1)) + 0.05 * rng.normal(size=(400, 20))
+    datafit, penalty = (
+        CrossEntropy(torch.as_tensor(features), torch.as_tensor(labels)),
+        ElasticNet(0.99),
+    )
+    solver, coefficients = ProximalNewton(), datafit.start()
+    largest = penalty.smallest_empty_strength(datafit.value_and_gradient(coefficients)[1])
+    # Proximal steps of one length for all weights, which know of no correlation, need 33 to 53 rounds.
+    monkeypatch.setattr(newton, "MAX_ROUNDS", 15)
+    for strength in (0.285 * largest, 0.152 * largest, 0.081 * largest):
+        coefficients = solver.minimise(datafit, penalty, strength, coefficients)
+        _, gradient = datafit.value_and_gradient(coefficients)
+        assert penalty.violation(coefficients, gradient, strength) <= 1e-4
+    assert (coefficients[:, :-1] != 0).sum() > 20
+    assert not caplog.records
+
+
+def test_the_solver_stays_on_the_device_of_its_data():
+    features, labels = problem(n_samples=60)
+    datafit = CrossEntropy(torch.as_tensor(features), torch.as_tensor(labels))
+    start = datafit.start()
+    for grouped in (False, True):
+        with torch.device("meta"):  # what is made without naming a device lands elsewhere: an error
+            solution = ProximalNewton().minimise(datafit, ElasticNet(0.9, grouped), 0.05, start)
+        assert solution.device == start.device and (solution[:, :-1] != 0).any()
+
+
 def test_grouped_penalty_meets_its_optimality_conditions():
     features, labels = problem()
     x, targets = standardise(features), np.eye(4)[labels]
@@ -148,18 +178,18 @@ def test_curvature_is_the_change_of_the_gradient(grouped):
     direction = torch.randn(4, 13, generator=generator, dtype=torch.float64)
 
     def gradient(coefficients):
-        _, residual = datafit.value_and_residual(coefficients)
-        return datafit.gradient(residual) + penalty.gradient(coefficients, 0.5)
+        _, of_loss = datafit.value_and_gradient(coefficients)
+        return of_loss + penalty.gradient(coefficients, 0.5)
 
     change = (gradient(at + 1e-6 * direction) - gradient(at - 1e-6 * direction)) / 2e-6
-    probabilities = datafit.probabilities(datafit.value_and_residual(at)[1])
-    of_loss = datafit.curvature_product(probabilities, direction.float()).double()
+    curvature = datafit.curvature(at)
+    of_loss = curvature.product(direction.float()).double()
     of_penalty = penalty.curvature_product(at, direction, 0.5)
     torch.testing.assert_close(of_loss + of_penalty, change, atol=1e-5, rtol=1e-4)
     unit = torch.zeros_like(at)
     unit[1, 3] = 1.0
-    block = datafit.curvature_blocks(probabilities)[1, 3, 3]
-    product = datafit.curvature_product(probabilities, unit.float())[1, 3]
+    block = curvature.class_blocks()[1, 3, 3]
+    product = curvature.product(unit.float())[1, 3]
     torch.testing.assert_close(block, product)
     diagonal = penalty.curvature_diagonal(at, 0.5)[1, 3]
     torch.testing.assert_close(diagonal, penalty.curvature_product(at, unit, 0.5)[1, 3])

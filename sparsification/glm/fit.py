@@ -10,15 +10,15 @@ the member whose quantised layer classifies the training data best, not always t
 import logging
 
 import torch
-from torch import Tensor
 
 from architectures.sparse_head import SparseLayer
+from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.path import (
     PATH_ALPHA,
     Path,
     choose_features,
+    linear_problem,
     regularisation_path,
-    standardisation,
 )
 from sparsification.glm.sparsify import quantise_qsenn, sparsify_sldd
 
@@ -36,7 +36,8 @@ def fit_qsenn(
     then all are kept.
 
     Args:
-        features: pooled features `[N, F]` under the test transform, not standardised.
+        features: pooled features `[N, F]` under the test transform, not standardised; may be
+            mapped from a file.
         labels: `[N]` integers, every class 0..C-1 present.
         n_features: features to choose.
         n_per_class: average number of features of a class.
@@ -65,12 +66,11 @@ def _fit(features, labels, sparsify, n_features, n_per_class, solver) -> SparseL
         selected = torch.arange(n_features, device=features.device)
     else:
         selected = choose_features(features, labels, n_features, solver).sort().values
-    features = features[:, selected]
-    scale = standardisation(features)
-    standardised = scale.apply(features.double())
+    features = features[:, selected]  # the first and only copy of features
+    datafit = linear_problem(features, labels)
     for alpha in ALPHAS:
         path = regularisation_path(features, labels, solver, alpha=alpha)
-        weight, bias = sparsify(path, standardised, labels, n_per_class)
+        weight, bias = sparsify(path, datafit, n_per_class)
         found, wanted = weight.count_nonzero().item(), n_per_class * len(weight)
         if found == wanted:
             break
@@ -78,16 +78,16 @@ def _fit(features, labels, sparsify, n_features, n_per_class, solver) -> SparseL
     else:
         log.warning("Even the densest path has only %d of the %d weights wanted.", found, wanted)
     dtype = features.dtype if features.is_floating_point() else torch.float32
-    weight, bias, mean, std = (x.to(dtype) for x in (weight, bias, *scale))
+    weight, bias, mean, std = (x.to(dtype) for x in (weight, bias, *datafit.scale))
     return SparseLayer(selection=selected, weight=weight, mean=mean, std=std, bias=bias)
 
 
-def _cut(path: Path, standardised: Tensor, labels: Tensor, n_per_class: int):
+def _cut(path: Path, datafit: CrossEntropy, n_per_class: int):
     """SLDD-Model's weights and biases."""
     return sparsify_sldd(path.weights, path.biases, n_per_class)[1:]
 
 
-def _best_quantised(path: Path, standardised: Tensor, labels: Tensor, n_per_class: int):
+def _best_quantised(path: Path, datafit: CrossEntropy, n_per_class: int):
     """Q-SENN's weights and biases of the member that, quantised, classifies best."""
     layers = [
         quantise_qsenn(weight, bias, n_per_class)
@@ -96,7 +96,6 @@ def _best_quantised(path: Path, standardised: Tensor, labels: Tensor, n_per_clas
     ] or [quantise_qsenn(path.weights, path.biases, n_per_class)]
 
     def n_correct(layer) -> int:
-        predicted = (standardised @ layer.weight.T + layer.bias).argmax(1)
-        return (predicted == labels).sum().item()
+        return datafit.n_correct(torch.cat([layer.weight, layer.bias[:, None]], 1))
 
     return max(layers, key=n_correct)

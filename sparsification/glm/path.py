@@ -9,6 +9,7 @@ over weights `[C, F]` and unpenalised biases `[C]` on standardised features, for
 This is the objective of glm-saga, with its scale of lambda.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from configs.errors import RunError
-from sparsification.glm.datafit import CrossEntropy
+from sparsification.glm.datafit import MIN_STD, CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 from sparsification.glm.saga import GlmSaga
@@ -27,7 +28,6 @@ SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99
 N_STRENGTHS = 100
 SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
-MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
 
 
 class Path(NamedTuple):
@@ -41,21 +41,33 @@ class Path(NamedTuple):
     lambdas: Tensor
 
 
-class Standardisation(NamedTuple):
-    """Mean and (sample) standard deviation of every feature, `[F]` each."""
+def linear_problem(features, labels) -> CrossEntropy:
+    """The loss of linear layers on these features.
 
-    mean: Tensor
-    std: Tensor
+    Args:
+        features: pooled features `[N, F]`, not standardised; may be mapped from a file.
+        labels: `[N]` integers, every class 0..C-1 present.
 
-    def apply(self, features: Tensor) -> Tensor:
-        """Features of mean 0 and standard deviation 1; constant features become 0."""
-        return (features - self.mean) / self.std.clamp_min(MIN_STD)
-
-
-def standardisation(features: Tensor) -> Standardisation:
-    """Mean and standard deviation over the samples `[N, F]`, in double precision."""
-    features = features.double()
-    return Standardisation(features.mean(0), features.std(0))
+    Raises:
+        ValueError: if shapes are wrong.
+        RunError: if features are not finite or a class has no sample.
+    """
+    features = torch.as_tensor(features).detach()
+    labels = torch.as_tensor(labels).to(features.device).long()
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
+        raise ValueError(
+            f"features must be [N, F] with labels [N] and N at least 2, found "
+            f"{tuple(features.shape)} and {tuple(labels.shape)}"
+        )
+    if labels.max() < 1:
+        raise RunError("a sparse layer needs at least two classes among the training images")
+    empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
+    if empty:
+        raise RunError(f"no training image of class {empty[0]} ({len(empty)} classes without)")
+    datafit = CrossEntropy(features, labels)
+    if not datafit.scale.mean.isfinite().all():
+        raise RunError("some pooled features are not finite: the dense model has diverged")
+    return datafit
 
 
 def choose_features(features, labels, n_features: int, solver: str = "newton") -> Tensor:
@@ -67,7 +79,8 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     begins with the choice of 5. If the path ends with too few, features keep entering at its end.
 
     Args:
-        features: pooled features `[N, F]`, not standardised.
+        features: pooled features `[N, F]`, not standardised; may be mapped from a file, since only
+            the chosen ones are held in memory.
         labels: `[N]` integers, every class 0..C-1 present.
         n_features: how many to choose.
         solver: `newton` or `glm_saga`.
@@ -78,8 +91,8 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
             sample.
         UsageError: if the solver is not installed.
     """
-    datafit, scale = _problem(features, labels)
-    varying = scale.std > MIN_STD
+    datafit = linear_problem(features, labels)
+    varying = datafit.scale.std > MIN_STD
     if n_features > varying.sum():
         raise RunError(
             f"cannot choose {n_features} features: only {varying.sum()} of {len(varying)} vary over "
@@ -95,8 +108,9 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         while len(chosen) < n_features:
             if chosen:
                 coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
-            _, residual = inside.value_and_residual(coefficients)
-            pull = datafit.gradient(residual)[:, :-1].norm(dim=0)  # [F]
+            everywhere = coefficients.new_zeros(len(coefficients), len(varying) + 1)
+            everywhere[:, [*chosen, -1]] = coefficients
+            pull = datafit.value_and_gradient(everywhere)[1][:, :-1].norm(dim=0)  # [F]
             pull[~varying] = pull[chosen] = -1.0
             at_the_end = step == len(strengths) - 1
             if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
@@ -128,11 +142,11 @@ def regularisation_path(
         RunError: if features are not finite or a class has no sample.
         UsageError: if the solver is not installed.
     """
-    datafit, _ = _problem(features, labels)
+    datafit = linear_problem(features, labels)
     minimise, penalty = _solver(solver).minimise, ElasticNet(alpha)
     if lambdas is None:
         lambdas = _strengths(datafit, penalty)
-    lambdas = torch.as_tensor(lambdas).to(datafit.features)
+    lambdas = torch.as_tensor(lambdas).to(datafit.scale.mean)
     coefficients, members = datafit.start(), []
     for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
         coefficients = minimise(datafit, penalty, strength, coefficients)
@@ -144,33 +158,11 @@ def regularisation_path(
     return Path(weights, biases - biases.mean(1, keepdim=True), lambdas)
 
 
-def _problem(features, labels) -> tuple[CrossEntropy, Standardisation]:
-    # Double precision: at the end of the path gradients are told apart from a lambda that is a
-    # thousand times smaller than at its beginning.
-    features = torch.as_tensor(features).detach().double()
-    labels = torch.as_tensor(labels).to(features.device).long()
-    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
-        raise ValueError(
-            f"features must be [N, F] with labels [N] and N at least 2, found "
-            f"{tuple(features.shape)} and {tuple(labels.shape)}"
-        )
-    if not features.isfinite().all():
-        raise RunError("some pooled features are not finite: the dense model has diverged")
-    if labels.max() < 1:
-        raise RunError("a sparse layer needs at least two classes among the training images")
-    empty = (labels.bincount() == 0).nonzero()[:, 0].tolist()
-    if empty:
-        raise RunError(f"no training image of class {empty[0]} ({len(empty)} classes without)")
-    scale = standardisation(features)
-    return CrossEntropy(scale.apply(features), labels), scale
-
-
 def _strengths(datafit: CrossEntropy, penalty: ElasticNet) -> Tensor:
-    _, residual = datafit.value_and_residual(datafit.start())
-    largest = penalty.smallest_empty_strength(datafit.gradient(residual))
-    return largest * torch.logspace(
-        0, torch.tensor(SMALLEST_STRENGTH).log10().item(), N_STRENGTHS, dtype=torch.float64
-    )
+    _, gradient = datafit.value_and_gradient(datafit.start())
+    largest = penalty.smallest_empty_strength(gradient)
+    exponent = math.log10(SMALLEST_STRENGTH)
+    return largest * torch.logspace(0, exponent, N_STRENGTHS, dtype=torch.float64)
 
 
 def _solver(name: str):

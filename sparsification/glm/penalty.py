@@ -30,12 +30,18 @@ class ElasticNet:
         sparsity = (slope * self._size(coefficients)).sum()
         return (sparsity + (ridge * coefficients.square()).sum() / 2).item()
 
-    def prox(self, coefficients: Tensor, strength: float) -> Tensor:
-        """argmin over V of `penalty(V) + ||V - coefficients||^2 / 2`."""
-        slope, ridge = self._rates(coefficients, strength)
-        size = self._size(coefficients)
-        shrinkage = (size - slope).clamp_min(0) / size.clamp_min(TINY)
-        return coefficients * shrinkage / (1 + ridge)
+    def prox(self, weights: Tensor, strength: Tensor) -> Tensor:
+        """argmin over v of `penalty(v) + ||v - weights||^2 / 2` for a feature's weights `[C]`.
+
+        Without groups every class may have its own strength.
+        """
+        size = self._size(weights)
+        shrinkage = (size - self.alpha * strength).clamp_min(0) / size.clamp_min(TINY)
+        return weights * shrinkage / (1 + (1 - self.alpha) * strength)
+
+    def largest_of_group(self, values: Tensor) -> Tensor:
+        """`[C, F + 1]` as it is, or the largest of every feature `[1, F + 1]` if grouped."""
+        return values.amax(0, keepdim=True) if self.grouped else values
 
     def violation(self, coefficients: Tensor, loss_gradient: Tensor, strength: float) -> float:
         """How far the optimality conditions are missed, relative to strength * alpha.
@@ -100,7 +106,9 @@ class ElasticNet:
 
     def _size(self, coefficients: Tensor) -> Tensor:
         """|w|: `[C, F + 1]`, or `[1, F + 1]` if grouped."""
-        return self._over_group(coefficients.square()).sqrt()
+        if self.grouped:
+            return coefficients.norm(dim=0, keepdim=True)
+        return coefficients.abs()
 
     def _unit(self, coefficients: Tensor) -> Tensor:
         return coefficients / self._size(coefficients).clamp_min(TINY)

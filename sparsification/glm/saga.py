@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 class GlmSaga:
     """Minimises datafit + penalty with proximal SAGA, as glm-saga does; slow, and on the CPU.
 
+    It holds the features of the problem, whole, and a table of samples x classes in memory.
+
     The defaults are those that Q-SENN and SLDD-Model inherit from Wong et al. An epoch counts as
     progress when it lowers the objective by more than `tolerance`; `patience` epochs without
     progress end a problem.
@@ -81,7 +83,7 @@ class GlmSaga:
 
     def _batches(self, datafit: CrossEntropy) -> DataLoader:
         # float32 on the CPU is the only combination that glm-saga's gradient table accepts.
-        features, labels = datafit.features[:, :-1].float().cpu(), datafit.labels.cpu()
+        features, labels = datafit.standardised().cpu(), datafit.labels.cpu()
         samples = TensorDataset(features, labels, torch.arange(len(labels)))
         order = RandomSampler(samples, generator=torch.Generator().manual_seed(0))
         return DataLoader(
