@@ -21,7 +21,7 @@ from sparsification.glm.penalty import ElasticNet
 log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 200  # far above the usual 1 to 10
-MAX_SWEEPS = 50  # of coordinate descent, at no cost in the samples; the Newton step does the rest
+MAX_SWEEPS = 15  # of coordinate descent, at no cost in the samples; the Newton step does the rest
 SWEEP_LENGTH = 0.1  # relative to the first sweep: so short a sweep is the last
 MAX_CONJUGATE_STEPS = 50
 NEWTON_RESIDUAL = 0.1  # of the Newton system, relative: a rough step costs less than it loses
