@@ -29,7 +29,8 @@ def test_a_run_killed_at_every_event_ends_as_one_left_alone(launcher, whole_run)
     events = Counter({event: 1 for event in whole_run.events if "written manifest" not in event})
     events |= Counter(filter(between_epochs, whole_run.events))
     assert {"step 2 after nothing", "written Trained_DenseModel.partial"} < set(events)
-    assert events["replaced chiqpm_8_3_FinetunedModel.partial"] == 5  # rounds of 1, 1, 1, 2 epochs
+    assert events["replaced Trained_DenseModel.partial"] > 1
+    assert events["replaced chiqpm_8_3_FinetunedModel.partial"] == 4  # an epoch in every round
     kill_again_and_again(launcher, "killed", events)
     assert launcher.results("killed") == whole_run.results
 
