@@ -1,4 +1,4 @@
-"""Every stage against the plain way of doing the same, and how its cost grows: one page, one run, some ten minutes.
+"""Every stage against the plain way of doing the same, and how its cost grows: one page, one run, some five minutes.
 
     python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]
 
