@@ -32,8 +32,8 @@ class FeatureTable(TensorTable):
         labels: `[N]`.
         predictions: predicted classes, `[N]`.
         peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
-        sid: SID@5 of every image, `[N]`.
         logits: `[N, C]`; None for training images, which may be a million of a thousand classes.
+        sid: SID@5 of every image, `[N]`; None for training images, on which it is not measured.
     """
 
     features: Tensor
@@ -41,8 +41,8 @@ class FeatureTable(TensorTable):
     labels: Tensor
     predictions: Tensor
     peaks: Tensor
-    sid: Tensor
     logits: Tensor | None = None
+    sid: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,9 +108,9 @@ def collect_feature_table(
     hardware: Hardware,
     description: str = "Features",
     *,
-    with_logits: bool = True,
+    with_results: bool = True,
 ) -> FeatureTable:
-    """The feature table of a sparse model on a dataset, in one pass."""
+    """The feature table of a sparse model on a dataset, in one pass; logits and SID@5 only `with_results`."""
     weight = model.class_weight
 
     def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
@@ -122,9 +122,10 @@ def collect_feature_table(
             labels,
             logits.argmax(dim=1),
             (peak_positions(maps) + 0.5) / cells,
-            spatial_diversity(maps, logits, weight),
         )
-        return (*columns, logits) if with_logits else columns
+        if with_results:
+            columns += (logits, spatial_diversity(maps, logits, weight))
+        return columns
 
     batches = measured_batches(model, dataset, hardware, description, measure)
     return FeatureTable(*collect_columns(batches, len(dataset)))
@@ -177,7 +178,7 @@ def feature_table(
         dataset,
         hardware,
         f"Sparse features ({split})",
-        with_logits=split == "test",
+        with_results=split == "test",
     )
     artefact.write(table.save)
     return table

@@ -105,7 +105,7 @@ def _fit(settings: Settings, pooled: Tensor, labels: Tensor) -> SparseLayer:
 def refit(settings: Settings, model: InterpretableResNet, data, hardware: Hardware) -> SparseLayer:
     """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
     table = collect_feature_table(
-        model, data.train_plain, hardware, "Features to refit", with_logits=False
+        model, data.train_plain, hardware, "Features to refit", with_results=False
     )
     layer = processes.agreed(lambda: _fit(settings, table.pooled, table.labels))
     return replace(layer, selection=model.linear.selection.cpu()[layer.selection])

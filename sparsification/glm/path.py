@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from configs.errors import RunError
+from configs.script import progress
 from sparsification.glm.datafit import MIN_STD, CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
@@ -104,7 +104,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     coefficients = inside.start()
     strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
     step = 0
-    with tqdm(total=n_features, desc="Choosing features", disable=None) as progress:
+    with progress(range(n_features), desc="Choosing features") as bar:
         while len(chosen) < n_features:
             if chosen:
                 coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
@@ -120,7 +120,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
             inside = datafit.subset(chosen)
             weight, bias = coefficients[:, :-1], coefficients[:, -1:]
             coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
-            progress.update()
+            bar.update()
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
@@ -148,7 +148,7 @@ def regularisation_path(
         lambdas = _strengths(datafit, penalty)
     lambdas = torch.as_tensor(lambdas).to(datafit.scale.mean)
     coefficients, members = datafit.start(), []
-    for strength in tqdm(lambdas.tolist(), desc="Regularisation path", disable=None):
+    for strength in progress(lambdas.tolist(), desc="Regularisation path"):
         coefficients = minimise(datafit, penalty, strength, coefficients)
         members.append(coefficients)
     members = torch.stack(members)
