@@ -13,6 +13,7 @@ from torchvision.models import ResNet, get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from architectures.checkpoints import load_state_dict
+from architectures.convolution import Conv2d
 from architectures.sparse_head import SparseHead
 from configs.errors import RunError
 
@@ -47,12 +48,19 @@ class InterpretableResNet(ResNet):
         super().__init__(block, list(layers))
         self.n_backbone_features = self.fc.in_features
         del self.fc
+        self._quicken_convolutions()
         late = (*self.layer3.modules(), *self.layer4.modules())
         self._ordinary_strides = [(m, m.stride) for m in late if isinstance(m, nn.Conv2d)]
         self.reduce_strides(reduced_strides)
         self.dropout = nn.Dropout(DENSE_DROPOUT)
         self.linear = nn.Linear(self.n_backbone_features, n_classes)
         self.has_classifier = False  # whether the final layer came with the weights
+
+    def _quicken_convolutions(self) -> None:
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.Conv2d):
+                    setattr(module, name, Conv2d.like(child))
 
     def reduce_strides(self, reduced: bool) -> None:
         """Let layer3 and layer4 keep the resolution of their input, or halve it as the ordinary ResNet does."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,13 +84,18 @@ def measured(work: Callable, *arguments) -> Measurement:
     return Measurement(spent, processor, peak - before, gpu / 2**20, result)
 
 
-def in_turns(works: Sequence[Callable], rounds: int) -> list[float]:
-    """Median seconds of every work; they take turns, so that a drift of the machine meets all of them alike.
+def in_turns(runs: Sequence[Callable[[], float]], rounds: int) -> list[float]:
+    """Median of what every run returns, its seconds; they take turns, so that a drift of the machine meets all alike.
 
     A first round is not counted.
     """
-    turns = [[_timed(work)[0] for work in works] for _ in range(rounds + 1)]
+    turns = [[run() for run in runs] for _ in range(rounds + 1)]
     return [statistics.median(seconds) for seconds in zip(*turns[1:], strict=True)]
+
+
+def seconds_of(work: Callable) -> float:
+    """What one call of it takes."""
+    return _timed(work)[0]
 
 
 def _timed(work: Callable, *arguments) -> tuple[float, Any]:
@@ -118,15 +123,22 @@ def allocated() -> float:
     return next(int(line.split()[1]) for line in lines if "RssAnon" in line) / 1024
 
 
-def in_own_process(function: Callable, *arguments) -> Any:
-    """`function(*arguments)` in a fresh process, where nobody else has allocated anything.
+@contextmanager
+def own_process() -> Iterator[Callable]:
+    """Yields `run(function, *arguments)`: all calls in one fresh process, where nobody else has allocated anything.
 
     The process is forked from one that has imported all benchmarks and computed nothing, so it starts at once.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.__main__"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+def in_own_process(function: Callable, *arguments) -> Any:
+    """`function(*arguments)` in a process of its own, as `own_process` makes them."""
+    with own_process() as run:
+        return run(function, *arguments)
 
 
 def log_log_slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:

@@ -1,15 +1,28 @@
 """What a row of the benchmark is, how it is measured, and how the rows become Markdown."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
-from benchmarks.measuring import Measurement, in_own_process, in_turns, log_log_slope, measured
+from benchmarks.measuring import (
+    Measurement,
+    in_own_process,
+    in_turns,
+    log_log_slope,
+    measured,
+    own_process,
+    seconds_of,
+)
 from configs.errors import RunError, UsageError
 
 Work = Callable[[], object]
 Case = Callable[..., AbstractContextManager[tuple[Work, Work | None]]]
 NOTHING = "–"
+
+# In the process of one way of a row, from its first run to its last turn: what holds its input, and the two works.
+_inputs = ExitStack()
+_works: list[Work | None] = []
 
 
 @dataclass(frozen=True)
@@ -122,19 +135,36 @@ def quick_look(item: Row | Growth) -> Row | Growth:
 
 
 def compare(row: Row) -> Comparison:
-    """The row measured: memory of each way in a process of its own, time by turns in a third."""
-    try:
-        ours, other = (in_own_process(_first_run, row, way) for way in (0, 1))
+    """The row measured, each way in a process of its own: memory in a first run, time in turns with the other way."""
+    with own_process() as ours, own_process() as other:
+        ways = list(enumerate((ours, other)))
+        try:
+            runs = [run(_first_run, row, way) for way, run in ways]
+        except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
+            return Comparison(row, missing=str(error))
         if row.rounds > 1:
-            seconds = in_own_process(_turns, row.case, row.sizes, row.rounds, 2)
-            ours = replace(ours, seconds=seconds[0])
-            other = other and replace(other, seconds=seconds[1])
-    except (
-        UsageError,
-        RunError,
-    ) as error:  # a package that is not here, a solver that found nothing
-        return Comparison(row, missing=str(error))
-    return Comparison(row, ours, other)
+            turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
+            medians = in_turns(turns, row.rounds)
+            runs[: len(medians)] = map(_with_seconds, runs, medians)
+        for _, run in ways:
+            run(_inputs.close)
+    return Comparison(row, *runs)
+
+
+def _first_run(row: Row, way: int) -> Measurement | None:
+    _works[:] = _inputs.enter_context(row.case(**row.sizes))
+    if _works[way] is None:
+        return None
+    run = measured(_works[way])
+    return run if row.shows else replace(run, result=None)
+
+
+def _turn(way: int) -> float:
+    return seconds_of(_works[way])
+
+
+def _with_seconds(run: Measurement, seconds: float) -> Measurement:
+    return replace(run, seconds=seconds)
 
 
 def grow(growth: Growth) -> MeasuredGrowth:
@@ -142,23 +172,15 @@ def grow(growth: Growth) -> MeasuredGrowth:
     (name,) = (name for name, value in growth.sizes.items() if isinstance(value, tuple))
     fixed = {other: value for other, value in growth.sizes.items() if other != name}
     seconds = [
-        in_own_process(_turns, growth.case, fixed | {name: value}, growth.rounds, 1)[0]
+        in_own_process(_turns, growth.case, fixed | {name: value}, growth.rounds)
         for value in growth.sizes[name]
     ]
     return MeasuredGrowth(growth, fixed, name, growth.sizes[name], seconds)
 
 
-def _first_run(row: Row, way: int) -> Measurement | None:
-    with row.case(**row.sizes) as works:
-        if works[way] is None:
-            return None
-        run = measured(works[way])
-    return run if row.shows else replace(run, result=None)
-
-
-def _turns(case: Case, sizes: dict, rounds: int, ways: int) -> list[float]:
-    with case(**sizes) as works:
-        return in_turns([work for work in works[:ways] if work is not None], rounds)
+def _turns(case: Case, sizes: dict, rounds: int) -> float:
+    with case(**sizes) as (ours, _):
+        return in_turns([partial(seconds_of, ours)], rounds)[0]
 
 
 def markdown(header: list[str], lines: Iterable[list[str]]) -> str:

@@ -36,7 +36,8 @@ def step(arch: str, side: int, images: int, precision: str = "auto"):
 
 
 def our_step(network, phase: Phase, images, targets, hardware: Hardware) -> torch.Tensor:
-    """What the training does with a batch: channels last, in the hardware's precision; returns the loss."""
+    """What the training does with a batch, as `training.loop` does it; returns the loss."""
+    hardware.keep_freed_memory()
     images, targets = hardware.to_device(images), targets.to(hardware.device, non_blocking=True)
     loss, _ = training_step(network, phase, images, targets, 0, hardware)
     return loss

@@ -1,6 +1,8 @@
 """Where the computation runs: device, memory layout, precision and loading workers, chosen from the machine."""
 
+import ctypes
 import os
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from configs import processes
 from configs.errors import UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,19 @@ class Hardware:
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
         """A model on the device, channels last."""
         return model.to(self.device, memory_format=torch.channels_last)
+
+    def keep_freed_memory(self) -> None:
+        """On a CPU, let each training step use the memory of the step before, where the C library is glibc.
+
+        Left alone it gives large blocks back to the system when they are freed. A step frees gigabytes, and the next
+        one would get them again page by page, each zeroed first: a tenth to a fifth of its time. The process stays as
+        large as its largest step, and some 15 % larger than that step needs.
+        """
+        if self.device.type == "cpu" and sys.platform == "linux":
+            library = ctypes.CDLL(None)
+            if hasattr(library, "mallopt"):
+                library.mallopt(M_MMAP_MAX, 0)
+                library.mallopt(M_TRIM_THRESHOLD, -1)
 
     def mixed_precision(self) -> AbstractContextManager:
         """Within it a network that is trained computes its convolutions in the training precision."""

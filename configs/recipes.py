@@ -84,8 +84,8 @@ FROM_SCRATCH = DenseRecipe(
     coarse_share=0.75,
 )
 # Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
-SCRATCH_FINETUNE_LR = 1e-3
-SCRATCH_FINETUNE_SCALE = 0.2
+SCRATCH_FINETUNE_LR = 1e-2
+SCRATCH_FINETUNE_SCALE = 0.6
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def finetune_recipe(
     recipe = FINETUNING[model_type]
     if _unexpectedly_random(own, weights):
         lr, scale = SCRATCH_FINETUNE_LR, scale * SCRATCH_FINETUNE_SCALE
+        batch_size = batch_size or FROM_SCRATCH.batch_size
     else:
         lr, scale = own.finetune_lr or recipe.lr, scale * own.schedule_scale
     ends = recipe.grounding_epochs

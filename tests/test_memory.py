@@ -1,5 +1,8 @@
 """What works on all training images' features reads them in parts, with the results of the whole."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -95,3 +98,28 @@ def test_dense_features_are_read_from_their_file(tmp_path):
     assert features.labels.tolist() == dataset.tensors[1].tolist()
     features.pooled[0] = -1  # the file is not what is written to
     assert np.load(tmp_path / "pooled.npy").min() >= 0
+
+
+A_LARGER_AND_A_SMALLER_TENSOR = """
+import resource, torch
+from configs.hardware import Hardware
+hardware = Hardware.choose("cpu", 0)
+{prepare}
+for numbers in (2**25, 2**24):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(numbers)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="concerns the C library of Linux")
+def test_training_uses_freed_memory_again():
+    def page_faults(prepare: str) -> list[int]:
+        program = A_LARGER_AND_A_SMALLER_TENSOR.format(prepare=prepare)
+        printed = subprocess.check_output([sys.executable, "-c", program], text=True)
+        return [int(line) for line in printed.split()]
+
+    pages = 4 * 2**24 // 4096  # of the smaller tensor
+    assert min(page_faults("")) > pages / 2, "both come from the system"
+    first, second = page_faults("hardware.keep_freed_memory()")
+    assert first > pages / 2 and second < pages / 100

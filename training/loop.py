@@ -164,6 +164,7 @@ def train_phases(
     Raises:
         RunError: if the loss is no longer finite.
     """
+    hardware.keep_freed_memory()
     if hardware.workers:
         dataset.preload(hardware.workers)
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
