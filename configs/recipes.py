@@ -84,7 +84,7 @@ FROM_SCRATCH = DenseRecipe(
     coarse_share=0.75,
 )
 # Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
-SCRATCH_FINETUNE_LR = 1e-2
+SCRATCH_FINETUNE_LR = 4e-3
 SCRATCH_FINETUNE_SCALE = 0.6
 
 

@@ -59,7 +59,9 @@ def test_a_scaled_schedule_keeps_its_shape():
 
 def test_random_weights_get_the_recipe_for_them():
     assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
-    assert finetune_recipe("qpm", "CUB2011", "none", 1, None).lr == SCRATCH_FINETUNE_LR
+    finetuning = finetune_recipe("qpm", "CUB2011", "none", 1, None)
+    assert (finetuning.lr, finetuning.batch_size) == (SCRATCH_FINETUNE_LR, FROM_SCRATCH.batch_size)
+    assert finetune_recipe("qpm", "CUB2011", "none", 1, 8).batch_size == 8
     assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
 
 
