@@ -3,8 +3,8 @@
 Maps that stay large at many channels make 3 x 3 convolutions most of a training step. Winograd's F(4x4, 3x3) needs a
 fourth of their multiplications: it transforms tiles of the maps and the filters, multiplies, and transforms back
 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, section 4.3). A 1 x 1
-convolution of channels-last maps is one matrix product. PyTorch's CPU library sums up directly, which took 1.3 times
-as long for ResNet-50; its GPU library chooses among such algorithms itself. `python -m benchmarks` compares.
+convolution of channels-last maps is one matrix product. PyTorch's library for CPUs sums up directly, that for GPUs
+chooses among such algorithms itself. `python -m benchmarks` compares training steps.
 """
 
 import torch

@@ -85,7 +85,7 @@ FROM_SCRATCH = DenseRecipe(
 )
 # Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
 SCRATCH_FINETUNE_LR = 4e-3
-SCRATCH_FINETUNE_SCALE = 0.6
+SCRATCH_FINETUNE_SCALE = 0.8
 
 
 @dataclass(frozen=True)
