@@ -175,6 +175,19 @@ def test_columns_are_first_only_shared_second_only():
     assert comparison_columns(WEIGHT, [1, 0]) == [3, 1, 2, 0]
 
 
+@pytest.mark.parametrize(
+    ("names", "headers"),
+    [
+        (("Audi S4 Sedan 2012", "Audi S4 Sedan 2007"), ("2012", "2007")),
+        (("Audi S4 Sedan 2012", "Audi TT Coupe 2012"), ("S4 Sedan 2012", "TT Coupe 2012")),
+        (("Audi", "Audi TT"), ("Audi", "Audi TT")),
+    ],
+)
+def test_captions_say_where_the_names_of_a_pair_differ(names, headers):
+    groups = column_groups(np.eye(2), [0, 1], [0, 1], names)
+    assert [group.caption for group in groups] == [f"only {header}" for header in headers]
+
+
 def test_too_many_columns_leave_out_the_smallest_weights():
     weight = np.array([[*range(1, 13), 0], [0] * 12 + [-20]])
     columns = comparison_columns(weight, [0, 1])

@@ -52,10 +52,11 @@ def column_groups(
     if len(classes) != 2:
         return []
     first, second = np.asarray(weight)[list(classes)] != 0
+    first_name, second_name = _differing_ends(*(names[c] for c in classes))
     membership = (
-        (f"only {names[classes[0]]}", first & ~second),
+        (f"only {first_name}", first & ~second),
         ("shared", first & second),
-        (f"only {names[classes[1]]}", ~first & second),
+        (f"only {second_name}", ~first & second),
     )
     groups = [ColumnGroup(name, tuple(f for f in columns if of[f])) for name, of in membership]
     return [group for group in groups if group.features]
@@ -102,6 +103,15 @@ def nearest_classes(
         if c != predicted and len(chosen) <= count and columns <= MAX_COLUMNS:
             chosen.append(c)
     return chosen
+
+
+def _differing_ends(first: str, second: str) -> tuple[str, str]:
+    """Two names without the words that both begin with: a caption has room for the beginning of a long name only."""
+    names = first.split(), second.split()
+    while min(map(len, names)) > 1 and names[0][0] == names[1][0]:
+        for words in names:
+            words.pop(0)
+    return " ".join(names[0]), " ".join(names[1])
 
 
 def _plain(name: str) -> str:
