@@ -242,9 +242,10 @@ PAGE = """# Benchmarks
 
 ## Against the plain way
 
-Ratio: time of the other way over ours, so above 1 ours is faster. Times are medians of runs in turns, after a first one
-that is not counted; where a run takes long it is a single one. Peak memory: what the first run in a process of its own
-allocates beside its input. Training: dense model, reduced strides, 200 classes, the same losses and SGD on both sides.
+Ratio: time of the other way over ours, so above 1 ours is faster. Each way has a process of its own; times are medians
+of runs in turns, after a first one that is not counted; where a run takes long, the first is all. Peak memory: what the
+first run allocates beside its input. Training: dense model, reduced strides, 200 classes, the same losses and SGD on
+both sides.
 
 {comparisons}
 

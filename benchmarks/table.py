@@ -140,14 +140,15 @@ def compare(row: Row) -> Comparison:
         ways = list(enumerate((ours, other)))
         try:
             runs = [run(_first_run, row, way) for way, run in ways]
+            if row.rounds > 1:
+                turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
+                medians = in_turns(turns, row.rounds)
+                runs[: len(medians)] = map(_with_seconds, runs, medians)
         except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
             return Comparison(row, missing=str(error))
-        if row.rounds > 1:
-            turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
-            medians = in_turns(turns, row.rounds)
-            runs[: len(medians)] = map(_with_seconds, runs, medians)
-        for _, run in ways:
-            run(_inputs.close)
+        finally:
+            for _, run in ways:
+                run(_inputs.close)
     return Comparison(row, *runs)
 
 
