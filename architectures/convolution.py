@@ -154,8 +154,7 @@ def _transformed_filters_transposed(filters: Tensor) -> Tensor:
 def _transformed_patches(maps: Tensor) -> Tensor:
     """`[B, C, H, W]` -> `[36, tiles, C]`: for each tile what it depends on, two pixels of it shared with the next."""
     _, n_channels, height, width = maps.shape
-    below, right = TILE * _tiles(height) - height, TILE * _tiles(width) - width
-    padded = pad(maps.permute(0, 2, 3, 1), (0, 0, 1, right + 1, 1, below + 1))
+    padded = pad(maps.permute(0, 2, 3, 1), (0, 0, 1, -width % TILE + 1, 1, -height % TILE + 1))
     patches = padded.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE).permute(4, 5, 0, 1, 2, 3)
     return _transform(PATCH_TRANSFORM, patches.reshape(PATCH**2, -1, n_channels))
 
@@ -189,9 +188,7 @@ def _joined_tiles_transposed(maps: Tensor) -> Tensor:
     """`[B, K, H, W]` -> `[36, tiles, K]`."""
     _, n_channels, height, width = maps.shape
     rows, columns = _tiles(height), _tiles(width)
-    padded = pad(
-        maps.permute(0, 2, 3, 1), (0, 0, 0, TILE * columns - width, 0, TILE * rows - height)
-    )
+    padded = pad(maps.permute(0, 2, 3, 1), (0, 0, 0, -width % TILE, 0, -height % TILE))
     tiles = (
         padded.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(2, 4, 0, 1, 3, 5)
     )

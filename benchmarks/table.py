@@ -142,8 +142,8 @@ def compare(row: Row) -> Comparison:
             runs = [run(_first_run, row, way) for way, run in ways]
             if row.rounds > 1:
                 turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
-                medians = in_turns(turns, row.rounds)
-                runs[: len(medians)] = map(_with_seconds, runs, medians)
+                for way, seconds in enumerate(in_turns(turns, row.rounds)):
+                    runs[way] = replace(runs[way], seconds=seconds)
         except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
             return Comparison(row, missing=str(error))
         finally:
@@ -162,10 +162,6 @@ def _first_run(row: Row, way: int) -> Measurement | None:
 
 def _turn(way: int) -> float:
     return seconds_of(_works[way])
-
-
-def _with_seconds(run: Measurement, seconds: float) -> Measurement:
-    return replace(run, seconds=seconds)
 
 
 def grow(growth: Growth) -> MeasuredGrowth:

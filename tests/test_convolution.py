@@ -81,8 +81,11 @@ def test_only_training_on_large_channels_last_maps_is_changed():
     assert ran(made().bfloat16(), maps.bfloat16()) == library, "too coarse for the transforms"
     with torch.autocast("cpu", torch.bfloat16):
         assert WINOGRAD not in ran(made(), maps)
+    conv = made()
     with torch.no_grad():
+        assert torch.equal(conv(maps), nn.Conv2d.forward(conv, maps))
         torch.testing.assert_close(made(kernel=1)(maps).shape, maps.shape)
+    assert not torch.equal(conv(maps), nn.Conv2d.forward(conv, maps)), "rounds otherwise"
 
 
 def test_the_network_keeps_torchvisions_names_and_random_weights():

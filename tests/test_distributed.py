@@ -83,9 +83,8 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(run):
     lines = {line for line in done.stderr.splitlines() if "a batch of 9 images" in line}
     assert done.returncode != 0
     assert len(lines) == 1 and "choose another --batch_size" in lines.pop()
-    assert (
-        "configs.errors" not in done.stderr
-    )  # torchrun itself ends with a traceback, ours would name the error
+    # torchrun itself ends with a traceback; ours would name the error
+    assert "configs.errors" not in done.stderr
 
 
 def test_augmentation_does_not_depend_on_who_loads(tmp_path):
