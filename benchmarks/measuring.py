@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from configs.runs import commit
 
 EVERY = 0.01  # seconds between two looks at the memory
 PROCESS_STATUS = Path("/proc/self/status")
@@ -150,7 +151,7 @@ def machine() -> dict[str, str]:
     """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
     described = {
         "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
-        "commit": _commit(),
+        "commit": commit() or "unknown",
         "processor": _processor(),
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
         "memory": _memory(),
@@ -179,15 +180,3 @@ def _versions() -> Iterator[str]:
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             yield f"{package} {version(package)}"
-
-
-def _commit() -> str:
-    """The commit that is checked out here, with a mark if files have been changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    here = Path(__file__).parent
-    try:
-        return subprocess.check_output(
-            command, cwd=here, text=True, stderr=subprocess.DEVNULL
-        ).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -122,16 +122,21 @@ class Artefact:
         Args:
             write: called with the path of a temporary file, to be filled.
             together: whether the other processes call `write` too, with None, since they take part in computing.
+
+        Raises:
+            RunError: if another run holds the folder, or it cannot be written.
         """
         if together and not processes.is_main():
             write(None)
         processes.agreed(lambda: self._write(write))
 
     def _write(self, write: Callable[[Path], Any]) -> None:
-        # A kill between the two writes must not leave an old entry standing.
-        self.folder.forget(self.name)
-        write_atomically(self.path, write)
-        self.folder.enter(self.name, {"settings": self.settings, "sha256": sha256(self.path)})
+        # Of two processes that enter files in the manifest at once, one would strike out the other's.
+        with self.folder.locked():
+            # A kill between the two writes must not leave an old entry standing.
+            self.folder.forget(self.name)
+            write_atomically(self.path, write)
+            self.folder.enter(self.name, {"settings": self.settings, "sha256": sha256(self.path)})
 
 
 class RunFolder:
@@ -139,6 +144,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self._lock = FileLock(self.path / ".lock", timeout=0)
 
     def file(self, name: str) -> Path:
         """Path of a file of this run."""
@@ -171,18 +177,18 @@ class RunFolder:
 
     @contextmanager
     def locked(self):
-        """Hold the folder for one writing process, and clear away what killed ones were writing.
+        """Hold the folder for one writing process, and clear away what killed ones were writing; may be nested.
 
         Raises:
             RunError: if another process holds it, or the folder cannot be written.
         """
-        if not processes.is_main():  # the main process of a run holds it for all
+        # The main process of a run holds it for all.
+        if not processes.is_main() or self._lock.is_locked:
             yield self
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
+            self._lock.acquire()
         except Timeout:
             raise RunError(
                 f"another run is working in {self.path}; wait for it or choose another --seed or --log_dir"
@@ -197,4 +203,4 @@ class RunFolder:
                     leftover.unlink(missing_ok=True)
             yield self
         finally:
-            lock.release()
+            self._lock.release()

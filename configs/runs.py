@@ -144,7 +144,7 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
                 "torchvision": torchvision.__version__,
             },
             "machine": platform.platform(),
-            "commit": _commit(),
+            "commit": commit(),
         },
     )
 
@@ -263,12 +263,11 @@ def _no_model(settings: Settings, folder: Path) -> str:
     )
 
 
-def _commit() -> str | None:
-    """The commit of this checkout, or None where git or the history is missing."""
+def commit() -> str | None:
+    """The commit of this checkout, with a mark if files have been changed since; None without git or the history."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
     except OSError:
         return None
     return done.stdout.strip() or None

@@ -78,6 +78,17 @@ def test_two_runs_in_one_folder_are_refused(run):
         pass  # free again
 
 
+def test_a_file_is_not_entered_while_another_run_writes(run):
+    with RunFolder(run.path).locked(), pytest.raises(RunError, match="another run is working in"):
+        run.artefact("a.txt", {}).write(write_text("result"))
+    assert run.manifest() == {} and not run.file("a.txt").exists()
+    with run.locked():
+        run.artefact("a.txt", {}).write(write_text("result"))
+        with pytest.raises(RunError, match="another run is working in"):
+            RunFolder(run.path).locked().__enter__()
+    assert [*run.manifest()] == ["a.txt"]
+
+
 def test_what_killed_runs_were_writing_is_cleared_away(run):
     leftovers = [run.file(".writing-a-x1y2z3w4.npz"), run.file("plots") / ".writing-b-x1y2z3w4.png"]
     kept = [run.file("a.npz"), run.file("plots") / "b.png", run.file("a.partial")]
