@@ -180,17 +180,30 @@ def predict(
 ) -> Iterator[Prediction | RunError]:
     """For every file in turn its prediction, or the error that says why it cannot be read."""
     images = ImageFiles(files, finished.data.transform)
-    loader = DataLoader(images, INFERENCE_BATCH, collate_fn=list, **hardware.loader_options())
+    loader = DataLoader(
+        images, INFERENCE_BATCH, collate_fn=stack_readable, **hardware.loader_options()
+    )
     names = iter(files)
-    for batch in progress(loader, desc="Predicting", unit="batch"):
-        tensors = [image for image in batch if isinstance(image, Tensor)]
+    for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
         predicted = iter(())
-        if tensors:
-            output = finished.model(hardware.to_device(torch.stack(tensors)))
+        if tensors is not None:
+            output = finished.model(hardware.to_device(tensors))
             predicted = describe(finished, output.features.cpu(), output.logits.cpu(), coverages)
-        for image in batch:
+        for error in errors:
             file = next(names)
-            yield Prediction(file, *next(predicted)) if isinstance(image, Tensor) else image
+            yield error or Prediction(file, *next(predicted))
+
+
+def stack_readable(
+    batch: list[Tensor | RunError],
+) -> tuple[Tensor | None, list[RunError | None]]:
+    """The images of a batch as one tensor, None if there are none, and the error or None of every item.
+
+    Loading processes call it: each tensor that they send holds a file descriptor.
+    """
+    tensors = [image for image in batch if isinstance(image, Tensor)]
+    errors = [None if isinstance(image, Tensor) else image for image in batch]
+    return torch.stack(tensors) if tensors else None, errors
 
 
 def describe(
@@ -235,7 +248,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
 
 def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
     coverages = list(predictions[0].prediction_sets)
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file)
         sets = [f"prediction_set_{coverage}" for coverage in coverages]
         table.writerow(["file", "prediction", "probability", *sets, "features"])

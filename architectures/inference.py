@@ -1,4 +1,4 @@
-"""Forward passes over a whole dataset without autograd: the one place where trained models meet images."""
+"""Forward passes over a whole dataset, without autograd."""
 
 import math
 from collections.abc import Callable, Iterator

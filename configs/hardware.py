@@ -13,6 +13,7 @@ from configs import processes
 from configs.errors import UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("cpu", "cuda")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
 
 
@@ -48,6 +49,8 @@ class Hardware:
             device = f"cuda:{processes.local_rank()}"
         try:
             chosen = torch.device(device)
+            if chosen.type not in DEVICES:
+                raise RuntimeError(f"choose one of {', '.join(DEVICES)}")
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
@@ -56,18 +59,29 @@ class Hardware:
         if on_gpu:
             torch.cuda.set_device(chosen)
             torch.backends.cudnn.benchmark = True  # all batches have one shape
+            # Else single precision means 10 bits of mantissa in convolutions, in features and results too.
+            torch.backends.cudnn.allow_tf32 = False
         if workers is None:
             # On a CPU the training itself needs the cores; loading in the same process is fastest.
-            spare = (os.cpu_count() or 1) // processes.count() - 2
+            spare = (os.cpu_count() or 1) // processes.local_count() - 2
             workers = min(8, max(0, spare)) if on_gpu else 0
         if precision == "auto":
             # On CPUs without matrix units for it, bfloat16 was slower (benchmarks/RESULTS.md).
-            precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+            native = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if native else "fp32"
         return cls(chosen, workers, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    @property
+    def workers_share_memory(self) -> bool:
+        """Whether loading processes see what this process holds in memory when they start, without a copy."""
+        return self.workers > 0 and sys.platform == "linux"
 
     def loader_options(self) -> dict:
         """Keyword arguments for a DataLoader."""
-        return {"num_workers": self.workers, "pin_memory": self.device.type == "cuda"}
+        options = {"num_workers": self.workers, "pin_memory": self.device.type == "cuda"}
+        if self.workers_share_memory:
+            options["multiprocessing_context"] = "fork"  # no longer the default from Python 3.14 on
+        return options
 
     def to_device(self, images: Tensor) -> Tensor:
         """Images on the device, channels last: convolutions are faster so on CPUs and GPUs."""

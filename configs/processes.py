@@ -14,9 +14,8 @@ from torch import distributed
 
 T = TypeVar("T")
 
-LONGEST_WAIT = timedelta(
-    hours=12
-)  # while the main process selects features, calibrates or evaluates
+# While the main process selects features, calibrates or evaluates.
+LONGEST_WAIT = timedelta(hours=12)
 
 
 def count() -> int:
@@ -32,6 +31,11 @@ def rank() -> int:
 def local_rank() -> int:
     """The number of this process on its machine, from 0: the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def local_count() -> int:
+    """How many processes of this run are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def is_main() -> bool:

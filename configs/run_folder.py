@@ -60,7 +60,10 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    # File names may hold bytes that are no UTF-8; JSON can say them.
+    write_atomically(
+        path, lambda temporary: temporary.write_text(text, "utf-8", errors="backslashreplace")
+    )
 
 
 def read_json(path: Path) -> Any | None:
@@ -89,9 +92,8 @@ class Artefact:
         self.folder = folder
         self.name = name
         self.path = folder.path / name
-        self.settings = json.loads(
-            json.dumps(settings)
-        )  # as it will be read back: tuples are lists
+        # As it will be read back: tuples are lists.
+        self.settings = json.loads(json.dumps(settings))
 
     def is_current(self) -> bool:
         """Whether the file is there, undamaged, and made from these settings (logs why if it is not)."""

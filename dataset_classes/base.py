@@ -31,7 +31,6 @@ class ImageDataset(Dataset):
         classes: display names; the index is the label.
         labels: `[N]` int64.
         transform: from PIL image to tensor; None leaves the image as it is.
-        attribute_names: of the columns of `class_attributes()`, None where unknown.
         square: whether images are resized to a square, or by their short side and then cropped.
         upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
     """
@@ -39,7 +38,6 @@ class ImageDataset(Dataset):
     name: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    attribute_names: list[str] | None = None
     square = False
     upright = False
 
@@ -99,10 +97,6 @@ class ImageDataset(Dataset):
         """Paths that the annotations name and that do not exist."""
         return [path for path in self.paths if not Path(path).is_file()]
 
-    def image_path(self, index: int) -> str:
-        """Where image `index` comes from."""
-        return self.paths[index]
-
     def fingerprint(self) -> str:
         """A short name of the images, labels and classes: equal for a dataset that was only moved."""
         images = ["/".join(Path(path).parts[-2:]) for path in self.paths]
@@ -119,6 +113,11 @@ class ImageDataset(Dataset):
     def class_attributes(self) -> np.ndarray | None:
         """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
         return self._attributes
+
+    def attributes_fingerprint(self) -> str:
+        """A short name of the attributes: what depends on them has to be computed again where it changes."""
+        attributes = self.class_attributes()
+        return fingerprint({"attributes": None if attributes is None else attributes.tolist()})
 
     def class_similarity(self) -> np.ndarray | None:
         """Cosine similarity of the classes' attributes, `[C, C]`, diagonal 0; None without attributes."""
@@ -190,17 +189,37 @@ def read_image(path: str, *, upright: bool = True) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with transparency laid over white and 16-bit values scaled (Pillow would cut both off)."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    """RGB with transparency laid over white and other than 8-bit values scaled (Pillow would cut both off).
+
+    Raises:
+        ValueError: if nobody can say which value is white.
+    """
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image) * (255 / _white(image))
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
+def _white(image: Image.Image) -> int:
+    """The value that stands for white: of 16 bits the largest, else the first usual one above all values."""
+    if image.mode.startswith("I;16"):
+        return 65535
+    largest = image.getextrema()[1]
+    for white in (1, 255) if image.mode == "F" else (255, 65535):
+        if largest <= white:
+            return white
+    raise ValueError(f"values up to {largest:g}; save it with 8 or 16 bits")
+
+
 def crop(image: Image.Image, box, path: str) -> Image.Image:
-    """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges."""
+    """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges.
+
+    Raises:
+        RunError: if nothing is left; names the file.
+    """
     x, y, width, height = box
     left, top = max(0, round(x)), max(0, round(y))
     right, bottom = min(image.width, round(x + width)), min(image.height, round(y + height))
@@ -220,7 +239,11 @@ def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
 
 
 def require(path: Path, dataset: str, root: Path, source: str) -> Path:
-    """`path` if it exists; otherwise the one line that says where it was expected and where to get it."""
+    """`path`, which must exist.
+
+    Raises:
+        RunError: if it does not; says where it was expected and where to get it.
+    """
     if not path.exists():
         raise RunError(
             f"No {dataset} under {root} (looked for {path.relative_to(root)}). Get it from {source} and unpack it "

@@ -56,9 +56,7 @@ class ImageFolder(ImageDataset):
         super().__init__(paths, labels, classes)
         self._train_paths = [path for paths in train.values() for path in paths]
         if (root / "attributes.csv").exists():
-            self.attribute_names, self._attributes = read_attributes(
-                root / "attributes.csv", classes
-            )
+            self._attributes = read_attributes(root / "attributes.csv", classes)
 
     @functools.cached_property
     def _statistics(self):
@@ -84,7 +82,11 @@ class ImageFolder(ImageDataset):
 
 
 def content(paths: list[str]) -> str:
-    """A short name of the files' content, by their sizes and beginnings: tells pictures apart in little time."""
+    """A short name of the files' content, by their sizes and beginnings: tells pictures apart in little time.
+
+    Raises:
+        RunError: if a file cannot be read.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         try:
@@ -99,7 +101,11 @@ ClassImages = dict[str, list[str]]  # image files by class name
 
 
 def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
-    """Training and test images by class name, from two folders or by splitting one."""
+    """Training and test images by class name, from two folders or by splitting one.
+
+    Raises:
+        RunError: if these are no folders of class folders, or their classes do not fit together.
+    """
     if not root.is_dir():
         found = "it is a file" if root.exists() else "it does not exist"
         raise RunError(
@@ -149,13 +155,20 @@ def used_classes(folder: Path) -> ClassImages:
 
 
 def scan_classes(folder: Path) -> ClassImages:
-    """The image files below every sub-folder, both in the order of their names."""
+    """The image files below every sub-folder, both in the order of their names.
+
+    Raises:
+        RunError: if the folder cannot be read, or a name in it.
+    """
     try:
         names = sorted(
             entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
         )
     except OSError as error:
         raise RunError(f"Cannot look into {folder}: {error.strerror}.") from None
+    for name in names:
+        if name.encode(errors="ignore").decode() != name:
+            raise RunError(f"The folder name {name!r} in {folder} is not UTF-8 text; rename it.")
     walks = {name: os.walk(folder / name, followlinks=True) for name in names}
     return {
         name: sorted(
@@ -178,9 +191,8 @@ def split_classes(classes: ClassImages) -> tuple[ClassImages, ClassImages]:
     train, test = {}, {}
     for name, images in classes.items():
         n_test = min(max(round(TEST_SHARE * len(images)), 1), max(len(images) - 2, 0))
-        rng = np.random.default_rng(
-            [SPLIT_SEED, zlib.crc32(name.encode())]
-        )  # new classes move no image of the others
+        # New classes move no image of the others.
+        rng = np.random.default_rng([SPLIT_SEED, zlib.crc32(name.encode())])
         order = rng.permutation(len(images))
         test[name] = [images[i] for i in sorted(order[:n_test])]
         train[name] = [images[i] for i in sorted(order[n_test:])]
@@ -216,14 +228,12 @@ def measure_channels(paths: list[str]) -> dict[str, list[float]]:
         sums += pixels.mean(0), (pixels**2).mean(0)
     mean, mean_square = sums / len(chosen)
     std = np.sqrt(np.maximum(mean_square - mean**2, 0))
-    return {
-        "mean": mean.tolist(),
-        "std": np.maximum(std, 1e-3).tolist(),
-    }  # images of one colour divide by no 0
+    # Images of one colour divide by no 0.
+    return {"mean": mean.tolist(), "std": np.maximum(std, 1e-3).tolist()}
 
 
-def read_attributes(path: Path, classes: list[str]) -> tuple[list[str], np.ndarray]:
-    """Attribute names and the table `[C, A]` of `attributes.csv`, rows in the order of `classes`.
+def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
+    """The table `[C, A]` of `attributes.csv`, rows in the order of `classes`.
 
     Raises:
         RunError: if a class is missing or a line does not fit; names the line.
@@ -233,8 +243,8 @@ def read_attributes(path: Path, classes: list[str]) -> tuple[list[str], np.ndarr
             header, *lines = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise RunError(f"{path} cannot be read as a table ({error}).") from None
-    names = [name.strip() for name in header[1:]]
-    if not names:
+    n_attributes = len(header) - 1
+    if not n_attributes:
         raise RunError(
             f"{path}: expected a header 'class,ATTRIBUTE,...', found '{','.join(header)}'."
         )
@@ -246,7 +256,7 @@ def read_attributes(path: Path, classes: list[str]) -> tuple[list[str], np.ndarr
             raise RunError(f"{path}, class '{line[0]}': {error}.") from None
         if len(line) != len(header):
             raise RunError(
-                f"{path}, class '{line[0]}': {len(line) - 1} values for {len(names)} attributes."
+                f"{path}, class '{line[0]}': {len(line) - 1} values for {n_attributes} attributes."
             )
     missing = [name for name in classes if name not in rows]
     if missing:
@@ -255,5 +265,5 @@ def read_attributes(path: Path, classes: list[str]) -> tuple[list[str], np.ndarr
         )
     table = np.array([rows[name] for name in classes])
     if not np.isfinite(table).all():
-        raise RunError(f"{path} holds values that are no finite numbers.")
-    return names, table
+        raise RunError(f"{path} holds values that are not finite numbers.")
+    return table

@@ -28,7 +28,7 @@ from configs.runs import (
     sparse_results_file,
 )
 from configs.settings import Settings
-from conformal.split import calibration_split
+from conformal import calibration_split
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
 from evaluation.plots import plot_prediction_sets
@@ -108,11 +108,11 @@ def model_results(
 def class_attribute_table(labels, class_attributes) -> np.ndarray:
     """Attribute table `[N * A, 4]` in which every image has the attributes of its class.
 
-    For datasets that annotate classes, not images. An attribute is present from half of its largest value on.
+    For datasets that annotate classes, not images. An attribute is present from half of the largest value on.
 
     Args:
         labels: `[N]`.
-        class_attributes: `[C, A]`.
+        class_attributes: `[C, A]`, all of one scale.
     """
     present = (class_attributes >= class_attributes.max() / 2)[labels]  # (N, A)
     image, attribute = np.indices(present.shape)
@@ -143,7 +143,12 @@ def evaluate_dense(
     trained = {"model": run.digest(dense_model_file())} if settings.do_dense else {}
     artefact = run.artefact(
         dense_results_file(),
-        {**settings.backbone_dependencies(), **trained, "images": data.test.fingerprint()},
+        {
+            **settings.backbone_dependencies(),
+            **trained,
+            "images": data.test.fingerprint(),
+            "attributes": data.test.attributes_fingerprint(),
+        },
     )
     if not artefact.is_current():
         test = observe(model, data.test, hardware)
@@ -184,6 +189,7 @@ def evaluate_sparse(
         {
             "train": run.digest(feature_table_file(settings, "train")),
             "test": run.digest(feature_table_file(settings, "test")),
+            "attributes": data.test.attributes_fingerprint(),
             "coverage": coverages,
             "seed": settings.seed,
         },

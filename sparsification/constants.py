@@ -3,7 +3,6 @@
 `A` says how well a feature separates a class, `R` how alike two features are, `b` how local a feature is.
 """
 
-import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,8 +11,6 @@ from sklearn.cluster import MeanShift
 from torch import Tensor
 
 from architectures.activations import peak_positions, spatial_softmax
-
-log = logging.getLogger(__name__)
 
 BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
 ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
@@ -138,12 +135,13 @@ def _tame_outliers(values: np.ndarray) -> np.ndarray:
     and the value have the same sign.
     """
     if np.ptp(values) == 0:
-        return np.zeros_like(values)
+        return np.zeros_like(values)  # nothing to cluster
     clusters = MeanShift().fit_predict(values[:, None])
     biggest = values[clusters == np.bincount(clusters).argmax()]
     low, high = biggest.min(), biggest.max()
     values = np.where(values < low, abs(low) * np.sign(values), values)
     values = np.where(values > high, abs(high) * np.sign(values), values)
+    if np.ptp(values) == 0:  # now all are equal: their mean is theirs only up to rounding
+        return np.zeros_like(values)
     values = values - values.mean()
-    largest = np.abs(values).max()
-    return values / largest * BIAS_SCALE if largest > 0 else values
+    return values / np.abs(values).max() * BIAS_SCALE

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_datasets import make_cub
 from forked_runs import Launcher
+from small_run import make_small_run
 
 HERE = Path(__file__).parent
 
@@ -31,6 +32,12 @@ def launcher(tmp_path_factory):
     launcher = Launcher(folder)
     yield launcher
     launcher.close()
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory) -> list[str]:
+    """Flags that lead to a small finished run of the module; see `small_run`."""
+    return make_small_run(tmp_path_factory.mktemp("small_run"))
 
 
 @dataclass(frozen=True)

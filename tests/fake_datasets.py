@@ -6,8 +6,23 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from dataset_classes.registry import DataSplits, load_data
+
 SIZE = (40, 30)  # width, height
 BOX = (10.0, 5.0, 20.0, 15.0)
+
+
+def load(name, root, crop_gt=True) -> DataSplits:
+    """A dataset at 32 pixels."""
+    return load_data(name, root, img_size=32, crop_gt=crop_gt)
+
+
+def assert_one_line(error, *parts: str) -> None:
+    """An error caught by `pytest.raises` is one line and names all parts."""
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
 
 
 def save_image(path: Path, colour=(200, 60, 60), size=SIZE) -> Path:

@@ -45,6 +45,9 @@ def test_locality_bias_is_the_published_one(golden, case):
 
 def test_locality_bias_of_equal_features_is_zero():
     assert (locality_bias(torch.full((6,), 0.3), torch.zeros(6)) == 0).all()
+    # Four of five features are dead: pulled into their range, all are equal.
+    mostly_dead = torch.cat([torch.zeros(40), torch.linspace(0.1, 0.6, 10)])
+    assert (locality_bias(mostly_dead, -mostly_dead) == 0).all()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,10 +11,12 @@ import pytest
 import torch
 from fake_datasets import make_cub
 
+from configs.errors import UsageError
+from configs.hardware import Hardware
 from configs.runs import dense_results_file, sparse_results_file
 from configs.settings import Settings
 from dataset_classes.registry import load_data
-from training.loop import SeededImages
+from training.loop import SeededImages, epoch_batches
 
 # Every process draws its own dropout; without it the number of processes changes nothing but the order of sums. In
 # single precision rounding soon makes another network of that, so these are double.
@@ -85,6 +87,23 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(run):
     assert len(lines) == 1 and "choose another --batch_size" in lines.pop()
     # torchrun itself ends with a traceback; ours would name the error
     assert "configs.errors" not in done.stderr
+
+
+@pytest.mark.parametrize(("n_images", "expected"), [(7, [3]), (8, [4]), (20, [4, 4])])
+def test_processes_have_as_many_different_images_of_every_batch(monkeypatch, n_images, expected):
+    images = [(torch.zeros(1), i) for i in range(n_images)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    shares = []
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        batches = epoch_batches(images, 8, Hardware.choose("cpu", 0), seed=3)
+        shares.append([labels.tolist() for _, labels in batches])
+    for share in shares:
+        assert [len(labels) for labels in share] == expected
+    seen = [label for share in shares for labels in share for label in labels]
+    assert len(set(seen)) == len(seen)
+    with pytest.raises(UsageError, match="1 training images cannot be shared by 2 processes"):
+        epoch_batches(images[:1], 8, Hardware.choose("cpu", 0), seed=3)
 
 
 def test_augmentation_does_not_depend_on_who_loads(tmp_path):

@@ -70,6 +70,9 @@ class Birds(torch.utils.data.Dataset):
     def class_attributes(self):
         return np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
 
+    def attributes_fingerprint(self):
+        return "parts"
+
     def class_similarity(self):
         return self.class_attributes() @ self.class_attributes().T / 2 - np.eye(C)
 
@@ -145,6 +148,17 @@ def test_current_results_are_not_measured_again(finished):
     assert reused == read_json(run.file(sparse_results_file(settings)))
     with pytest.raises(AttributeError):
         evaluate_sparse(settings, run, None, tables, data, again=True)
+
+
+def test_results_are_measured_again_when_the_attributes_changed(finished, monkeypatch):
+    settings, run, model, data = finished
+    tables = feature_tables(settings, run, model, data, CPU)
+    before = evaluate_sparse(settings, run, model, tables, data)
+    monkeypatch.setattr(Birds, "class_attributes", lambda self: np.eye(C))
+    monkeypatch.setattr(Birds, "attributes_fingerprint", lambda self: "one each")
+    after = evaluate_sparse(settings, run, model, tables, data)
+    name = "Alignment with class attributes"
+    assert after[name] != before[name]
 
 
 def test_sid_is_streamed_over_batches(finished, monkeypatch):

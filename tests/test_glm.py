@@ -92,7 +92,6 @@ def test_biases_have_mean_zero():
 
 
 def test_at_least_as_good_as_glm_saga(solved):
-    pytest.importorskip("glm_saga")
     features, labels, path = solved
     some = slice(5, None, 19)
     lambdas = path.lambdas[some]
@@ -107,7 +106,6 @@ def test_at_least_as_good_as_glm_saga(solved):
 
 
 def test_glm_saga_chooses_the_same_first_features():
-    pytest.importorskip("glm_saga")
     features, labels = problem(n_samples=120)
     ours = choose_features(features, labels, 2)
     assert choose_features(features, labels, 2, solver="glm_saga").tolist() == ours.tolist()
@@ -193,6 +191,16 @@ def test_curvature_is_the_change_of_the_gradient(grouped):
     torch.testing.assert_close(block, product)
     diagonal = penalty.curvature_diagonal(at, 0.5)[1, 3]
     torch.testing.assert_close(diagonal, penalty.curvature_product(at, unit, 0.5)[1, 3])
+
+
+@pytest.mark.parametrize("signal", ["constant", "equal means"])
+def test_features_without_a_signal_are_one_clear_line(signal):
+    features = np.ones((12, 6))
+    if signal == "equal means":
+        features[:, 0] = np.tile([0.1, 0.7], 6)
+    with pytest.raises(RunError, match="say nothing about the classes") as error:
+        fit_sldd(features, np.repeat(np.arange(3), 4), n_features=6, n_per_class=2)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

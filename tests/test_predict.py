@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import sys
 from itertools import pairwise
@@ -9,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 from PIL import Image
-from test_visualization_scripts import WEIGHT, run  # noqa: F401 (fixture)
+from small_run import WEIGHT
 
 import predict
 from architectures.finished_model import load_finished_model
@@ -27,11 +28,11 @@ HARDWARE = Hardware.choose("cpu", 0)
 
 
 @pytest.fixture(scope="module")
-def finished(run, tmp_path_factory):  # noqa: F811
+def finished(small_run, tmp_path_factory):
     """Run folders as main.py leaves them, one per model type, and the sets that their tables give."""
     folders, expected = {}, {}
     for model_type in ("chiqpm", "qsenn"):
-        flags = [*run, "--model_type", model_type]
+        flags = [*small_run, "--model_type", model_type]
         settings, source = finished_run(flags, "")
         folder = tmp_path_factory.mktemp(model_type)
         shutil.copy(source.file(f"{settings.model_name}_FinetunedModel.pth"), folder)
@@ -47,7 +48,7 @@ def finished(run, tmp_path_factory):  # noqa: F811
         sets = method.predict(tables.test.features, tables.test.logits, 0.8)
         folders[model_type] = folder
         expected[model_type] = {
-            data.test.image_path(i): {data.test.classes[c] for c in sets[i].nonzero().flatten()}
+            data.test.paths[i]: {data.test.classes[c] for c in sets[i].nonzero().flatten()}
             for i in range(len(data.test))
         }
     return folders, expected
@@ -112,7 +113,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(finished, tmp_path,
     bad.write_bytes(good.read_bytes()[:60])
     output = tmp_path / "out.csv"
     flags = ["--folder", finished[0]["chiqpm"], "--output", output]
-    assert call(*flags, "--image", bad, good, gone) == 1
+    assert call(*flags, "--image", bad, good, gone, "--workers", "2") == 1
     assert str(bad) in caplog.text and str(gone) in caplog.text
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "2 of 3 images could not be read" in error
@@ -124,8 +125,19 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(finished, tmp_path,
     assert output.read_text() == "old"
 
 
+def test_file_names_may_be_no_text(finished, tmp_path):
+    photo = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (50, 40), "peru").save(photo)
+    flags = ["--folder", finished[0]["chiqpm"], "--image", photo, "--output"]
+    assert call(*flags, tmp_path / "out.csv") == 0
+    assert r"caf\udce9.png" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    assert call(*flags, tmp_path / "out.json") == 0
+    (entry,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert entry["file"] == str(photo)
+
+
 def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
-    run,  # noqa: F811
+    small_run,
     finished,
     tmp_path,
     capsys,
@@ -135,7 +147,7 @@ def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
     downloaded = tmp_path / "downloaded"
     downloaded.mkdir()
     shutil.copy(source / "chiqpm_6_3_FinetunedModel.pth", downloaded)
-    flags = [*run, "--folder", downloaded, "--image", image, "--coverage", "0.8"]
+    flags = [*small_run, "--folder", downloaded, "--image", image, "--coverage", "0.8"]
     assert call(*flags, "--output", tmp_path / "out.json") == 0
     (entry,) = json.loads((tmp_path / "out.json").read_text())
     assert set(entry["prediction_sets"]["0.8"]) == expected[image]

@@ -6,73 +6,17 @@ import re
 import shutil
 import sys
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_run import CLASSES, WEIGHT
 
-from architectures.resnet import InterpretableResNet
-from architectures.sparse_head import SparseHead
 from configs.errors import RunError, UsageError
 from configs.run_folder import RunFolder
 from configs.runs import write_config
 from configs.settings import parse_settings
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import load_data
-
-CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
-WEIGHT = torch.tensor(
-    [
-        [1, 1, 1, 0, 0, 0],
-        [1, 1, 0, 1, 0, 0],
-        [0, 1, 1, 0, 1, 0],
-        [0, 0, 0, 1, 1, 1],
-    ]
-).float()
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Flags that lead to a finished run: patterned images, and random features that tell them apart."""
-    root = tmp_path_factory.mktemp("run")
-    rng = np.random.default_rng(0)
-    patterns = rng.integers(0, 255, (len(CLASSES), 6, 6, 3))
-    for split, count in (("train", 6), ("test", 14)):
-        for pattern, name in zip(patterns, CLASSES, strict=True):
-            folder = root / "data" / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                noisy = (pattern + rng.normal(0, 90, pattern.shape)).clip(0, 255)
-                Image.fromarray(noisy.astype(np.uint8)).resize((32, 32)).save(folder / f"{i}.png")
-    data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
-    torch.manual_seed(0)
-    model = InterpretableResNet("resnet18", len(CLASSES)).eval()
-    images = torch.stack([image for image, _ in data.train_plain])
-    with torch.inference_mode():
-        pooled = model.backbone_maps(images).mean(dim=(2, 3))
-    # For every column of the weight the random feature that follows it best over the classes.
-    by_class = torch.stack([pooled[data.train_plain.labels == c].mean(dim=0) for c in range(4)])
-    similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]
-    selection = similarity.nan_to_num(-1).argmax(dim=1)
-    mean, std = pooled[:, selection].mean(dim=0), pooled[:, selection].std(dim=0)
-    model.set_sparse_head(SparseHead(selection, WEIGHT, mean, std, relu=True))
-    folder = root / "logs" / "resnet18" / "ImageFolder" / "7"
-    folder.mkdir(parents=True)
-    torch.save(model.state_dict(), folder / "chiqpm_6_3_FinetunedModel.pth")
-    signed = SparseHead(selection, WEIGHT * torch.tensor([1, 1, 1, -1, 1, 1]), mean, std)
-    model.set_sparse_head(signed)
-    torch.save(model.state_dict(), folder / "qsenn_6_3_FinetunedModel.pth")
-    flags = {
-        "dataset": "ImageFolder",
-        "data_root": root / "data",
-        "log_dir": root / "logs",
-        "arch": "resnet18",
-        "img_size": 32,
-        "n_features": 6,
-        "n_per_class": 3,
-        "device": "cpu",
-    }
-    return [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
 
 
 def call(script, monkeypatch, flags):
@@ -87,8 +31,8 @@ def page(path):
     return json.loads(found.group(1))
 
 
-def test_all_close_pairs_are_compared_on_both_splits(run, monkeypatch, tmp_path):
-    call("compare_classes", monkeypatch, [*run, "--output", tmp_path])
+def test_all_close_pairs_are_compared_on_both_splits(small_run, monkeypatch, tmp_path):
+    call("compare_classes", monkeypatch, [*small_run, "--output", tmp_path])
     for split in ("Train", "Test"):
         folder = tmp_path / f"{split}vizQPMClassComparisons"
         assert sorted(p.name for p in folder.iterdir()) == ["0_1.png", "0_2.png", "index.html"]
@@ -96,9 +40,9 @@ def test_all_close_pairs_are_compared_on_both_splits(run, monkeypatch, tmp_path)
         assert index.count("<img") == 2 and "Bronzed Cowbird – Fish Crow" in index
 
 
-def test_other_classes_are_compared_by_name_or_index(run, monkeypatch, tmp_path):
+def test_other_classes_are_compared_by_name_or_index(small_run, monkeypatch, tmp_path):
     flags = ["--classes", "shiny cowbird", "1", "Mallard", "1", "--format", "svg", "--report"]
-    call("compare_classes", monkeypatch, [*run, "--output", tmp_path, *flags])
+    call("compare_classes", monkeypatch, [*small_run, "--output", tmp_path, *flags])
     folder = tmp_path / "TestvizQPMClassComparisons"
     assert sorted(p.name for p in folder.iterdir()) == ["3_1_2.svg", "index.html", "report.html"]
     report = page(folder / "report.html")
@@ -107,8 +51,8 @@ def test_other_classes_are_compared_by_name_or_index(run, monkeypatch, tmp_path)
     assert len(report["features"][1]["patches"]) == 6
 
 
-def test_signed_models_show_their_signs_and_have_no_tree(run, monkeypatch, tmp_path):
-    flags = [*run, "--model_type", "qsenn", "--output", tmp_path, "--format", "svg"]
+def test_signed_models_show_their_signs_and_have_no_tree(small_run, monkeypatch, tmp_path):
+    flags = [*small_run, "--model_type", "qsenn", "--output", tmp_path, "--format", "svg"]
     call("compare_classes", monkeypatch, flags)
     figure = (tmp_path / "TestvizQPMClassComparisons" / "0_1.svg").read_text(encoding="utf-8")
     assert figure.count(">−<") == 1 and figure.count(">+<") == 5
@@ -116,11 +60,11 @@ def test_signed_models_show_their_signs_and_have_no_tree(run, monkeypatch, tmp_p
         call("visualize_tree", monkeypatch, flags)
 
 
-def test_four_figures_per_image_and_coverage(run, monkeypatch, tmp_path):
+def test_four_figures_per_image_and_coverage(small_run, monkeypatch, tmp_path):
     photo = tmp_path / "my bird.jpg"
     Image.new("RGB", (90, 70), "peru").save(photo)
     flags = ["--index", "3", "--image", photo, "--coverage", "0.8", "0.95", "--output", tmp_path]
-    call("visualize_tree", monkeypatch, [*run, *flags])
+    call("visualize_tree", monkeypatch, [*small_run, *flags])
     figures = ["class_comparison.png", "global_tree.png", "heatmaps.png", "local_tree.png"]
     for sample in ("SampleIndex_3", "Image_my bird"):
         for coverage in ("0.8", "0.95"):
@@ -128,21 +72,21 @@ def test_four_figures_per_image_and_coverage(run, monkeypatch, tmp_path):
             assert sorted(p.name for p in folder.iterdir()) == figures
 
 
-def test_a_downloaded_model_needs_nothing_but_its_file(run, monkeypatch, tmp_path):
-    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+def test_a_downloaded_model_needs_nothing_but_its_file(small_run, monkeypatch, tmp_path):
+    source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     (tmp_path / "downloaded").mkdir()
     shutil.copy(f"{source}/chiqpm_6_3_FinetunedModel.pth", tmp_path / "downloaded")
     flags = ["--folder", tmp_path / "downloaded", "--index", "0", "--output", tmp_path]
-    call("visualize_tree", monkeypatch, [*run, *flags])
+    call("visualize_tree", monkeypatch, [*small_run, *flags])
     folder = tmp_path / "CHiQPMExplanations" / "SampleIndex_0" / "acc_0.9"
     assert len(list(folder.iterdir())) == 4
 
 
-def test_a_folder_brings_its_settings_and_may_hold_several_models(run, monkeypatch, tmp_path):
-    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+def test_a_folder_brings_its_settings_and_may_hold_several_models(small_run, monkeypatch, tmp_path):
+    source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     folder = tmp_path / "copy"
     shutil.copytree(source, folder)
-    (settings,) = parse_settings([*run, "--seed", "7"], "")
+    (settings,) = parse_settings([*small_run, "--seed", "7"], "")
     data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
     about = DataDescription.of(data.test).as_dict()
     write_config(settings, RunFolder(folder), torch.device("cpu"), about)
@@ -178,23 +122,25 @@ def test_a_folder_brings_its_settings_and_may_hold_several_models(run, monkeypat
     ],
 )
 def test_mistakes_are_answered_in_one_line(
-    run, monkeypatch, tmp_path, script, flags, kind, message
+    small_run, monkeypatch, tmp_path, script, flags, kind, message
 ):
     with pytest.raises(kind, match=re.escape(message)) as error:
-        call(script, monkeypatch, [*run, "--output", tmp_path, *flags])
+        call(script, monkeypatch, [*small_run, "--output", tmp_path, *flags])
     assert "\n" not in str(error.value)
 
 
-def test_models_that_do_not_fit_are_answered_in_one_line(run, monkeypatch, tmp_path):
-    source = run[run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
-    flags = [*run, "--folder", source, "--output", tmp_path]
+def test_models_that_do_not_fit_are_answered_in_one_line(small_run, monkeypatch, tmp_path):
+    source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
+    flags = [*small_run, "--folder", source, "--output", tmp_path]
     with pytest.raises(RunError, match="does not fit --arch resnet34"):
         call("compare_classes", monkeypatch, [*flags, "--arch", "resnet34"])
     state = torch.load(f"{source}/chiqpm_6_3_FinetunedModel.pth", weights_only=True)
     state["linear.layer.weight"] = state["linear.layer.weight"][:3]
     torch.save(state, tmp_path / "chiqpm_6_3_FinetunedModel.pth")
     with pytest.raises(RunError, match="knows 3 classes"):
-        call("compare_classes", monkeypatch, [*run, "--folder", tmp_path, "--output", tmp_path])
+        call(
+            "compare_classes", monkeypatch, [*small_run, "--folder", tmp_path, "--output", tmp_path]
+        )
 
 
 # The report in a browser
@@ -222,7 +168,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def report(run, tmp_path_factory):
+def report(small_run, tmp_path_factory):
     """A report on three test images, and the prediction sets that Python computes for them."""
     module = importlib.import_module("visualize_tree")
     output = tmp_path_factory.mktemp("report")
@@ -236,7 +182,7 @@ def report(run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "prediction_set", remember)
         flags = ["--index", "1", "30", "50", "--coverage", "0.9", "--report", "--output", output]
-        call("visualize_tree", patch, [*run, *flags])
+        call("visualize_tree", patch, [*small_run, *flags])
     by_image = {}
     for (logits, coverage), members in computed.items():
         by_image.setdefault(logits, {})[coverage] = members

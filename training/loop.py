@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from architectures.checkpoints import load_tensors, save_tensors
 from architectures.resnet import InterpretableResNet, ModelOutput
 from configs import processes
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.run_folder import Artefact, fingerprint, write_atomically
 from configs.script import progress
@@ -163,9 +163,10 @@ def train_phases(
 
     Raises:
         RunError: if the loss is no longer finite.
+        UsageError: if several processes cannot share the images or a batch.
     """
     hardware.keep_freed_memory()
-    if hardware.workers:
+    if hardware.workers_share_memory:
         dataset.preload(hardware.workers)
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
     if "model" in state:
@@ -180,7 +181,7 @@ def train_phases(
         for epoch in range(first_epoch, phase.epochs):
             epoch_seed = seed_of(seed, phase.name, epoch)
             seed_everything(epoch_seed, processes.rank())
-            batches = _batches(dataset, phase, hardware, epoch_seed)
+            batches = epoch_batches(dataset, phase.batch_size, hardware, epoch_seed)
             _train_epoch(network, phase, batches, hardware, epoch)
             checkpoint.save(
                 {
@@ -192,14 +193,30 @@ def train_phases(
             )
 
 
-def _batches(dataset, phase: Phase, hardware: Hardware, seed: int) -> DataLoader:
-    """The shuffled batches of an epoch: of each, this process's share."""
-    size = phase.batch_size
+def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> DataLoader:
+    """The shuffled batches of an epoch: of each, this process's share.
+
+    A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
+
+    Args:
+        dataset: yields augmented images and labels.
+        batch_size: images of all processes together.
+        hardware: loading workers.
+        seed: of the epoch.
+
+    Raises:
+        UsageError: if there are fewer images than processes.
+    """
+    if len(dataset) < processes.count():
+        raise UsageError(
+            f"{len(dataset)} training images cannot be shared by {processes.count()} processes"
+        )
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
-    batches = order.split(size)
-    if len(batches) > 1 and len(batches[-1]) < size:
+    batches = order.split(batch_size)
+    if len(batches) > 1 and len(batches[-1]) < batch_size:
         batches = batches[:-1]  # batch normalisation needs more than one image
-    own = [batch[processes.rank() :: processes.count()].tolist() for batch in batches]
+    rank, count = processes.rank(), processes.count()
+    own = [batch[rank::count][: len(batch) // count].tolist() for batch in batches]
     images = SeededImages(dataset, seed)
     return DataLoader(images, batch_sampler=own, **hardware.loader_options())
 

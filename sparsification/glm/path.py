@@ -15,9 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from architectures.sparse_head import MIN_STD
 from configs.errors import RunError
 from configs.script import progress
-from sparsification.glm.datafit import MIN_STD, CrossEntropy
+from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 from sparsification.glm.saga import GlmSaga
@@ -28,6 +29,7 @@ SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99
 N_STRENGTHS = 100
 SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
+NO_SIGNAL = 1e-12  # gradients of the loss below are rounding
 
 
 class Path(NamedTuple):
@@ -161,6 +163,11 @@ def regularisation_path(
 def _strengths(datafit: CrossEntropy, penalty: ElasticNet) -> Tensor:
     _, gradient = datafit.value_and_gradient(datafit.start())
     largest = penalty.smallest_empty_strength(gradient)
+    if largest <= NO_SIGNAL:
+        raise RunError(
+            "the features say nothing about the classes: they are the same for all training images, or their means "
+            "for all classes; train the model for longer"
+        )
     exponent = math.log10(SMALLEST_STRENGTH)
     return largest * torch.logspace(0, exponent, N_STRENGTHS, dtype=torch.float64)
 

@@ -23,6 +23,8 @@ from sparsification.qpm.threshold import redundancy_threshold
 
 # Weight of the class-feature correlation, averaged over classes, against redundancy and bias.
 CORRELATION_SCALE = 1000.0
+# Relative difference below which redundancies count as equal. Of two classes, all are 1 or 0.
+ROUNDING = 1e-9
 
 
 class SelectionProblem:
@@ -117,7 +119,7 @@ class SelectionProblem:
         redundant = self.redundancy > 0
         shifted = self.redundancy - self.redundancy.min(where=redundant, initial=np.inf)
         largest = shifted.max(where=redundant, initial=0.0)
-        if largest == 0.0:  # all redundancies are equal: none stands out
+        if largest <= ROUNDING * self.redundancy.max(initial=0.0):  # all are equal: none stands out
             return np.zeros_like(self.redundancy)
         penalised = redundant & (self.redundancy >= self.threshold)
         upper = np.where(penalised, shifted / largest, 0.0)

@@ -1,0 +1,63 @@
+"""A small finished run without training: what the figure scripts and predict.py are tried on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from architectures.resnet import InterpretableResNet
+from architectures.sparse_head import SparseHead
+from dataset_classes.registry import load_data
+
+CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
+WEIGHT = torch.tensor(
+    [
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [0, 1, 1, 0, 1, 0],
+        [0, 0, 0, 1, 1, 1],
+    ]
+).float()
+
+
+def make_small_run(root: Path) -> list[str]:
+    """Flags that lead to a finished run: patterned images, and random features that tell them apart."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 255, (len(CLASSES), 6, 6, 3))
+    for split, count in (("train", 6), ("test", 14)):
+        for pattern, name in zip(patterns, CLASSES, strict=True):
+            folder = root / "data" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noisy = (pattern + rng.normal(0, 90, pattern.shape)).clip(0, 255)
+                Image.fromarray(noisy.astype(np.uint8)).resize((32, 32)).save(folder / f"{i}.png")
+    data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
+    torch.manual_seed(0)
+    model = InterpretableResNet("resnet18", len(CLASSES)).eval()
+    images = torch.stack([image for image, _ in data.train_plain])
+    with torch.inference_mode():
+        pooled = model.backbone_maps(images).mean(dim=(2, 3))
+    # For every column of the weight the random feature that follows it best over the classes.
+    by_class = torch.stack([pooled[data.train_plain.labels == c].mean(dim=0) for c in range(4)])
+    similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]
+    selection = similarity.nan_to_num(-1).argmax(dim=1)
+    mean, std = pooled[:, selection].mean(dim=0), pooled[:, selection].std(dim=0)
+    model.set_sparse_head(SparseHead(selection, WEIGHT, mean, std, relu=True))
+    folder = root / "logs" / "resnet18" / "ImageFolder" / "7"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / "chiqpm_6_3_FinetunedModel.pth")
+    signed = SparseHead(selection, WEIGHT * torch.tensor([1, 1, 1, -1, 1, 1]), mean, std)
+    model.set_sparse_head(signed)
+    torch.save(model.state_dict(), folder / "qsenn_6_3_FinetunedModel.pth")
+    flags = {
+        "dataset": "ImageFolder",
+        "data_root": root / "data",
+        "log_dir": root / "logs",
+        "arch": "resnet18",
+        "img_size": 32,
+        "n_features": 6,
+        "n_per_class": 3,
+        "device": "cpu",
+    }
+    return [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
