@@ -45,23 +45,24 @@ class CompareFlags(FigureFlags):
 
 def main() -> None:
     """One figure per comparison and split, an index of them, and on request a report."""
-    settings, folder, flags = finished_run(None, __doc__, CompareFlags)
-    run = open_run(settings, folder, flags.palette)
+    settings, run, flags = finished_run(None, __doc__, CompareFlags)
+    explained = open_run(settings, run, flags.palette)
+    explainer, data, tables = explained.explainer, explained.data, explained.tables
     comparisons = chosen_comparisons(
-        flags, run.explainer.weight, run.explainer.class_names, settings.n_per_class
+        flags, explainer.weight, explainer.class_names, settings.n_per_class
     )
     for split, dataset, table in (
-        ("Train", run.data.train_plain, run.tables.train),
-        ("Test", run.data.test, run.tables.test),
+        ("Train", data.train_plain, tables.train),
+        ("Test", data.test, tables.test),
     ):
         folder = flags.output_folder / f"{split}vizQPMClassComparisons"
-        images = ClassImages(run.explainer, dataset, table)
-        figures = draw(run, images, comparisons, folder, flags.format)
+        images = ClassImages(explainer, dataset, table)
+        figures = draw(explained, images, comparisons, folder, flags.format)
         index = write_index(folder, f"Class comparisons, {split.lower()} images", figures)
         log.info("%s images: %d figures, all on one page: %s", split, len(figures), index)
         if flags.report:
             path = folder / "report.html"
-            write_report(run, images, comparisons, f"{split.lower()} images", path)
+            write_report(explained, images, comparisons, f"{split.lower()} images", path)
             log.info("%s images: report %s", split, path)
 
 
@@ -89,14 +90,14 @@ def chosen_comparisons(
 
 
 def draw(
-    run: ExplainedRun,
+    explained: ExplainedRun,
     images: ClassImages,
     comparisons: Sequence[tuple[int, ...]],
     folder: Path,
     formats: Sequence[str],
 ) -> list[tuple[str, Path]]:
     """Write a figure for every comparison whose classes have images; returns captions and files."""
-    explainer, names, figures = run.explainer, run.explainer.class_names, []
+    explainer, names, figures = explained.explainer, explained.explainer.class_names, []
     for classes in progress(comparisons, desc="Figures"):
         without = [names[c] for c in classes if images[c] is None]
         if without:
@@ -106,25 +107,26 @@ def draw(
         rows = [explainer.row(images[c], columns, names[c], c) for c in classes]
         groups = column_groups(explainer.weight, classes, columns, names)
         left_out = int((explainer.weight[list(classes)] != 0).any(axis=0).sum()) - len(columns)
-        figure = class_grid(rows, columns, run.colours.distinct(columns), groups, left_out)
+        figure = class_grid(rows, columns, explained.colours.distinct(columns), groups, left_out)
         paths = save(figure, folder / "_".join(map(str, classes)), formats)
         figures.append((" – ".join(names[c] for c in classes), paths[0]))
     return figures
 
 
 def write_report(
-    run: ExplainedRun,
+    explained: ExplainedRun,
     images: ClassImages,
     comparisons: Sequence[tuple[int, ...]],
     kind: str,
     path: Path,
 ) -> None:
     """Write the page with all comparisons, classes and features."""
-    title = f"{run.settings.model_type} on {run.settings.dataset}: class comparisons, {kind}"
-    report = ReportBuilder(title, run.explainer, run.colours, images)
-    report.add_features(run.data.train_plain, run.tables.train)
+    settings = explained.settings
+    title = f"{settings.model_type} on {settings.dataset}: class comparisons, {kind}"
+    report = ReportBuilder(title, explained.explainer, explained.colours, images)
+    report.add_features(explained.data.train_plain, explained.tables.train)
     for classes in comparisons:
-        report.add_comparison(classes, comparison_columns(run.explainer.weight, classes))
+        report.add_comparison(classes, comparison_columns(explained.explainer.weight, classes))
     report.write(path)
 
 

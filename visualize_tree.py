@@ -6,7 +6,7 @@ Images are test images by index, or any image file; by default a few test images
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,8 @@ from configs.errors import UsageError
 from configs.runs import finished_run
 from configs.script import progress, run_script
 from configs.settings import Settings
-from conformal import HierarchicalPredictor
+from conformal import HierarchicalPredictor, calibration_split
 from conformal.calibrate import calibrate
-from conformal.split import calibration_split
 from dataset_classes.base import read_image
 from visualization.explained_run import ExplainedRun, open_run
 from visualization.explainer import ClassImages, SeenImage
@@ -63,14 +62,15 @@ class Sample:
 
 def main() -> None:
     """Four figures per image and coverage, and on request a report of all images."""
-    settings, folder, flags = finished_run(None, __doc__, TreeFlags)
+    settings, run, flags = finished_run(None, __doc__, TreeFlags)
     check_hierarchy(settings)
-    run = open_run(settings, folder, flags.palette)
-    predictor = calibrate(
-        run.settings, run.folder, run.explainer.model.class_weight.cpu(), run.tables.test
+    explained = open_run(settings, run, flags.palette)
+    weight = explained.explainer.model.class_weight.cpu()
+    predictor = calibrate(settings, run, weight, explained.tables.test)
+    samples = chosen_samples(flags, explained)
+    class_images = ClassImages(
+        explained.explainer, explained.data.train_plain, explained.tables.train
     )
-    samples = chosen_samples(flags, run)
-    class_images = ClassImages(run.explainer, run.data.train_plain, run.tables.train)
 
     def explanation(sample: Sample, coverage: float) -> LocalExplanation:
         return LocalExplanation(
@@ -80,8 +80,8 @@ def main() -> None:
             coverage=coverage,
             level=predictor.level(coverage),
             n_nearest=flags.nearest,
-            explainer=run.explainer,
-            colours=run.colours,
+            explainer=explained.explainer,
+            colours=explained.colours,
             class_images=class_images,
         )
 
@@ -93,21 +93,13 @@ def main() -> None:
                 save(figure, folder / name, flags.format)
     log.info("%d images explained in %s", len(samples), output)
     if flags.report:
-        title = f"{settings.model_type} on {settings.dataset}: explanations"
-        report = ReportBuilder(title, run.explainer, run.colours, class_images)
-        report.add_features(run.data.train_plain, run.tables.train)
-        coverages = sorted({*SLIDER, *settings.coverage})
-        start = settings.coverage[0]
-        report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
-        for sample in samples:
-            sets = [prediction_set(predictor, sample.seen, c) for c in coverages]
-            report.add_image(explanation(sample, start), sample.label, sets)
-        report.write(output / "report.html")
-        log.info("Report: %s", output / "report.html")
+        path = output / "report.html"
+        write_report(explained, predictor, class_images, samples, explanation, path)
+        log.info("Report: %s", path)
 
 
 def check_hierarchy(settings: Settings) -> None:
-    """Raise a UsageError for models whose classes are no plain sets of features."""
+    """Raise a UsageError for models whose classes are not sets of features."""
     if not settings.head.binary:
         raise UsageError(
             f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
@@ -115,17 +107,17 @@ def check_hierarchy(settings: Settings) -> None:
         )
 
 
-def chosen_samples(flags: TreeFlags, run: ExplainedRun) -> list[Sample]:
+def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
     """The images asked for; by default test images that did not calibrate, evenly spread.
 
     Raises:
         UsageError: if there is no test image of an index.
         RunError: if an image file cannot be read.
     """
-    test, see = run.data.test, run.explainer.see
+    test, see = explained.data.test, explained.explainer.see
     indices = flags.index
     if not flags.index and not flags.image:
-        _, fresh = calibration_split(run.tables.test.labels, run.settings.seed)
+        _, fresh = calibration_split(explained.tables.test.labels, explained.settings.seed)
         indices = fresh[np.linspace(0, len(fresh) - 1, DEFAULT_IMAGES).round().astype(int)].tolist()
     samples = []
     for index in dict.fromkeys(indices):
@@ -153,6 +145,28 @@ def prediction_set(
     """Classes in the prediction set of one image."""
     (in_set,) = predictor.predict(seen.features[None], seen.logits[None], coverage)
     return frozenset(in_set.nonzero().flatten().tolist())
+
+
+def write_report(
+    explained: ExplainedRun,
+    predictor: HierarchicalPredictor,
+    class_images: ClassImages,
+    samples: Sequence[Sample],
+    explanation: Callable[[Sample, float], LocalExplanation],
+    path: Path,
+) -> None:
+    """Write the page with all images, classes and features, and a slider of coverages."""
+    settings = explained.settings
+    title = f"{settings.model_type} on {settings.dataset}: explanations"
+    report = ReportBuilder(title, explained.explainer, explained.colours, class_images)
+    report.add_features(explained.data.train_plain, explained.tables.train)
+    coverages = sorted({*SLIDER, *settings.coverage})
+    start = settings.coverage[0]
+    report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
+    for sample in samples:
+        sets = [prediction_set(predictor, sample.seen, c) for c in coverages]
+        report.add_image(explanation(sample, start), sample.label, sets)
+    report.write(path)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import trange
 
 from architectures.inference import FeatureTable
 from architectures.sparse_head import SparseLayer
+from configs.script import progress
 from conformal.coverage_law import coverage_law, law_p_value
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
 from conformal.predictor import ConformalPredictor, HierarchicalPredictor
@@ -152,7 +152,7 @@ def main() -> None:
         table = FeatureTable.load(arguments.run_folder / f"{arguments.model}_Features_test.npz")
         weight = SparseLayer.load(arguments.run_folder / f"{arguments.model}_Selection.npz").weight
     counts, sizes = defaultdict(list), defaultdict(list)
-    for seed in trange(arguments.splits, desc="Splits", leave=False):
+    for seed in progress(range(arguments.splits), desc="Splits"):
         calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))
         compared = methods(weight, calibration, seed)
         compared["depth first"] = DepthFirst(weight).calibrate(

@@ -4,7 +4,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
 from configs.errors import UsageError
@@ -108,11 +108,11 @@ class _TupleAction(argparse.Action):
 
 
 def _help(f: Field) -> str:
-    default = f.default
-    if default is None or default is MISSING or default == ():
-        return f.metadata["meaning"]
-    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-    return f"{f.metadata['meaning']} (default: {shown})".replace("%", "%%")
+    default, meaning = f.default, f.metadata["meaning"]
+    if default is not None and default != ():
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        meaning += f" (default: {shown})"
+    return meaning.replace("%", "%%")
 
 
 def _reporting(parse):

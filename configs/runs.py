@@ -92,12 +92,12 @@ def training_run(settings: Settings) -> RunFolder:
 def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
     """The finished run that a command line means: its settings, its folder, and further flags.
 
-    Settings are those of the folder's config.json, and flags go before them. A downloaded model has no config.json.
+    Settings are those of the folder's config.json, and flags override them. A downloaded model has no config.json.
 
     Args:
         argv: arguments without the script's name; `sys.argv[1:]` if None. `--folder` names the run, `--model_type`,
             `--n_features` and `--n_per_class` one of its models. Without `--folder` the run is that of `--seed`, or
-            the newest finished one of these settings.
+            the newest finished one of this dataset, architecture and model type.
         description: first paragraph of `--help`.
         more: further dataclasses of flags, of which an instance each is returned.
 
@@ -216,7 +216,7 @@ def _arguments(folder: Path) -> dict:
 
 
 def _asked_folder(settings: Settings) -> Path:
-    """The folder of the seed, or the newest one with a finished model of these settings.
+    """The folder of the seed, or the newest one with a finished model of this name.
 
     Raises:
         RunError: if there is none.
@@ -237,7 +237,7 @@ def _same_request(earlier: dict, settings: Settings) -> bool:
 
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:
-    """Run folders of these settings and this data that hold a file, by the file's age."""
+    """Run folders of this architecture and data that hold a file, by the file's age."""
     found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p.parent, settings)]
     return [path.parent for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
 

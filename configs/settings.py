@@ -84,7 +84,7 @@ class Settings:
     seed: int | None = flag(
         TRAINING, None,
         "random seed and run folder (default: main.py goes on with an unfinished run of these settings, else draws "
-        "one; the other scripts take the newest matching run)", parse=int,
+        "one; the other scripts take the newest run of this dataset, architecture and model type)", parse=int,
     )  # fmt: skip
     do_dense: bool | None = flag(
         TRAINING, None,

@@ -19,7 +19,7 @@ def calibrate(
 ) -> ConformalPredictor:
     """The calibrated predictor of a run, also left in the run folder.
 
-    The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are no sets of features.
+    The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are not sets of features.
 
     Args:
         settings: the run's; its seed draws the calibration images.

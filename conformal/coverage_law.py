@@ -10,6 +10,8 @@ from scipy.stats import betabinom, chisquare, hypergeom
 
 from conformal.quantiles import conformal_rank
 
+N_BINS = 12  # of the test; fewer where single counts are more probable than a bin
+
 
 def coverage_law(
     n_calibration: int, n_test: int, coverage: float, always_covered: int = 0
@@ -33,17 +35,16 @@ def coverage_law(
     return np.where(counts + rank > always_covered, without_atom, atom_alone)
 
 
-def law_p_value(counts: np.ndarray, law: np.ndarray, n_bins: int = 12) -> float:
+def law_p_value(counts: np.ndarray, law: np.ndarray) -> float:
     """p-value of a chi-square test of observed counts against a law, over bins of about equal probability.
 
     Args:
         counts: observed numbers of covered images.
         law: probability of every number, from `coverage_law`.
-        n_bins: number of bins, fewer where single counts are more probable than a bin.
     """
     cumulative = law.cumsum()
-    edges = np.unique(np.searchsorted(cumulative, np.arange(1, n_bins) / n_bins))
-    edges = edges[cumulative[edges] < 1 - 1 / (2 * n_bins)]
+    edges = np.unique(np.searchsorted(cumulative, np.arange(1, N_BINS) / N_BINS))
+    edges = edges[cumulative[edges] < 1 - 1 / (2 * N_BINS)]
     observed = np.bincount(np.searchsorted(edges, counts), minlength=len(edges) + 1)
     expected = np.diff(cumulative[edges], prepend=0, append=1) * len(counts)
     return chisquare(observed, expected, sum_check=False).pvalue

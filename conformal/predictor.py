@@ -83,6 +83,9 @@ class ConformalPredictor(ABC):
             features: normalised pooled features after ReLU, `[N, n_features]`.
             logits: `[N, C]`.
             labels: `[N]` integers.
+
+        Raises:
+            ValueError: if they are not of as many images.
         """
 
     def _calibrated(self):
@@ -130,13 +133,19 @@ class ConformalPredictor(ABC):
             features: normalised pooled features after ReLU, `[N, n_features]`.
             logits: `[N, C]`.
             coverage: targeted probability that the set holds the true class, as a fraction.
+
+        Raises:
+            ValueError: as `threshold`, or if features and logits are not of as many images.
         """
         return next(self.predict_each(features, logits, [coverage]))
 
     def predict_each(
         self, features: Tensor, logits: Tensor, coverages: Iterable[float]
     ) -> Iterator[Tensor]:
-        """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level."""
+        """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level.
+
+        Arguments and errors are those of `predict`.
+        """
         features, logits, _ = _validated(features, logits)
         scored = None
         for coverage in coverages:
@@ -200,13 +209,20 @@ class HierarchicalPredictor(ConformalPredictor):
 
     @property
     def level_accuracies(self) -> Tensor:
-        """Fraction of calibration samples whose label shares the first 1..k features, `[k]`."""
+        """Fraction of calibration samples whose label shares the first 1..k features, `[k]`.
+
+        Raises:
+            ValueError: before calibration.
+        """
         return level_accuracies(self._calibrated())
 
     def level(self, coverage: float) -> int:
         """Deepest level whose accuracy on the calibration data reaches `coverage`, 0..k.
 
         In mode "paper" every class of a set reaches this level; in mode "exact" no level is chosen.
+
+        Raises:
+            ValueError: before calibration.
         """
         return int((self.level_accuracies >= coverage - ROUNDING).sum())
 

@@ -76,9 +76,9 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
     for name, data in splits.items():
         missing = set(data.missing_images())
         report.problems["missing files"] += sorted(missing)
-        present = [i for i in range(len(data)) if data.image_path(i) not in missing]
+        present = [i for i in range(len(data)) if data.paths[i] not in missing]
         for index, found in zip(present, examine_all(data, present, name), strict=True):
-            path = data.image_path(index)
+            path = data.paths[index]
             if isinstance(found, RunError):
                 report.problems["unreadable images"].append(str(found))
                 continue

@@ -16,7 +16,7 @@ class CUB2011(ImageDataset):
     """One split of CUB; with `crop_gt` the images are cropped to the bird.
 
     The crops come from `PPCUB200/CUB_200_2011/{train,test}_cropped` where that folder exists, and are otherwise cut
-    while loading. `official_classes` keeps the spelling of the files ("001.Black_footed_Albatross").
+    while loading.
 
     Raises:
         RunError: if the dataset is missing or broken; names the folder, what was expected and where to get it.
@@ -41,14 +41,11 @@ class CUB2011(ImageDataset):
             boxes = read_boxes(index)[chosen] if crop_gt else None
 
         kept = np.unique(index.class_ids)
-        self.official_classes = [index.class_names[class_id] for class_id in kept]
         attributes = read_class_attributes(index.root, kept, list(index.class_names))
-        if attributes is not None:
-            self.attribute_names = read_attribute_names(index.root, attributes.shape[1])
         super().__init__(
             [images / index.images[i] for i in chosen],
             np.searchsorted(kept, index.class_ids[chosen]),
-            [readable(name) for name in self.official_classes],
+            [readable(index.class_names[class_id]) for class_id in kept],
             boxes=boxes,
             attributes=attributes,
         )
@@ -76,7 +73,11 @@ class Index:
 
 
 def read_index(root: Path, dataset: str) -> Index:
-    """What `images`, `image_class_labels`, `train_test_split` and `classes.txt` say."""
+    """What `images`, `image_class_labels`, `train_test_split` and `classes.txt` say.
+
+    Raises:
+        RunError: if one is missing or broken, or they do not fit together; names the file.
+    """
     images = read_rows(root, "images", 1, str, dataset)
     class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0] == 1
@@ -93,7 +94,11 @@ def read_index(root: Path, dataset: str) -> Index:
 
 
 def read_boxes(index: Index) -> np.ndarray:
-    """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+    """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`.
+
+    Raises:
+        RunError: if their file is missing or broken.
+    """
     if not (index.root / "bounding_boxes.txt").exists():
         raise RunError(
             f"No bounding_boxes.txt in {index.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
@@ -103,7 +108,11 @@ def read_boxes(index: Index) -> np.ndarray:
 
 
 def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:
-    """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`."""
+    """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`.
+
+    Raises:
+        RunError: if the file is missing or broken, or has no line for an image.
+    """
     rows = read_rows(root, name, width, finite, dataset)
     missing = [image_id for image_id in image_ids if image_id not in rows]
     if missing:
@@ -150,6 +159,9 @@ def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray 
     """Share of people who saw each attribute on each class, `[C, 312]` in percent; None without the file.
 
     The rows belong to the lines of `classes.txt`; a file of all 200 classes beside fewer of them, to the class ids.
+
+    Raises:
+        RunError: if the file is no table of numbers, or has too few rows.
     """
     path = root / "attributes" / "class_attribute_labels_continuous.txt"
     if not path.exists():
@@ -164,18 +176,6 @@ def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray 
             f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each."
         )
     return table[rows]
-
-
-def read_attribute_names(root: Path, count: int) -> list[str] | None:
-    """Names of the attributes ("has bill shape: curved"); the official archive keeps them beside the dataset."""
-    for path in (root.parent / "attributes.txt", root / "attributes" / "attributes.txt"):
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            names = [
-                line.split(maxsplit=1)[-1].replace("::", ": ").replace("_", " ") for line in lines
-            ]
-            return names if len(names) == count else None
-    return None
 
 
 def readable(official: str) -> str:

@@ -15,7 +15,6 @@ from dataset_classes.image_folder import scan_classes
 logger = logging.getLogger(__name__)
 
 SOURCE = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
-DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
 
 
@@ -23,7 +22,7 @@ class ImageNet(ImageDataset):
     """One split of ImageNet, or of a subset of its classes; the validation images are the test split.
 
     Archives that are still packed are unpacked by torchvision first. Class names come from its `meta.bin`, from the
-    full list of 1000, or are the folder names (WordNet ids). The WordNet ids stay in `official_classes`.
+    full list of 1000, or are the folder names (WordNet ids).
 
     Raises:
         RunError: if the dataset is missing or broken; names the folder, what was expected and where to get it.
@@ -37,8 +36,8 @@ class ImageNet(ImageDataset):
         root = require(Path(data_root) / "imagenet", self.name, Path(data_root), SOURCE)
         folder = {"train": "train", "test": "val"}[split]
         unpack(root, folder)
-        self.official_classes = sorted(scan_names(require(root / "train", self.name, root, SOURCE)))
-        label_of = {wnid: label for label, wnid in enumerate(self.official_classes)}
+        wnids = sorted(scan_names(require(root / "train", self.name, root, SOURCE)))
+        label_of = {wnid: label for label, wnid in enumerate(wnids)}
         images = scan_classes(require(root / folder, self.name, root, SOURCE))
         unknown = sorted(set(images) - set(label_of))
         if unknown:
@@ -47,7 +46,7 @@ class ImageNet(ImageDataset):
         if not samples:
             raise RunError(f"No images in the class folders of {root / folder}.")
         paths, labels = zip(*samples, strict=True)
-        super().__init__(paths, labels, class_names(root, self.official_classes))
+        super().__init__(paths, labels, class_names(root, wnids))
 
     def missing_images(self) -> list[str]:
         """None: the images are those that were found."""
@@ -72,7 +71,11 @@ def scan_names(folder: Path) -> list[str]:
 
 
 def unpack(root: Path, folder: str) -> None:
-    """Let torchvision unpack the official archive of `train` or `val` if that is what there is."""
+    """Let torchvision unpack the official archive of `train` or `val` if that is what there is.
+
+    Raises:
+        RunError: if it cannot be unpacked.
+    """
     if (root / folder).is_dir() or not (root / ARCHIVES[folder]).exists():
         return
     logger.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])
@@ -90,9 +93,8 @@ def class_names(root: Path, wnids: list[str]) -> list[str]:
         try:
             names, _ = torch.load(root / "meta.bin", weights_only=True)
             return [names[wnid][0] for wnid in wnids]
-        except (
-            Exception
-        ) as error:  # damaged files raise many kinds; the names are not worth a failed run
+        # Damaged files raise many kinds; the names are not worth a failed run.
+        except Exception as error:
             logger.warning(
                 "%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error
             )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import recipes
 from configs.errors import RunError
+from configs.recipes import canonical_name
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.image_folder import ImageFolder
@@ -33,15 +33,6 @@ class DataSplits:
     test: ImageDataset
 
 
-def canonical_name(text: str) -> str:
-    """The spelling of a dataset's name used in folders and results, from any capitalisation.
-
-    Raises:
-        UsageError: for an unknown name; lists the known ones.
-    """
-    return recipes.canonical_name(text, DATASETS, "dataset")
-
-
 def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSplits:
     """Both splits of a dataset, checked for what training needs.
 
@@ -55,7 +46,7 @@ def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSpli
         UsageError: for an unknown name.
         RunError: if the dataset is missing or broken, or too small to train on.
     """
-    dataset = DATASETS[canonical_name(name)]
+    dataset = DATASETS[canonical_name(name, DATASETS, "dataset")]
     root = Path(data_root).expanduser()
     train, test = (
         dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")

@@ -37,7 +37,11 @@ class StanfordCars(ImageDataset):
 
 
 def read_split(root: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:
-    """Image paths, labels and all class names as torchvision reads them from the official annotations."""
+    """Image paths, labels and all class names as torchvision reads them from the official annotations.
+
+    Raises:
+        RunError: if a file is missing or broken; names it.
+    """
     base = root / "stanford_cars"
     for expected in LAYOUT[split]:
         require(base / expected, StanfordCars.name, base, SOURCE)

@@ -21,7 +21,7 @@ from configs.run_folder import write_atomically
 from configs.script import progress, run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset
-from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
+from dataset_classes.bird_drawing import LOOKS, draw_bird
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,6 @@ class SyntheticBirds(ImageDataset):
     """One split of the drawn birds, generated once under `DATA_ROOT/SyntheticBirds` and read from there afterwards.
 
     Attributes:
-        part_names: of the P parts.
         class_parts: `[C, P]` the look that each class has of each part.
         part_locations: `[N, P, 2]` centre of each part as (x, y) fractions of the image, also under the test transform.
         part_visibility: `[N, P]` bool, False where clutter covers more than half of the part.
@@ -72,9 +71,7 @@ class SyntheticBirds(ImageDataset):
 
     name = "SyntheticBirds"
     square = True
-    part_names = PART_NAMES
     class_parts = CLASS_PARTS
-    attribute_names = [f"{look} {part}" for part, looks in LOOKS.items() for look in looks]  # noqa: RUF012
 
     def __init__(self, data_root, split: str, *, img_size: int = 64, crop_gt: bool = False):
         cache = Path(data_root) / self.name / f"birds_{img_size}px_v{VERSION}.npz"
@@ -151,9 +148,9 @@ def draw_specimen(label: int, img_size: int, seed: tuple[int, int, int]):
     return draw_bird(CLASS_PARTS[label], img_size, np.random.default_rng(seed))
 
 
-def contact_sheet(per_class: int = 4, img_size: int = 112, columns: int = 3) -> Image.Image:
+def contact_sheet(per_class: int = 4, img_size: int = 112) -> Image.Image:
     """All species with their names, `per_class` specimens each."""
-    margin, caption = 14, 26
+    columns, margin, caption = 3, 14, 26
     cell_width, cell_height = per_class * (img_size + 4) + margin, img_size + caption + margin
     rows = -(-len(SPECIES) // columns)
     sheet = Image.new(

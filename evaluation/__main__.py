@@ -2,7 +2,7 @@
 
     python -m evaluation RUN_FOLDER
 
-The same as --folder RUN_FOLDER: settings are those of the run, and flags go before them. A downloaded model has no
+The same as --folder RUN_FOLDER: settings are those of the run, and flags override them. A downloaded model has no
 config.json: name its --dataset, --arch and --model_type.
 """
 

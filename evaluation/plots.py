@@ -9,7 +9,7 @@ from torch import Tensor
 
 from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
-from conformal.coverage_law import coverage_law
+from conformal import coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered
 
 TARGETS = np.linspace(0.7, 0.99, 30)

@@ -14,7 +14,7 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
     """Calibrated predictors by name.
 
     Args:
-        weight: binary class-feature weights `[C, n]`; None where classes are no sets of features: the softmax
+        weight: binary class-feature weights `[C, n]`; None where classes are not sets of features: the softmax
             baselines alone.
         calibration: images that calibrate.
         seed: of the draws of APS and RAPS.

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from test_conformal import random_model, random_table
 
 from conformal import HierarchicalPredictor, aps, raps, thr
 from conformal.coverage_law import coverage_law, law_p_value
-from tests.test_conformal import random_model, random_table
 
 SPLITS, CALIBRATION, TEST = 1000, 200, 300
 COVERAGES = [0.88, 0.9, 0.925, 0.95]

@@ -104,8 +104,7 @@ def test_the_same_seed_on_other_images_trains_again(tmp_path, monkeypatch):
     assert not torch.equal(train("two"), first)
 
 
-def test_a_script_refuses_a_run_on_other_classes(tmp_path, monkeypatch):
-
+def test_a_script_refuses_a_run_on_other_classes(tmp_path):
     run = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
     save(published(weight=torch.eye(2, 4) + torch.eye(2, 4).roll(1, 1))[1], run.file(MODEL))
     settings = settings_of(tmp_path, tmp_path / "cars", "--seed", "1")

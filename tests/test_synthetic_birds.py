@@ -8,9 +8,12 @@ from dataset_classes.bird_drawing import LOOKS, PART_NAMES, Scene, draw_bird
 from dataset_classes.registry import load_data
 from dataset_classes.synthetic_birds import (
     CLASS_PARTS,
+    SEED,
     SPECIES,
+    SPLITS,
     SyntheticBirds,
     contact_sheet,
+    draw_specimen,
     one_hot_looks,
 )
 
@@ -73,7 +76,7 @@ def test_names_tell_the_truth():
 
 def test_attributes_count_shared_looks():
     attributes = one_hot_looks(CLASS_PARTS)
-    assert attributes.shape == (24, len(SyntheticBirds.attribute_names))
+    assert attributes.shape == (24, sum(map(len, LOOKS.values())))
     np.testing.assert_array_equal(
         attributes @ attributes.T, (CLASS_PARTS[:, None] == CLASS_PARTS[None]).sum(2)
     )
@@ -179,6 +182,11 @@ def test_a_bad_cache_is_drawn_again(tmp_path, few, damage):
 
 
 def test_contact_sheet_shows_every_species():
-    sheet = contact_sheet(per_class=1, img_size=32)
-    assert sheet.width > 3 * 32
-    assert sheet.height > 8 * 32
+    sheet = np.asarray(contact_sheet(per_class=1, img_size=32))
+    rows = np.lib.stride_tricks.sliding_window_view(
+        sheet, (1, 32, 3)
+    ).squeeze()  # [H, W - 31, 32, 3]
+    for label in range(len(SPECIES)):
+        bird = draw_specimen(label, 32, (SEED, len(SPLITS), label)).image
+        (y,), (x,) = (rows == bird[16]).all(axis=(-2, -1)).nonzero()
+        np.testing.assert_array_equal(sheet[y - 16 : y + 16, x : x + 32], bird)

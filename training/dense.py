@@ -26,6 +26,9 @@ def train_dense(
     """The trained dense model of a run: reused, gone on with, or trained.
 
     With `--do_dense False` it is the backbone on its given weights, with an untrained final layer.
+
+    Raises:
+        RunError, UsageError: as `build_dense_model` and `train_phases`.
     """
     n_classes = len(data.train.classes)
     artefact = run.artefact(dense_model_file(), dense_dependencies(settings, data))

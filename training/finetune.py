@@ -30,7 +30,11 @@ def finetune(
     layer: SparseLayer,
     hardware: Hardware,
 ) -> InterpretableResNet:
-    """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place)."""
+    """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place).
+
+    Raises:
+        RunError, UsageError: as `train_phases`.
+    """
     model = dense_model
     model.set_sparse_head(build_head(layer, settings.head))
     recipe = settings.finetuning

@@ -18,7 +18,6 @@ class ExplainedRun:
 
     Attributes:
         settings: those the model was made with.
-        folder: of the run.
         data: its images.
         tables: the model's feature tables.
         explainer: the model.
@@ -26,14 +25,13 @@ class ExplainedRun:
     """
 
     settings: Settings
-    folder: RunFolder
     data: DataSplits
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
 
 
-def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRun:
+def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
     """A finished run with all that explaining needs; feature tables are made where they are missing.
 
     Raises:
@@ -43,8 +41,8 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
     data = load_data(
         settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
     )
-    model = load_finished_model(settings, folder, data.train.classes, hardware)
-    tables = feature_tables(settings, folder, model, data, hardware)
+    model = load_finished_model(settings, run, data.train.classes, hardware)
+    tables = feature_tables(settings, run, model, data, hardware)
     explainer = Explainer(model, hardware, tables.train, data.train)
     colours = FeatureColours(explainer.weight, palette)
-    return ExplainedRun(settings, folder, data, tables, explainer, colours)
+    return ExplainedRun(settings, data, tables, explainer, colours)

@@ -24,7 +24,7 @@ class LocalExplanation:
         seen: the image.
         prediction_set: classes in its set at `coverage`.
         coverage: asked share of images whose set holds the true class.
-        level: leading features that all classes of the set share with the prediction.
+        level: the deepest that still covers, `HierarchicalPredictor.level`.
         n_nearest: how many classes to compare with at most.
     """
 

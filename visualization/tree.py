@@ -58,10 +58,8 @@ def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGra
     groups: dict[tuple[int, ...], list[int]] = {}
     for c, path in paths.items():
         groups.setdefault(path, []).append(c)
-    for (
-        path,
-        classes,
-    ) in groups.items():  # classes come in ascending order, so groups do by their smallest
+    # Classes come in ascending order, so groups do by their smallest.
+    for path, classes in groups.items():
         group = _add(tree, "group", path=path, classes=tuple(classes), depth=len(path) + 1)
         tree.add_edge(node_of[path], group)
     return tree

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
 from visualization.figure import FONT, SMALL_FONT, page, text_width
-from visualization.tree_layout import MAX_ROWS, drawn_leaves, layout, node_activations
+from visualization.tree_layout import drawn_leaves, layout, node_activations
 
 MARGIN = 0.08  # inches, like every length below
 STEP = 0.62  # from one feature to the next
@@ -31,7 +31,6 @@ def tree_figure(
     class_names: Sequence[str],
     colours: dict[int, Colour],
     palette: Palette,
-    max_rows: int = MAX_ROWS,
 ) -> Figure:
     """Figure of one image's tree: the prediction in bold, the branches of its prediction set coloured.
 
@@ -40,15 +39,14 @@ def tree_figure(
         logits: `[C]`.
         prediction_set: classes in the set at `coverage`.
         coverage: asked fraction of images whose set holds the true class.
-        level: how many leading features all classes of the set share at this coverage.
+        level: the deepest whose classes cover as often on the calibration images (`HierarchicalPredictor.level`).
         class_names: names by class.
         colours: RGB of the features that other figures show; the others are drawn in grey.
         palette: colours of the branches.
-        max_rows: most leaves; what is far from the prediction is counted instead of named.
     """
     predicted = tree.graph["predicted"]
     activations = node_activations(tree)
-    nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, max_rows))
+    nodes, rows = layout(drawn_leaves(tree, logits, prediction_set))
 
     def weight_of(leaf) -> str:
         return "bold" if predicted in leaf.classes else "normal"
@@ -130,7 +128,7 @@ def _draw_node(axes: Axes, x: float, y: float, feature: int, share: float, colou
 
 
 def _draw_levels(axes: Axes, x_of, deepest: int, level: int) -> None:
-    """How many features are shared at each depth; the level that the set is bound to in bold."""
+    """How many features are shared at each depth; the level that still covers in bold."""
     for depth in range(1, deepest + 1):
         bold = depth == level
         axes.text(

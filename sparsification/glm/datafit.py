@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from architectures.sparse_head import MIN_STD
 from sparsification.constants import feature_moments
 
 BLOCK_ENTRIES = 2**24  # largest array at a time: 128 MiB in double precision
-MIN_STD = 1e-6  # as in the sparse head: below, a feature counts as constant
 
 
 class Standardisation(NamedTuple):

@@ -20,6 +20,7 @@ from sparsification.glm.penalty import ElasticNet
 
 log = logging.getLogger(__name__)
 
+TOLERANCE = 1e-4  # largest violation of the optimality conditions, relative to strength * alpha
 MAX_ROUNDS = 200  # far above the usual 1 to 10
 MAX_SWEEPS = 15  # of coordinate descent, at no cost in the samples; the Newton step does the rest
 SWEEP_LENGTH = 0.1  # relative to the first sweep: so short a sweep is the last
@@ -37,14 +38,9 @@ class _Point(NamedTuple):
 
 
 class ProximalNewton:
-    """Minimises datafit + penalty; keeps its step size from one problem to the next.
+    """Minimises datafit + penalty; keeps its step size from one problem to the next."""
 
-    Args:
-        tolerance: largest violation of the optimality conditions, relative to strength * alpha.
-    """
-
-    def __init__(self, tolerance: float = 1e-4):
-        self.tolerance = tolerance
+    def __init__(self):
         self._stiffness = 1.0  # of the loss in units of its class blocks; found by backtracking
 
     def minimise(
@@ -54,7 +50,7 @@ class ProximalNewton:
         problem = _Problem(datafit, penalty, strength)
         point = problem.at(start)
         for _ in range(MAX_ROUNDS):
-            if penalty.violation(point.coefficients, point.gradient, strength) <= self.tolerance:
+            if penalty.violation(point.coefficients, point.gradient, strength) <= TOLERANCE:
                 return point.coefficients
             point = self._proximal_step(problem, point)
             point = _newton_step(problem, point)

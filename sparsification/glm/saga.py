@@ -14,35 +14,24 @@ from sparsification.glm.penalty import ElasticNet
 
 log = logging.getLogger(__name__)
 
+# As Q-SENN and SLDD-Model inherit them from Wong et al.
+LEARNING_RATE = 0.1
+BATCH_SIZE = 256  # samples per step
+MAX_EPOCHS = 2000  # passes over the samples for one problem
+TOLERANCE = 1e-4  # nats: an epoch that lowers the objective by less is no progress
+PATIENCE = 3  # epochs without progress end a problem
+
 
 class GlmSaga:
     """Minimises datafit + penalty with proximal SAGA, as glm-saga does; slow, and on the CPU.
 
     It holds the features of the problem, whole, and a table of samples x classes in memory.
 
-    The defaults are those that Q-SENN and SLDD-Model inherit from Wong et al. An epoch counts as
-    progress when it lowers the objective by more than `tolerance`; `patience` epochs without
-    progress end a problem.
-
-    Args:
-        learning_rate: step size of SAGA.
-        max_epochs: bound on the passes over the data for one problem.
-        tolerance: smallest decrease of the objective, in nats, that is progress.
-        patience: epochs without progress after which to stop.
-        batch_size: samples per step.
-
     Raises:
         UsageError: if the package is not installed.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 0.1,
-        max_epochs: int = 2000,
-        tolerance: float = 1e-4,
-        patience: int = 3,
-        batch_size: int = 256,
-    ):
+    def __init__(self):
         try:
             self._train = importlib.import_module("glm_saga.elasticnet").train_saga
         except ImportError as error:
@@ -50,8 +39,6 @@ class GlmSaga:
                 "the solver glm_saga needs the package glm-saga: "
                 "`pip install glm-saga==0.1.2`, or use the default solver"
             ) from error
-        self.learning_rate, self.max_epochs = learning_rate, max_epochs
-        self.tolerance, self.patience, self.batch_size = tolerance, patience, batch_size
 
     def minimise(
         self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor
@@ -68,15 +55,15 @@ class GlmSaga:
             self._train(
                 linear,
                 self._batches(datafit),
-                self.learning_rate,
-                self.max_epochs,
+                LEARNING_RATE,
+                MAX_EPOCHS,
                 strength,
                 penalty.alpha,
                 group=penalty.grouped,
                 n_ex=len(datafit.labels),
                 n_classes=n_classes,
-                tol=self.tolerance,
-                lookbehind=self.patience,
+                tol=TOLERANCE,
+                lookbehind=PATIENCE,
                 logger=log.debug,
             )
         return torch.cat([linear.weight, linear.bias[:, None]], 1).detach().to(start)
@@ -87,5 +74,5 @@ class GlmSaga:
         samples = TensorDataset(features, labels, torch.arange(len(labels)))
         order = RandomSampler(samples, generator=torch.Generator().manual_seed(0))
         return DataLoader(
-            samples, batch_size=None, sampler=BatchSampler(order, self.batch_size, drop_last=False)
+            samples, batch_size=None, sampler=BatchSampler(order, BATCH_SIZE, drop_last=False)
         )

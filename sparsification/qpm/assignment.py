@@ -59,9 +59,7 @@ def distinct_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
         Sorted indices into the selected features, `[C, k]`.
     """
     subsets = best_subsets(values, n_per_class)
-    takers: dict[tuple, list[int]] = {}
-    for c, subset in enumerate(map(tuple, subsets.tolist())):
-        takers.setdefault(subset, []).append(c)
+    takers = takers_of(subsets)
     n_features = values.shape[1]
     if len(takers) < len(values) and comb(n_features, n_per_class) <= MAX_SUBSETS:
         every, weight = all_subsets(n_features, n_per_class)
@@ -75,6 +73,14 @@ def distinct_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
     for c, subset in competition.settle():
         subsets[c] = subset
     return subsets
+
+
+def takers_of(subsets: np.ndarray) -> dict[tuple[int, ...], list[int]]:
+    """The classes of every subset, from the subset of every class `[C, k]`."""
+    takers: dict[tuple[int, ...], list[int]] = {}
+    for c, subset in enumerate(map(tuple, subsets.tolist())):
+        takers.setdefault(subset, []).append(c)
+    return takers
 
 
 class Competition:

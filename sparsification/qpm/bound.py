@@ -23,16 +23,12 @@ It is evaluated in float64 on all features, although the relaxation itself only 
 ones; the others, with neither slack nor balance, join when their bracket shows that they matter.
 """
 
-import logging
-
 import numpy as np
 from scipy.linalg import eigh
 
 from sparsification.qpm.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
-
-logger = logging.getLogger(__name__)
 
 # Features that the relaxation holds at first; more join in later rounds.
 FIRST_ACTIVE = 320

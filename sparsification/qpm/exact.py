@@ -27,7 +27,7 @@ from sparsification.qpm.selection import Incumbent, incumbent_of
 MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.
-MAX_SUBSETS = 5000
+MAX_SUBSETS_UNDER_PAIR_RULE = 5000
 # Selections whose objectives differ by less count as equal.
 TOLERANCE = 1e-7
 
@@ -163,7 +163,7 @@ def best_sharing_subsets(
         TooLargeError: if there are too many partial assignments.
     """
     n_classes, n = values.shape
-    if comb(n, n_per_class) > MAX_SUBSETS:
+    if comb(n, n_per_class) > MAX_SUBSETS_UNDER_PAIR_RULE:
         raise TooLargeError
     subsets, members = all_subsets(n, n_per_class)  # (N, k), (N, n)
     loss = values @ members.T  # (C, N)

@@ -1,10 +1,12 @@
 """Gurobi (commercial): improves or proves the selection of the search where a licence allows it."""
 
+from functools import partial
+
 import numpy as np
 
 from configs.errors import RunError, UsageError
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.program import Incumbents, LinearProgram
+from sparsification.qpm.program import Incumbents, LinearProgram, improve
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent
 
@@ -31,8 +33,9 @@ def gurobi(
         import gurobipy
     except ImportError:
         raise UsageError(f"--solver gurobi needs the package gurobipy; {ALTERNATIVES}") from None
+    incumbents = Incumbents(progress, start)
     try:
-        return improve(problem, start, progress, seed)
+        bound = improve(problem, incumbents, partial(optimise, seed=seed))
     except gurobipy.GurobiError as error:
         if error.errno == gurobipy.GRB.Error.SIZE_LIMIT_EXCEEDED:
             raise UsageError(
@@ -42,24 +45,11 @@ def gurobi(
         if error.errno == gurobipy.GRB.Error.NO_LICENSE:
             raise UsageError(f"--solver gurobi: no valid licence; {ALTERNATIVES}") from None
         raise RunError(f"Gurobi failed: {error}; {ALTERNATIVES}") from None
-
-
-def improve(
-    problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int
-) -> tuple[Incumbent, float]:
-    """Gurobi's best selection and bound; the start where it finds nothing better in time."""
-    incumbents = Incumbents(progress, start)
-    distinct_pairs: set[tuple[int, int]] = set()
-    while True:
-        program = LinearProgram(problem, distinct_pairs)
-        repeated, bound = optimise(program, incumbents, progress, seed)
-        if not repeated or progress.expired:
-            return incumbents.best, bound
-        distinct_pairs |= repeated
+    return incumbents.best, bound
 
 
 def optimise(
-    program: LinearProgram, incumbents: Incumbents, progress: Progress, seed: int
+    program: LinearProgram, incumbents: Incumbents, *, seed: int
 ) -> tuple[set[tuple[int, int]], float]:
     """Pairs of classes that collide in the best solution of the program, and the upper bound."""
     import gurobipy
@@ -75,7 +65,7 @@ def optimise(
             if progress.expired:
                 model.terminate()
 
-    start = incumbents.best
+    progress, start = incumbents.progress, incumbents.best
     matrix, (lower, upper) = program.matrix, program.row_bounds
     with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
         model.Params.Seed = seed

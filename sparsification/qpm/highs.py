@@ -1,11 +1,13 @@
 """HiGHS (open source): proofs for small selection problems, independent of the search."""
 
+from functools import partial
+
 import highspy
 import numpy as np
 
 from configs.errors import RunError
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.program import Incumbents, LinearProgram
+from sparsification.qpm.program import Incumbents, LinearProgram, improve
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent
 
@@ -19,13 +21,7 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
         RunError: if it finds no feasible selection in time.
     """
     incumbents = Incumbents(progress)
-    distinct_pairs: set[tuple[int, int]] = set()
-    while True:
-        program = LinearProgram(problem, distinct_pairs)
-        repeated, bound = optimise(program, incumbents, progress, seed)
-        if not repeated or progress.expired:
-            break
-        distinct_pairs |= repeated
+    bound = improve(problem, incumbents, partial(optimise, seed=seed))
     if incumbents.best is None:
         raise RunError(
             f"HiGHS found no feasible selection in {progress.elapsed:.0f} s; "
@@ -35,9 +31,10 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
 
 
 def optimise(
-    program: LinearProgram, incumbents: Incumbents, progress: Progress, seed: int
+    program: LinearProgram, incumbents: Incumbents, *, seed: int
 ) -> tuple[set[tuple[int, int]], float]:
     """Pairs of classes that collide in the best solution of the program, and the upper bound."""
+    progress = incumbents.progress
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("random_seed", seed)

@@ -6,11 +6,13 @@ by its linear envelope, which is exact for binaries. Rows are kept distinct only
 classes that turn out to collide: a solver optimises, names the collisions, and repeats.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
 from scipy import sparse
 
+from sparsification.qpm.assignment import takers_of
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent, incumbent_of
@@ -125,7 +127,24 @@ class Incumbents:
 
 def collisions(subsets: np.ndarray) -> set[tuple[int, int]]:
     """All pairs of classes with the same subset."""
-    takers: dict[tuple, list[int]] = {}
-    for c, subset in enumerate(map(tuple, subsets.tolist())):
-        takers.setdefault(subset, []).append(c)
-    return {pair for classes in takers.values() for pair in combinations(classes, 2)}
+    return {pair for classes in takers_of(subsets).values() for pair in combinations(classes, 2)}
+
+
+def improve(
+    problem: SelectionProblem,
+    incumbents: Incumbents,
+    optimise: Callable[[LinearProgram, Incumbents], tuple[set[tuple[int, int]], float]],
+) -> float:
+    """Upper bound of a solver that is called until its best solution has distinct rows, or time is up.
+
+    Args:
+        problem: what to maximise.
+        incumbents: the best selection so far; the solver improves it.
+        optimise: solves a program; returns the pairs of classes that collide in its best solution, and its bound.
+    """
+    distinct_pairs: set[tuple[int, int]] = set()
+    while True:
+        repeated, bound = optimise(LinearProgram(problem, distinct_pairs), incumbents)
+        if not repeated or incumbents.progress.expired:
+            return bound
+        distinct_pairs |= repeated

@@ -32,7 +32,6 @@ class Progress:
     ):
         self.solver, self.seed, self.time_limit = solver, seed, time_limit
         self.on_improvement = on_improvement
-        self.best = -float("inf")
         self.start = self._last_line = time.monotonic()
 
     def __enter__(self) -> "Progress":
@@ -65,8 +64,7 @@ class Progress:
         return self.elapsed > share * self.time_limit
 
     def improved(self, objective: float) -> None:
-        """Note a new best objective."""
-        self.best = objective
+        """Tell whoever asked about a new best objective."""
         if self.on_improvement is not None:
             self.on_improvement(self.elapsed, objective)
 

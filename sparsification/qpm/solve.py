@@ -7,6 +7,7 @@ from collections.abc import Callable
 from configs.errors import UsageError
 from sparsification.qpm.bound import upper_bound
 from sparsification.qpm.gurobi import gurobi
+from sparsification.qpm.highs import highs
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.search import search
@@ -80,12 +81,6 @@ def run(
 ) -> tuple[Incumbent, float]:
     """Best selection of one solver and the upper bound that it knows."""
     if solver == "highs":
-        try:
-            from sparsification.qpm.highs import highs
-        except ImportError:
-            raise UsageError(
-                "--solver highs needs the package highspy: pip install highspy"
-            ) from None
         return highs(problem, progress, seed)
     best, bound = search(problem, progress, seed)
     if solver == "gurobi":
