@@ -91,7 +91,7 @@ def main() -> None:
             folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():
                 save(figure, folder / name, flags.format)
-    log.info("%d images explained in %s", len(samples), output)
+    log.info("%s: %d images explained in %s", settings.model_name, len(samples), output)
     if flags.report:
         path = output / "report.html"
         write_report(explained, predictor, class_images, samples, explanation, path)
@@ -132,7 +132,10 @@ def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
 
 
 def _unique_names(paths: Sequence[str]) -> list[str]:
-    """The paths; UsageError if two files would share a folder of figures."""
+    """The paths; UsageError if one is a folder, or two files would share a folder of figures."""
+    for path in paths:
+        if Path(path).is_dir():
+            raise UsageError(f"--image {path} is a folder; name the image files in it")
     by_name = {Path(path).stem: path for path in paths}
     if len(by_name) < len(paths):
         raise UsageError("--image: two files have the same name; explain them in separate calls")

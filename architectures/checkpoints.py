@@ -55,8 +55,10 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{str(error).splitlines()[0]}"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{path} cannot be read as a checkpoint: {reason}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise RunError(
+            f"{path} cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"
+        ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -8,6 +8,7 @@ from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
 from configs.errors import UsageError
+from configs.script import script_name
 
 TRUE_WORDS = ("true", "yes", "1", "on")
 FALSE_WORDS = ("false", "no", "0", "off")
@@ -79,7 +80,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
     parser = _OneLineParser(
-        description=description, formatter_class=_HelpFormatter, allow_abbrev=False
+        script_name(), description=description, formatter_class=_HelpFormatter, allow_abbrev=False
     )
     titles = dict.fromkeys(f.metadata["group"] for f in declared)
     groups = {title: parser.add_argument_group(title) for title in titles}
@@ -122,7 +123,9 @@ def _reporting(parse):
         try:
             return parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            kind = {int: "a whole number", float: "a number"}.get(parse)
+            message = f"{text!r} is not {kind}" if kind else str(error)
+            raise argparse.ArgumentTypeError(message) from None
 
     return parse_or_report
 

@@ -41,16 +41,16 @@ class Hardware:
         in training on GPUs that compute in it.
 
         Raises:
-            UsageError: if the device does not exist here.
+            UsageError: if there is no such device, or not here.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda":
             device = f"cuda:{processes.local_rank()}"
+        if device.partition(":")[0] not in DEVICES:
+            raise UsageError(f"--device {device}: choose one of auto, {', '.join(DEVICES)}")
         try:
             chosen = torch.device(device)
-            if chosen.type not in DEVICES:
-                raise RuntimeError(f"choose one of {', '.join(DEVICES)}")
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]

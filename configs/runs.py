@@ -102,11 +102,13 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
-        UsageError: if a flag does not fit, or contradicts what the run was made with.
+        UsageError: if a flag does not fit, `--folder` is none, or a flag contradicts what the run was made with.
         RunError: if there is no such run, or its config.json cannot be used.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     asked, *_ = parse_flags(given, description, Settings, *more)
+    if asked.folder is not None and not Path(asked.folder).is_dir():
+        raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
     if asked.folder is None:
         asked, *_ = parse_settings(given, description, *more)
         asked = replace(asked, folder=str(_asked_folder(asked)))
@@ -255,7 +257,10 @@ def _no_model(settings: Settings, folder: Path) -> str:
     wanted = sparse_model_file(settings)
     held = sorted(p.name.removesuffix(SPARSE_MODEL) for p in folder.glob(f"*{SPARSE_MODEL}"))
     if held:
-        return f"no finished model {wanted} in {folder}, which holds {', '.join(held)}"
+        return (
+            f"no finished model {wanted} in {folder}, which holds {', '.join(held)}; "
+            "choose with --model_type, --n_features and --n_per_class"
+        )
     of = f" made from {settings.data_root}" if settings.dataset == "ImageFolder" else ""
     return (
         f"no finished model {wanted}{of} in {folder}; "

@@ -43,9 +43,11 @@ def progress(iterable: Iterable[T], **options) -> tqdm:
 
 
 def script_name() -> str:
-    """The script as the user called it: `main.py`, or the package of `python -m package`."""
-    path = Path(sys.argv[0])
-    return path.parent.name if path.name == "__main__.py" else path.name
+    """The script as the user called it: `main.py`, or `python -m package`."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is None:
+        return Path(sys.argv[0]).name
+    return f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 def one_line(error: UsageError | RunError) -> str:

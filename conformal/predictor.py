@@ -4,6 +4,7 @@ A predictor is calibrated once, then answers any coverage without recalibration.
 predicted class; those of the baselines can be empty, as published.
 """
 
+import functools
 import logging
 import math
 from abc import ABC, abstractmethod
@@ -27,7 +28,7 @@ from conformal.hierarchy import (
 from conformal.quantiles import ROUNDING, interpolated_quantile, order_statistic
 from conformal.scores import aps_score, raps_score, thr_score
 
-logger = logging.getLogger(__name__)
+warn_once = functools.cache(logging.getLogger(__name__).warning)
 
 # mode -> (threshold of the calibration scores, comparison of a score with it)
 MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
@@ -71,7 +72,6 @@ class ConformalPredictor(ABC):
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
-        self._warned = False
         self._quantile, self._conforms = MODES[mode]
         self._calibration = None  # what `calibrate` remembers of the true classes
 
@@ -117,9 +117,8 @@ class ConformalPredictor(ABC):
             raise ValueError(f"coverage must lie between 0 and 1, found {coverage}")
         scores = self._true_scores(coverage)
         threshold = self._quantile(scores, coverage)
-        if threshold == math.inf and not self._warned:
-            self._warned = True  # once is enough for a whole sweep of coverages
-            logger.warning(
+        if threshold == math.inf:
+            warn_once(  # for all methods and sweeps
                 "%d calibration images are too few for a coverage of %g: sets hold every class",
                 len(scores),
                 coverage,

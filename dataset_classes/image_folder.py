@@ -24,7 +24,7 @@ from configs.script import progress
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
 
 logger = logging.getLogger(__name__)
-say_once = functools.cache(logger.warning)  # both splits look at the same folders
+warn_once = functools.cache(logger.warning)  # both splits look at the same folders
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -117,7 +117,7 @@ def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
         raise RunError(f"{root} has a folder {test_folders[0].name}/ but no train/ beside it.")
     if not test_folders:
         folder = train_folder if train_folder.is_dir() else root
-        say_once(
+        warn_once(
             "%s has no test/ or val/: %.0f %% of every class are kept for testing",
             root,
             100 * TEST_SHARE,
@@ -140,7 +140,7 @@ def used_classes(folder: Path) -> ClassImages:
     """
     classes = scan_classes(folder)
     for name in [name for name, images in classes.items() if not images]:
-        say_once("%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS))
+        warn_once("%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS))
         del classes[name]
     if classes:
         return classes
@@ -213,7 +213,7 @@ def channel_statistics(paths: list[str]) -> tuple[tuple[float, ...], tuple[float
         try:
             write_json(cache, known)
         except RunError as error:
-            say_once("The channel statistics are not remembered: %s", str(error))
+            warn_once("The channel statistics are not remembered: %s", str(error))
     return tuple(known["mean"]), tuple(known["std"])
 
 

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from architectures.inference import FeatureTable
+from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
 from conformal import coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered
 
+LONGEST_NAME = 30  # characters of a class
 TARGETS = np.linspace(0.7, 0.99, 30)
 # Colours that stay apart for colour-blind readers (Okabe and Ito).
 COLOURS = dict(
@@ -36,6 +38,7 @@ def plot_prediction_sets(
         classes: names of the classes.
         coverage: target of the plot per class.
     """
+    prepare_fonts(classes)
     curves, by_class = {}, {}
     for name, method in methods.items():
         swept = method.predict_each(test.features, test.logits, TARGETS)
@@ -90,10 +93,13 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
         positions = np.arange(len(order)) + shift
         axes.plot(positions, values[order], ".", color=COLOURS[name], label=name)
     if len(order) <= 60:
-        axes.set_xticks(range(len(order)), [classes[c] for c in order], rotation=90)
-    else:
-        axes.set_xlabel("Classes, by coverage of the first method")
-    axes.legend(frameon=False)
+        names = (classes[c] for c in order)
+        shown = [
+            name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names
+        ]
+        axes.set_xticks(range(len(order)), shown, rotation=90)
+    axes.set_xlabel(f"Classes, by coverage with {next(iter(by_class))}")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the points
     return figure
 
 

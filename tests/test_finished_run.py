@@ -142,7 +142,8 @@ def test_a_model_that_the_folder_lacks_is_answered_with_those_it_holds(leave):
     assert find("--folder", run.path)[0].model_type == "sldd"  # of the last call of main.py
     assert find("--folder", run.path, "--model_type", "qpm")[0].model_type == "qpm"
     with pytest.raises(
-        RunError, match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7$"
+        RunError,
+        match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7; choose with --model_type",
     ):
         find("--folder", run.path, "--model_type", "qsenn")
 

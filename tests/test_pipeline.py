@@ -165,7 +165,7 @@ def test_scripts_without_a_run_say_how_to_make_one(train, tmp_path, capsys):
         (["--dataset", "Birds"], 2, "unknown dataset"),
         (["--n_features", "2", "--n_per_class", "1"], 2, "3 classes cannot all differ"),
         (["--device", "cuda:99"], 2, "--device cuda:99 cannot be used"),
-        (["--device", "meta"], 2, "--device meta cannot be used here: choose one of cpu, cuda"),
+        (["--device", "meta"], 2, "--device meta: choose one of auto, cpu, cuda"),
     ],
 )
 def test_mistakes_end_in_one_line_and_an_exit_code(train, tmp_path, capsys, argv, code, message):

@@ -176,7 +176,7 @@ def test_a_calibration_of_another_model_is_not_used(finished, tmp_path, capsys):
         (["--image", "EMPTY"], 1, "no images in the folder"),
         (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv or .json file"),
         (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
-        (["--image", "x.jpg", "--folder", "/nowhere"], 1, "no finished model"),
+        (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(finished, tmp_path, capsys, flags, code, message):

@@ -1,5 +1,7 @@
 """Figures: which leaves are drawn and where, colours, columns, representative images."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -244,6 +246,21 @@ def test_every_text_of_a_grid_stays_on_the_page(n_features, name):
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
     assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+@pytest.mark.parametrize("name", ["Crow", "Chevrolet Silverado 1500 Hybrid Crew Cab 2012"])
+def test_captions_of_narrow_groups_leave_room_for_each_other(name):
+    row = GridRow("Crow", np.ones((16, 16, 3)), {f: np.zeros((16, 16)) for f in range(3)})
+    captions = (f"only {name}", "shared", f"only {name}")
+    groups = [ColumnGroup(caption, (f,)) for f, caption in enumerate(captions)]
+    colours = FeatureColours(np.ones((1, 3))).distinct(range(3))
+    figure = class_grid([row], range(3), colours, groups)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    shown = [text for text in figure.axes[0].texts if text.get_text()[:4] in ("only", "shar")]
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
+    assert len(boxes) == 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 # Representative images

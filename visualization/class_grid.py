@@ -77,8 +77,7 @@ def class_grid(
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     names = [fit_text(row.label, cell, max_lines=4) for row in rows]
-    name_size = min(size for _, size in names)
-    label = LABEL + LINE * max(name.count("\n") for name, _ in names) * name_size / FONT
+    label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
     top = MARGIN + HEADER + (BRACKET if groups else 0)
     width = 2 * MARGIN + label + columns * (cell + GAP)
     height = top + len(rows) * (cell + GAP) + LEGEND
@@ -94,7 +93,7 @@ def class_grid(
     )
 
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
-    for i, (row, (name, _)) in enumerate(zip(rows, names, strict=True)):
+    for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
         y = top + i * (cell + GAP)
         weight = "bold" if row.bold else "normal"
         x = MARGIN + label / 2
@@ -102,7 +101,7 @@ def class_grid(
             x,
             y + cell / 2,
             name,
-            size=name_size,
+            size=size,
             weight=weight,
             rotation=90,
             va="center",
@@ -157,6 +156,7 @@ def _draw_number(axes: Axes, feature: int, colour: Colour, x: float, y: float) -
 
 
 def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: float) -> None:
+    free = MARGIN  # left of it other captions are
     for group in groups:
         lefts = [left_of[feature] for feature in group.features]
         start, end = min(lefts), max(lefts) + cell
@@ -165,11 +165,11 @@ def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: flo
             [start, start, end, end], [y + 0.05, y, y, y + 0.05], color="#505050", linewidth=1
         )
         # A caption that is wider than its columns extends to the left, where there is room.
-        room = max(end - start, min(LARGEST_CAPTION, end - MARGIN))
+        room = min(max(end - start, LARGEST_CAPTION), end - free)
         caption = cut_text(group.caption, room, SMALL_FONT)
-        wide = text_width(caption, SMALL_FONT) > end - start
-        x, alignment = (end, "right") if wide else ((start + end) / 2, "center")
-        axes.text(x, y - 0.05, caption, size=SMALL_FONT, ha=alignment)
+        right = min(end, (start + end + text_width(caption, SMALL_FONT)) / 2)
+        axes.text(right, y - 0.05, caption, size=SMALL_FONT, ha="right")
+        free = right + 4 * GAP
 
 
 def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation: str) -> None:

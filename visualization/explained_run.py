@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
+from configs.fonts import prepare_fonts
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.settings import Settings
@@ -43,6 +44,7 @@ def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
     )
     model = load_finished_model(settings, run, data.train.classes, hardware)
     tables = feature_tables(settings, run, model, data, hardware)
+    prepare_fonts(data.train.classes)
     explainer = Explainer(model, hardware, tables.train, data.train)
     colours = FeatureColours(explainer.weight, palette)
     return ExplainedRun(settings, data, tables, explainer, colours)

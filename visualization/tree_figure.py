@@ -10,7 +10,7 @@ from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
-from visualization.figure import FONT, SMALL_FONT, page, text_width
+from visualization.figure import FONT, SMALL_FONT, cut_text, page, text_width
 from visualization.tree_layout import drawn_leaves, layout, node_activations
 
 MARGIN = 0.08  # inches, like every length below
@@ -18,6 +18,7 @@ STEP = 0.62  # from one feature to the next
 ROW = 0.3
 HEADER = 0.34
 LEGEND = 0.38
+LONGEST_NAME = 4.5  # what is longer is cut
 SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
 
 
@@ -57,7 +58,9 @@ def tree_figure(
     def y_of(row: float) -> float:
         return HEADER + (row + 0.5) * ROW
 
-    labels = [leaf.label(class_names) for leaf, _ in rows]
+    named = {leaf.classes[0] for leaf, _ in rows}
+    names = {c: cut_text(class_names[c], LONGEST_NAME, FONT) for c in named}
+    labels = [leaf.label(names) for leaf, _ in rows]
     ends = [
         x_of(len(leaf.path) + 1) + 0.06 + text_width(label, FONT, weight_of(leaf))
         for (leaf, _), label in zip(rows, labels, strict=True)
@@ -114,7 +117,8 @@ def _draw_branch(axes: Axes, start, end, in_set: bool, palette: Palette) -> None
 def _draw_node(axes: Axes, x: float, y: float, feature: int, share: float, colour: Colour) -> None:
     radius = SMALLEST + (LARGEST - SMALLEST) * share
     axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="white", zorder=3))
-    size = FONT - 2 if feature < 100 else FONT - 4.5
+    size = FONT - 2
+    size *= min(1.0, 1.55 * radius / text_width(str(feature), size))
     axes.text(
         x,
         y,
