@@ -102,7 +102,7 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
-        UsageError: if a flag does not fit, `--folder` is none, or a flag contradicts what the run was made with.
+        UsageError: if a flag does not fit or contradicts what the run was made with, or `--folder` is not a folder.
         RunError: if there is no such run, or its config.json cannot be used.
     """
     given = list(sys.argv[1:] if argv is None else argv)
