@@ -23,7 +23,7 @@ from visualization.explained_run import ExplainedRun, open_run
 from visualization.explainer import ClassImages
 from visualization.figure import save
 from visualization.flags import EXPLANATION, FigureFlags
-from visualization.report import ReportBuilder, write_index
+from visualization.report import write_index
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +121,7 @@ def write_report(
     path: Path,
 ) -> None:
     """Write the page with all comparisons, classes and features."""
-    settings = explained.settings
-    title = f"{settings.model_type} on {settings.dataset}: class comparisons, {kind}"
-    report = ReportBuilder(title, explained.explainer, explained.colours, images)
-    report.add_features(explained.data.train_plain, explained.tables.train)
+    report = explained.report(f"class comparisons, {kind}", images)
     for classes in comparisons:
         report.add_comparison(classes, comparison_columns(explained.explainer.weight, classes))
     report.write(path)

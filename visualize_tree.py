@@ -25,7 +25,6 @@ from visualization.explainer import ClassImages, SeenImage
 from visualization.figure import save
 from visualization.flags import EXPLANATION, FigureFlags
 from visualization.local_explanation import LocalExplanation
-from visualization.report import ReportBuilder
 
 log = logging.getLogger(__name__)
 
@@ -159,12 +158,9 @@ def write_report(
     path: Path,
 ) -> None:
     """Write the page with all images, classes and features, and a slider of coverages."""
-    settings = explained.settings
-    title = f"{settings.model_type} on {settings.dataset}: explanations"
-    report = ReportBuilder(title, explained.explainer, explained.colours, class_images)
-    report.add_features(explained.data.train_plain, explained.tables.train)
-    coverages = sorted({*SLIDER, *settings.coverage})
-    start = settings.coverage[0]
+    report = explained.report("explanations", class_images)
+    asked = explained.settings.coverage
+    coverages, start = sorted({*SLIDER, *asked}), asked[0]
     report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
     for sample in samples:
         sets = [prediction_set(predictor, sample.seen, c) for c in coverages]

@@ -1,12 +1,13 @@
 """Fonts of all figures: class names may be in any script."""
 
-import functools
 import logging
 import warnings
 from collections.abc import Iterable
 
 import matplotlib
 from matplotlib.font_manager import findfont, fontManager, get_font
+
+from configs.script import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,6 @@ FURTHER_FONTS = (
     "Arial Unicode MS",
 )
 
-warn_once = functools.cache(log.warning)
-
 
 def prepare_fonts(names: Iterable[str]) -> None:
     """Let figures fall back on installed fonts, and say once which characters of the names none of them shows."""
@@ -43,6 +42,7 @@ def prepare_fonts(names: Iterable[str]) -> None:
     if unknown:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         warn_once(
+            log,
             "No installed font shows %s in class names; figures show boxes. Install one, such as Noto Sans CJK.",
             "".join(unknown[:10]),
         )

@@ -107,12 +107,12 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
     """
     given = list(sys.argv[1:] if argv is None else argv)
     asked, *_ = parse_flags(given, description, Settings, *more)
-    if asked.folder is not None and not Path(asked.folder).is_dir():
-        raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
     if asked.folder is None:
         asked, *_ = parse_settings(given, description, *more)
         asked = replace(asked, folder=str(_asked_folder(asked)))
         given += _as_flags(asked.as_dict(), ("folder", "model_type", "n_features", "n_per_class"))
+    elif not Path(asked.folder).is_dir():
+        raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
     run = RunFolder(asked.folder)
     recorded = _recorded_settings(run)
     flags = [] if recorded is None else _as_flags(recorded.as_dict(), RESTORED)

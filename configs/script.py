@@ -1,5 +1,6 @@
 """How every script starts and ends: logging that gets along with progress bars, and errors in one line."""
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -40,6 +41,12 @@ def progress(iterable: Iterable[T], **options) -> tqdm:
     """
     hidden = None if processes.is_main() else True  # None: where the output is no terminal
     return tqdm(iterable, leave=False, disable=hidden, **options)
+
+
+@functools.cache
+def warn_once(log: logging.Logger, message: str, *values) -> None:
+    """Log a warning, unless the same has been logged before."""
+    log.warning(message, *values)
 
 
 def script_name() -> str:

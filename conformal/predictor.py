@@ -4,7 +4,6 @@ A predictor is calibrated once, then answers any coverage without recalibration.
 predicted class; those of the baselines can be empty, as published.
 """
 
-import functools
 import logging
 import math
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configs.script import warn_once
 from conformal.hierarchy import (
     Hierarchy,
     class_feature_indices,
@@ -28,7 +28,7 @@ from conformal.hierarchy import (
 from conformal.quantiles import ROUNDING, interpolated_quantile, order_statistic
 from conformal.scores import aps_score, raps_score, thr_score
 
-warn_once = functools.cache(logging.getLogger(__name__).warning)
+logger = logging.getLogger(__name__)
 
 # mode -> (threshold of the calibration scores, comparison of a score with it)
 MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
@@ -119,6 +119,7 @@ class ConformalPredictor(ABC):
         threshold = self._quantile(scores, coverage)
         if threshold == math.inf:
             warn_once(  # for all methods and sweeps
+                logger,
                 "%d calibration images are too few for a coverage of %g: sets hold every class",
                 len(scores),
                 coverage,

@@ -20,11 +20,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from configs.errors import RunError
 from configs.run_folder import fingerprint, read_json, write_json
-from configs.script import progress
+from configs.script import progress, warn_once
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
 
 logger = logging.getLogger(__name__)
-warn_once = functools.cache(logger.warning)  # both splits look at the same folders
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -117,7 +116,8 @@ def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
         raise RunError(f"{root} has a folder {test_folders[0].name}/ but no train/ beside it.")
     if not test_folders:
         folder = train_folder if train_folder.is_dir() else root
-        warn_once(
+        warn_once(  # both splits look at the same folders
+            logger,
             "%s has no test/ or val/: %.0f %% of every class are kept for testing",
             root,
             100 * TEST_SHARE,
@@ -140,7 +140,9 @@ def used_classes(folder: Path) -> ClassImages:
     """
     classes = scan_classes(folder)
     for name in [name for name, images in classes.items() if not images]:
-        warn_once("%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS))
+        warn_once(
+            logger, "%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS)
+        )
         del classes[name]
     if classes:
         return classes
@@ -213,7 +215,7 @@ def channel_statistics(paths: list[str]) -> tuple[tuple[float, ...], tuple[float
         try:
             write_json(cache, known)
         except RunError as error:
-            warn_once("The channel statistics are not remembered: %s", str(error))
+            warn_once(logger, "The channel statistics are not remembered: %s", str(error))
     return tuple(known["mean"]), tuple(known["std"])
 
 

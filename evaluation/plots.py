@@ -82,7 +82,7 @@ def set_size_figure(curves: dict) -> Figure:
 
 def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
     """Coverage of every class, hardest classes of the first method first; names where they can be read."""
-    first = next(iter(by_class.values()))
+    first_name, first = next(iter(by_class.items()))
     order = np.argsort(first, kind="stable")
     figure, axes = _figure(
         "", "Coverage on test images", width=max(6.4, min(16, 0.25 * len(order)))
@@ -98,7 +98,7 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
             name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names
         ]
         axes.set_xticks(range(len(order)), shown, rotation=90)
-    axes.set_xlabel(f"Classes, by coverage with {next(iter(by_class))}")
+    axes.set_xlabel(f"Classes, by coverage with {first_name}")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the points
     return figure
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs.script import warn_once
 from conformal import HierarchicalPredictor, aps, predictor, raps, thr
 from conformal.hierarchy import (
     class_feature_indices,
@@ -178,7 +179,7 @@ def test_chunks_do_not_change_sets(rng, mode, monkeypatch):
 def test_too_few_calibration_images_mean_full_sets_and_a_warning(rng, mode, caplog):
     weight = random_model(rng)
     features, logits, labels = random_table(rng, weight, 30)
-    predictor.warn_once.cache_clear()
+    warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for method in calibrated_predictors(weight, mode, (features[:9], logits[:9], labels[:9])):
             assert method.predict(features, logits, 0.95).all()

@@ -10,7 +10,8 @@ from configs.run_folder import RunFolder
 from configs.settings import Settings
 from dataset_classes.registry import DataSplits, load_data
 from visualization.colours import FeatureColours
-from visualization.explainer import Explainer
+from visualization.explainer import ClassImages, Explainer
+from visualization.report import ReportBuilder
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,18 @@ class ExplainedRun:
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
+
+    def report(self, subject: str, images: ClassImages) -> ReportBuilder:
+        """A page about the run, begun: its title, and all features on the training images.
+
+        Args:
+            subject: what it is about.
+            images: that show the classes.
+        """
+        title = f"{self.settings.model_type} on {self.settings.dataset}: {subject}"
+        report = ReportBuilder(title, self.explainer, self.colours, images)
+        report.add_features(self.data.train_plain, self.tables.train)
+        return report
 
 
 def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
