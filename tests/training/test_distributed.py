@@ -50,7 +50,7 @@ def run(tmp_path):
         done = subprocess.run(
             [sys.executable, *(launcher if processes > 1 else []), script, *FLAGS, *more,
              "--data_root", tmp_path / "data", "--log_dir", log_dir, "--batch_size", str(batch_size)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True, text=True,
         )  # fmt: skip
         return log_dir / "resnet18" / "CUB2011_crop" / "1", done
