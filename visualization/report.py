@@ -24,7 +24,7 @@ from visualization.local_explanation import LocalExplanation
 from visualization.representatives import strongest_images
 from visualization.tree_layout import drawn_leaves, layout, node_activations, tree_with_set
 
-TEMPLATE = Path(__file__).with_name("report.html")
+PAGE = Path(__file__).with_name("page")
 PICTURE_SIDE = 192  # pixels
 HEATMAP_SIDE = 64
 PATCH_SIDE = 96
@@ -100,13 +100,15 @@ class ReportBuilder:
         """Comparison of classes, its columns in the figure's order."""
         for c in classes:
             self._add_heatmaps(f"class{c}", columns)
-        self.page["comparisons"].append(
-            {
-                "classes": list(classes),
-                "columns": list(columns),
-                "colours": self._hex(self.colours.distinct(columns)),
-            }
-        )
+        self.page["comparisons"].append(self.comparison(classes, columns))
+
+    def comparison(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
+        """What the page says about classes side by side."""
+        return {
+            "classes": list(classes),
+            "columns": list(columns),
+            "colours": self._hex(self.colours.distinct(columns)),
+        }
 
     def set_coverages(
         self, coverages: Sequence[float], levels: Sequence[int], start: float
@@ -121,40 +123,57 @@ class ReportBuilder:
     def add_image(
         self, explanation: LocalExplanation, label: int | None, sets: Sequence[frozenset[int]]
     ) -> None:
-        """One explained image.
+        """One explained image; arguments as in `image`."""
+        subject = f"image{len(self.page['images'])}"
+        columns, _ = explanation.columns
+        self.seen[subject] = explanation.seen
+        self.pictures[subject] = {"src": _jpeg(explanation.seen.picture, PICTURE_SIDE), "heat": {}}
+        for shown in (subject, *(f"class{c}" for c in explanation.classes)):
+            self._add_heatmaps(shown, columns)
+        self.page["images"].append(self.image(explanation, subject, label, sets))
+
+    def image(
+        self,
+        explanation: LocalExplanation,
+        subject: str,
+        label: int | None,
+        sets: Sequence[frozenset[int]],
+    ) -> dict:
+        """What the page says about one image.
 
         Args:
             explanation: the image as the figures show it.
+            subject: name of its picture.
             label: its true class, if known.
             sets: its prediction set at every coverage of the slider.
         """
-        seen, classes, (columns, _) = explanation.seen, explanation.classes, explanation.columns
-        key = f"image{len(self.page['images'])}"
-        self.seen[key] = seen
-        self.pictures[key] = {"src": _jpeg(seen.picture, PICTURE_SIDE), "heat": {}}
-        for subject in (key, *(f"class{c}" for c in classes)):
-            self._add_heatmaps(subject, columns)
+        seen, (columns, _) = explanation.seen, explanation.columns
         distinct = list(dict.fromkeys(sets))
-        self.page["images"].append(
-            {
-                "name": explanation.name,
-                "label": label,
-                "predicted": seen.predicted,
-                "columns": columns,
-                "colours": self._hex(self.colours.distinct(columns)),
-                "nearest": classes,
-                "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
-                "trees": [self._tree(seen, s) for s in distinct],
-                "setOfCoverage": [distinct.index(s) for s in sets],
-            }
-        )
+        return {
+            "name": explanation.name,
+            "subject": subject,
+            "label": label,
+            "predicted": seen.predicted,
+            "columns": columns,
+            "colours": self._hex(self.colours.distinct(columns)),
+            "nearest": explanation.classes,
+            "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
+            "trees": [self._tree(seen, s) for s in distinct],
+            "setOfCoverage": [distinct.index(s) for s in sets],
+        }
 
     def write(self, path: Path) -> None:
         """Write the page."""
         page = {**self.page, "pictures": self.pictures}
         # "</" would end the script element that holds the data.
         data = json.dumps(page, separators=(",", ":")).replace("</", "<\\/")
-        text = TEMPLATE.read_text(encoding="utf-8").replace("__REPORT__", data)
+        parts = {"__CSS__": read("paint.css"), "__SCRIPTS__": read("paint.js") + read("report.js")}
+        text = read("report.html")
+        for place, part in {
+            **parts,
+            "__REPORT__": data,
+        }.items():  # the data last: they may hold a place's name
+            text = text.replace(place, part, 1)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def _class(self, c: int) -> dict:
@@ -205,6 +224,11 @@ class ReportBuilder:
     @staticmethod
     def _hex(colours) -> dict[int, str]:
         return {feature: to_hex(colour) for feature, colour in colours.items()}
+
+
+def read(name: str) -> str:
+    """A file of the report's page: template, style or script."""
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -> Path:
