@@ -13,7 +13,9 @@ from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
 from configs.settings import Settings
-from training.loop import Phase, checkpoint_of, seed_everything, train_artefact
+from training.batches import seed_everything
+from training.checkpoint import checkpoint_of
+from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss
 from training.schedules import dense_learning_rate
 

@@ -14,8 +14,9 @@ from configs.run_folder import RunFolder
 from configs.runs import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
+from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
-from training.loop import Phase, checkpoint_of, train_artefact
+from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss
 from training.schedules import finetune_learning_rate, grounding_weight
 

@@ -1,24 +1,24 @@
 """The training loop: forward, loss, backward, step, log."""
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from architectures.checkpoints import load_tensors, save_tensors
+from architectures.checkpoints import save_tensors
 from architectures.resnet import InterpretableResNet, ModelOutput
 from configs import processes
-from configs.errors import RunError, UsageError
+from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.run_folder import Artefact, fingerprint, write_atomically
+from configs.run_folder import Artefact
 from configs.script import progress
+from training.batches import epoch_batches, seed_everything, seed_of
+from training.checkpoint import Checkpoint, checkpoint_of
 from training.distributed import spread
 
 log = logging.getLogger(__name__)
@@ -47,79 +47,6 @@ class Phase:
     label_smoothing: float = 0.0
 
 
-class Checkpoint:
-    """Where an unfinished training stands; valid for one configuration only.
-
-    Args:
-        path: the file, removed once the training is finished.
-        settings: what the training depends on.
-    """
-
-    def __init__(self, path: Path, settings: dict):
-        self.path = path
-        self._fingerprint = fingerprint(settings)
-
-    def save(self, state: dict) -> None:
-        """Write the state atomically; of several processes the main one does."""
-        content = {"fingerprint": self._fingerprint, **state}
-        if processes.is_main():
-            write_atomically(self.path, lambda path: save_tensors(content, path))
-
-    def load(self) -> dict | None:
-        """The state, or None if there is none for this configuration."""
-        if not self.path.exists():
-            return None
-        try:
-            state = load_tensors(self.path)
-        except Exception as error:  # whatever is in a damaged file: the training starts again
-            log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
-            return None
-        return state if state.get("fingerprint") == self._fingerprint else None
-
-    def remove(self) -> None:
-        """Forget the state; of several processes the main one does."""
-        if processes.is_main():
-            self.path.unlink(missing_ok=True)
-
-
-def seed_of(*key: object) -> int:
-    """A seed from a key such as `(run's seed, phase, epoch)`."""
-    return int(fingerprint({"key": [str(part) for part in key]}), 16) % 2**32
-
-
-def seed_everything(*key: object) -> None:
-    """Seed all generators from a key.
-
-    Every epoch starts from its own seed, so a resumed training equals an uninterrupted one.
-    """
-    seed = seed_of(*key)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-class SeededImages(Dataset):
-    """A dataset in one epoch, in which chance depends on the image and on nothing else.
-
-    So the augmented images are the same however many processes load or train.
-
-    Args:
-        dataset: draws what it needs from PyTorch's generator.
-        seed: of the epoch.
-    """
-
-    def __init__(self, dataset, seed: int):
-        self._dataset, self._seed = dataset, seed
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self._seed + index)
-            return self._dataset[index]
-
-
 def train_artefact(
     artefact: Artefact,
     model: InterpretableResNet,
@@ -134,11 +61,6 @@ def train_artefact(
     train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
     artefact.write(lambda path: save_tensors(model.state_dict(), path))
     checkpoint.remove()
-
-
-def checkpoint_of(artefact: Artefact) -> Checkpoint:
-    """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
-    return Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
 
 
 def train_phases(
@@ -191,34 +113,6 @@ def train_phases(
                     "optimizer": phase.optimizer.state_dict(),
                 }
             )
-
-
-def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> DataLoader:
-    """The shuffled batches of an epoch: of each, this process's share.
-
-    A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
-
-    Args:
-        dataset: yields augmented images and labels.
-        batch_size: images of all processes together.
-        hardware: loading workers.
-        seed: of the epoch.
-
-    Raises:
-        UsageError: if there are fewer images than processes.
-    """
-    if len(dataset) < processes.count():
-        raise UsageError(
-            f"{len(dataset)} training images cannot be shared by {processes.count()} processes"
-        )
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
-    batches = order.split(batch_size)
-    if len(batches) > 1 and len(batches[-1]) < batch_size:
-        batches = batches[:-1]  # batch normalisation needs more than one image
-    rank, count = processes.rank(), processes.count()
-    own = [batch[rank::count][: len(batch) // count].tolist() for batch in batches]
-    images = SeededImages(dataset, seed)
-    return DataLoader(images, batch_sampler=own, **hardware.loader_options())
 
 
 def training_step(

@@ -16,7 +16,7 @@ from configs.hardware import Hardware
 from configs.runs import dense_results_file, sparse_results_file
 from configs.settings import Settings
 from dataset_classes.registry import load_data
-from training.loop import SeededImages, epoch_batches
+from training.batches import SeededImages, epoch_batches
 
 # Every process draws its own dropout; without it the number of processes changes nothing but the order of sums. In
 # single precision rounding soon makes another network of that, so these are double.

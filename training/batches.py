@@ -1,0 +1,78 @@
+"""The images of an epoch: their order and augmentation follow from a seed, however many processes train or load."""
+
+import random
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from configs import processes
+from configs.errors import UsageError
+from configs.hardware import Hardware
+from configs.run_folder import fingerprint
+
+
+def seed_of(*key: object) -> int:
+    """A seed from a key such as `(run's seed, phase, epoch)`."""
+    return int(fingerprint({"key": [str(part) for part in key]}), 16) % 2**32
+
+
+def seed_everything(*key: object) -> None:
+    """Seed all generators from a key.
+
+    Every epoch starts from its own seed, so a resumed training equals an uninterrupted one.
+    """
+    seed = seed_of(*key)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class SeededImages(Dataset):
+    """A dataset in one epoch, in which chance depends on the image and on nothing else.
+
+    So the augmented images are the same however many processes load or train.
+
+    Args:
+        dataset: draws what it needs from PyTorch's generator.
+        seed: of the epoch.
+    """
+
+    def __init__(self, dataset, seed: int):
+        self._dataset, self._seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed + index)
+            return self._dataset[index]
+
+
+def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> DataLoader:
+    """The shuffled batches of an epoch: of each, this process's share.
+
+    A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
+
+    Args:
+        dataset: yields augmented images and labels.
+        batch_size: images of all processes together.
+        hardware: loading workers.
+        seed: of the epoch.
+
+    Raises:
+        UsageError: if there are fewer images than processes.
+    """
+    if len(dataset) < processes.count():
+        raise UsageError(
+            f"{len(dataset)} training images cannot be shared by {processes.count()} processes"
+        )
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    batches = order.split(batch_size)
+    if len(batches) > 1 and len(batches[-1]) < batch_size:
+        batches = batches[:-1]  # batch normalisation needs more than one image
+    rank, count = processes.rank(), processes.count()
+    own = [batch[rank::count][: len(batch) // count].tolist() for batch in batches]
+    images = SeededImages(dataset, seed)
+    return DataLoader(images, batch_sampler=own, **hardware.loader_options())

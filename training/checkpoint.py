@@ -1,0 +1,50 @@
+"""Where an unfinished training stands: a file that a later process goes on from."""
+
+import logging
+from pathlib import Path
+
+from architectures.checkpoints import load_tensors, save_tensors
+from configs import processes
+from configs.run_folder import Artefact, fingerprint, write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """Where an unfinished training stands; valid for one configuration only.
+
+    Args:
+        path: the file, removed once the training is finished.
+        settings: what the training depends on.
+    """
+
+    def __init__(self, path: Path, settings: dict):
+        self.path = path
+        self._fingerprint = fingerprint(settings)
+
+    def save(self, state: dict) -> None:
+        """Write the state atomically; of several processes the main one does."""
+        content = {"fingerprint": self._fingerprint, **state}
+        if processes.is_main():
+            write_atomically(self.path, lambda path: save_tensors(content, path))
+
+    def load(self) -> dict | None:
+        """The state, or None if there is none for this configuration."""
+        if not self.path.exists():
+            return None
+        try:
+            state = load_tensors(self.path)
+        except Exception as error:  # whatever is in a damaged file: the training starts again
+            log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
+            return None
+        return state if state.get("fingerprint") == self._fingerprint else None
+
+    def remove(self) -> None:
+        """Forget the state; of several processes the main one does."""
+        if processes.is_main():
+            self.path.unlink(missing_ok=True)
+
+
+def checkpoint_of(artefact: Artefact) -> Checkpoint:
+    """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
+    return Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
