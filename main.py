@@ -8,6 +8,7 @@ Try it without any data: python main.py --dataset SyntheticBirds
 
 import logging
 
+from architectures.backbones.registry import backbone_of
 from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
@@ -16,7 +17,7 @@ from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import load_data
+from dataset_classes.registry import data_of
 from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
 from sparsification.features import dense_features
@@ -30,12 +31,11 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """The whole pipeline in sequence."""
     (settings,) = parse_settings(None, __doc__)
+    backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
     settings = processes.agreed(lambda: with_seed(settings))
-    data = load_data(
-        settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
-    )
+    data = data_of(settings, backbone)
     check_classes(settings, len(data.train.classes))
     run = training_run(settings)
     with run.locked():

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from architectures.backbones.registry import backbone_of
+from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
 from architectures.inference import INFERENCE_BATCH, feature_table
-from architectures.resnet import InterpretableResNet
 from configs.arguments import flag
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
@@ -32,7 +33,7 @@ from conformal.predictor import ConformalPredictor
 from dataset_classes.base import read_image
 from dataset_classes.description import DataDescription
 from dataset_classes.image_folder import is_image
-from dataset_classes.registry import load_data
+from dataset_classes.registry import data_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Prediction:
 class FinishedModel:
     """A model, what it knows of its data, and its calibrated prediction sets."""
 
-    model: InterpretableResNet
+    model: InterpretableClassifier
     data: DataDescription
     predictor: ConformalPredictor
 
@@ -143,9 +144,7 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
             load_finished_model(settings, run, data.classes, hardware), data, predictor
         )
     try:
-        splits = load_data(
-            settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
-        )
+        splits = data_of(settings, backbone_of(settings))
     except RunError as error:
         lacks = "class names" if data is None else "calibration of this model"
         raise RunError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from architectures.checkpoints import load_state_dict
-from architectures.resnet import InterpretableResNet
+from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
 from configs.hardware import Hardware
@@ -17,7 +17,7 @@ from configs.settings import Settings
 
 def load_finished_model(
     settings: Settings, run: RunFolder, classes: Sequence[str], hardware: Hardware
-) -> InterpretableResNet:
+) -> InterpretableClassifier:
     """The finetuned sparse model of a run, on the hardware's device and in evaluation mode.
 
     Args:
@@ -44,7 +44,7 @@ def load_finished_model(
             f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
             "give the --data_root it was trained on"
         )
-    model = InterpretableResNet(settings.arch, n_classes, settings.reduced_strides)
+    model = build_dense_model(settings.arch, n_classes, reduced_strides=settings.reduced_strides)
     model.set_sparse_head(head)
     own = model.state_dict()
     wrong = [f"{key} is unknown" for key in state if key not in own]
@@ -60,7 +60,7 @@ def load_finished_model(
         raise RunError(
             f"{path} does not fit --arch {settings.arch}: {wrong[0]}; give the --arch it was trained with"
         )
-    if not (head.selection.min() >= 0 and head.selection.max() < model.n_backbone_features):
+    if not (head.selection.min() >= 0 and head.selection.max() < model.backbone.n_features):
         raise RunError(f"{path} selects features that {settings.arch} does not have")
     model.load_state_dict({**own, **state})
     return hardware.place(model).eval()

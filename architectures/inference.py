@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from architectures.activations import peak_positions, spatial_diversity
-from architectures.resnet import InterpretableResNet, ModelOutput
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.tables import TensorTable
 from configs import processes
 from configs.hardware import Hardware
@@ -60,7 +60,7 @@ class FeatureTable(TensorTable):
 
 @torch.inference_mode()
 def measured_batches(
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     dataset,
     hardware: Hardware,
     description: str,
@@ -103,7 +103,7 @@ def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[
 
 
 def collect_feature_table(
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     dataset,
     hardware: Hardware,
     description: str = "Features",
@@ -139,7 +139,7 @@ class FeatureTables(NamedTuple):
 
 
 def feature_tables(
-    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+    settings: Settings, run: RunFolder, model: InterpretableClassifier, data, hardware: Hardware
 ) -> FeatureTables:
     """The feature tables of a run's sparse model, reused where they are current."""
     return FeatureTables(
@@ -153,7 +153,7 @@ def feature_tables(
 def feature_table(
     settings: Settings,
     run: RunFolder,
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     dataset,
     split,
     hardware: Hardware,

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import TensorDataset
 
+from architectures.classifier import build_dense_model
 from architectures.inference import measured_batches
-from architectures.resnet import build_dense_model
 from configs.hardware import Hardware
 from sparsification.constants import locality_sums
 from sparsification.features import extract_dense_features

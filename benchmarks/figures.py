@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from torch.utils.data import TensorDataset
 
+from architectures.backbones.registry import backbone_spec
+from architectures.classifier import build_dense_model
 from architectures.inference import collect_feature_table
-from architectures.resnet import build_dense_model
 from architectures.sparse_head import SparseLayer, build_head
 from benchmarks.loading import CHANNELS
 from configs.hardware import Hardware
-from configs.recipes import ARCHITECTURES, HEADS
+from configs.recipes import HEADS
 from conformal import HierarchicalPredictor
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
@@ -72,5 +73,5 @@ def random_layer(arch: str, n_classes: int, n_features: int, n_per_class: int) -
     """Random backbone features as they are, random ones of them for every class."""
     chosen = torch.rand(n_classes, n_features).argsort(dim=1)[:, :n_per_class]
     weight = torch.zeros(n_classes, n_features).scatter_(1, chosen, 1)
-    selection = torch.randperm(ARCHITECTURES[arch])[:n_features]
+    selection = torch.randperm(backbone_spec(arch).n_features)[:n_features]
     return SparseLayer(selection, weight, torch.zeros(n_features), torch.ones(n_features))

@@ -11,13 +11,14 @@ mapped file are left out, since the system takes those back whenever it needs th
 import argparse
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from architectures.resnet import ModelOutput
+from architectures.classifier import ModelOutput
 from benchmarks.measuring import in_own_process, measured
 from configs.hardware import Hardware
 from evaluation import metrics
@@ -51,11 +52,11 @@ class StandInModel(nn.Module):
 
     def __init__(self, n_features: int):
         super().__init__()
-        self.n_backbone_features = n_features
+        self.backbone = SimpleNamespace(n_features=n_features)
 
     def forward(self, images) -> ModelOutput:
         """Uniform maps; no logits."""
-        maps = torch.rand(len(images), self.n_backbone_features, MAP_SIDE, MAP_SIDE)
+        maps = torch.rand(len(images), self.backbone.n_features, MAP_SIDE, MAP_SIDE)
         return ModelOutput(maps[:, :0, 0, 0], maps.mean(dim=(2, 3)), maps)
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 from torch.nn.functional import cross_entropy
 
-from architectures.resnet import build_dense_model
+from architectures.classifier import build_dense_model
 from configs.hardware import Hardware
 from configs.recipes import DenseRecipe
 from training.dense import dense_phase

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from configs.errors import UsageError
 
 MODEL_TYPES = ("chiqpm", "qpm", "qsenn", "sldd")
-ARCHITECTURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}  # and their feature maps
 DIVERSITY_WEIGHT = 0.196  # factor of the feature diversity loss, dense and sparse
 
 
@@ -27,6 +26,7 @@ class DenseRecipe:
     step_size: int = 30  # epochs
     gamma: float = 0.4
     batch_size: int = 16
+    dropout: float = 0.2  # share of the pooled features left out in a step
     label_smoothing: float = 0.0
     # Share of the epochs, the first ones, that keep the ordinary strides: they cost a fourth or fifth.
     coarse_share: float = 0.0
@@ -43,6 +43,7 @@ class FinetuneRecipe:
     weight_decay: float = 5e-4
     step_size: int = 10  # epochs
     gamma: float = 0.4
+    dropout: float = 0.1  # share of the pooled features left out in a step
     grounding_weight: float = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: int | None = None  # epochs of a round after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first

@@ -66,7 +66,7 @@ class Settings:
 
     arch: str | None = flag(
         MODEL, None, "resnet18, resnet34 or resnet50 (default: resnet50; SyntheticBirds resnet18)",
-        parse=choice(recipes.ARCHITECTURES, "arch"),
+        parse=str.lower,
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
@@ -178,7 +178,8 @@ class Settings:
     def runs_folder(self) -> Path:
         """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed."""
         crop = "_crop" if self.crop else ""
-        return Path(self.log_dir).expanduser() / self.arch / f"{self.dataset}{crop}"
+        arch = self.arch.replace("/", "_")
+        return Path(self.log_dir).expanduser() / arch / f"{self.dataset}{crop}"
 
     def backbone_dependencies(self) -> dict:
         """What every artefact depends on: images and network."""
@@ -240,23 +241,36 @@ def check(settings: Settings) -> None:
         raise UsageError(f"--workers must be at least 0, not {s.workers}")
     if s.seed is not None and not 0 <= s.seed < 2**32:
         raise UsageError(f"--seed must lie between 0 and 4294967295, not {s.seed}")
-    if s.img_size < 32:
-        raise UsageError(
-            f"--img_size must be at least 32 pixels for these networks, not {s.img_size}"
-        )
     if s.n_per_class > s.n_features:
         raise UsageError(
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "
             f"a class can have at most {s.n_features} features"
         )
-    available = recipes.ARCHITECTURES[s.arch]
-    if s.n_features > available:
-        raise UsageError(f"--n_features {s.n_features}: {s.arch} has only {available} features")
     if s.batch_size == 1:
         raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
     if not s.do_dense and s.weights == "none":
         raise UsageError(
             "--do_dense False needs a trained backbone: give --weights imagenet or a file"
+        )
+
+
+def check_backbone(settings: Settings, *, n_features: int, min_size: int) -> None:
+    """Refuse what the backbone does not have.
+
+    Args:
+        settings: the run's.
+        n_features: how many features it has.
+        min_size: side of the smallest images it takes, pixels.
+
+    Raises:
+        UsageError: names the flag, the value, and what would work.
+    """
+    s = settings
+    if s.n_features > n_features:
+        raise UsageError(f"--n_features {s.n_features}: {s.arch} has only {n_features} features")
+    if s.img_size < min_size:
+        raise UsageError(
+            f"--img_size must be at least {min_size} pixels for {s.arch}, not {s.img_size}"
         )
 
 

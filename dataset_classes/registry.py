@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from architectures.backbones.base import BackboneSpec
 from configs.errors import RunError
 from configs.recipes import canonical_name
+from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.image_folder import ImageFolder
@@ -33,7 +35,20 @@ class DataSplits:
     test: ImageDataset
 
 
-def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSplits:
+def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
+    """The data of a run, as its backbone needs them; errors as in `load_data`."""
+    return load_data(
+        settings.dataset,
+        settings.data_root,
+        img_size=settings.img_size,
+        crop_gt=settings.crop,
+        backbone=backbone,
+    )
+
+
+def load_data(
+    name: str, data_root, *, img_size: int, crop_gt: bool, backbone: BackboneSpec | None = None
+) -> DataSplits:
     """Both splits of a dataset, checked for what training needs.
 
     Args:
@@ -41,6 +56,7 @@ def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSpli
         data_root: folder that holds the datasets.
         img_size: side of the network's input, pixels.
         crop_gt: crop to ground-truth boxes; without effect where a dataset has none.
+        backbone: of the network, which may ask for other channel statistics than the dataset's.
 
     Raises:
         UsageError: for an unknown name.
@@ -52,6 +68,9 @@ def load_data(name: str, data_root, *, img_size: int, crop_gt: bool) -> DataSpli
         dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")
     )
     check_splits(train, test, root)
+    if backbone is not None and backbone.mean is not None:
+        for split in (train, test):
+            split.mean, split.std = backbone.mean, backbone.std
     test_transform = train.test_transform(img_size)
     return DataSplits(
         train=train.with_transform(train.train_transform(img_size)),

@@ -9,6 +9,7 @@ config.json: name its --dataset, --arch and --model_type.
 import logging
 import sys
 
+from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
 from configs.hardware import Hardware
@@ -16,7 +17,7 @@ from configs.run_folder import read_json
 from configs.runs import dense_results_file, finished_run
 from configs.script import run_script
 from conformal.calibrate import calibrate
-from dataset_classes.registry import load_data
+from dataset_classes.registry import data_of
 from evaluation.evaluate import evaluate_sparse
 from evaluation.results import summary
 
@@ -27,9 +28,7 @@ def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
     settings, run = finished_run(with_folder_flag(sys.argv[1:]), __doc__)
     hardware = Hardware.choose(settings.device, settings.workers)
-    data = load_data(
-        settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
-    )
+    data = data_of(settings, backbone_of(settings))
     model = load_finished_model(settings, run, data.train.classes, hardware)
     with run.locked():
         tables = feature_tables(settings, run, model, data, hardware)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from architectures.activations import spatial_diversity
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import (
     FeatureTable,
     FeatureTables,
     collect_columns,
     measured_batches,
 )
-from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
@@ -55,7 +55,7 @@ class Observed:
     sid: Tensor
 
 
-def observe(model: InterpretableResNet, dataset, hardware: Hardware) -> Observed:
+def observe(model: InterpretableClassifier, dataset, hardware: Hardware) -> Observed:
     """One pass of the dense model over the test images."""
     weight = model.class_weight
 
@@ -123,7 +123,7 @@ def class_attribute_table(labels, class_attributes) -> np.ndarray:
 def evaluate_dense(
     settings: Settings,
     run: RunFolder,
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     train_features: Tensor,
     data,
     hardware: Hardware,
@@ -167,7 +167,7 @@ def evaluate_dense(
 def evaluate_sparse(
     settings: Settings,
     run: RunFolder,
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     tables: FeatureTables,
     data,
     *,

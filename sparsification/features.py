@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
-from architectures.resnet import InterpretableResNet, ModelOutput
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
@@ -53,7 +53,7 @@ class DenseFeatures:
 
 
 def dense_features(
-    settings: Settings, run: RunFolder, model: InterpretableResNet, data, hardware: Hardware
+    settings: Settings, run: RunFolder, model: InterpretableClassifier, data, hardware: Hardware
 ) -> DenseFeatures:
     """The dense features of a run: reused or extracted."""
     depends_on = {
@@ -77,15 +77,15 @@ def dense_features(
 
 
 def extract_dense_features(
-    model: InterpretableResNet, dataset, hardware: Hardware, file: Path | None
+    model: InterpretableClassifier, dataset, hardware: Hardware, file: Path | None
 ) -> dict[str, np.ndarray]:
     """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch.
 
     All processes of a run take part, only the main one has a file.
     """
-    shape = (len(dataset), model.n_backbone_features)
+    shape = (len(dataset), model.backbone.n_features)
     labels = np.empty(len(dataset), dtype=np.int64)
-    sums = torch.zeros(2, model.n_backbone_features, dtype=torch.float64)
+    sums = torch.zeros(2, model.backbone.n_features, dtype=torch.float64)
 
     def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
         return output.features, targets, locality_sums(output.feature_maps, output.features)

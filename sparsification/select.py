@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from architectures.classifier import InterpretableClassifier
 from architectures.inference import collect_feature_table
-from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer
 from configs import processes
 from configs.hardware import Hardware
@@ -102,7 +102,9 @@ def _fit(settings: Settings, pooled: Tensor, labels: Tensor) -> SparseLayer:
     )
 
 
-def refit(settings: Settings, model: InterpretableResNet, data, hardware: Hardware) -> SparseLayer:
+def refit(
+    settings: Settings, model: InterpretableClassifier, data, hardware: Hardware
+) -> SparseLayer:
     """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
     table = collect_feature_table(
         model, data.train_plain, hardware, "Features to refit", with_results=False

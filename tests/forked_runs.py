@@ -177,7 +177,7 @@ class Watch:
         from torch.nn.modules.module import register_module_forward_hook
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
-        from architectures.resnet import ModelOutput
+        from architectures.classifier import ModelOutput
 
         def forward(module, inputs, output) -> None:
             if isinstance(output, ModelOutput) and not torch.is_grad_enabled():
@@ -247,7 +247,7 @@ def narrow_resnet18() -> None:
     """An eighth of the channels and half of the blocks: the same run in a fraction of the time."""
     from torchvision.models.resnet import BasicBlock
 
-    import architectures.resnet
+    from architectures.backbones import resnet
 
     class Eighth(int):
         def __rmul__(self, channels):
@@ -259,7 +259,7 @@ def narrow_resnet18() -> None:
         def __init__(self, inplanes, planes, *more, **options):
             super().__init__(inplanes, planes * self.expansion, *more, **options)
 
-    architectures.resnet.BACKBONES["resnet18"] = (NarrowBlock, (1, 1, 1, 1))
+    resnet.LAYOUTS["resnet18"] = (NarrowBlock, (1, 1, 1, 1))
 
 
 class Child:

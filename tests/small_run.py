@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from architectures.resnet import InterpretableResNet
+from architectures.classifier import build_dense_model
 from architectures.sparse_head import SparseHead
 from dataset_classes.registry import load_data
 
@@ -34,10 +34,10 @@ def make_small_run(root: Path) -> list[str]:
                 Image.fromarray(noisy.astype(np.uint8)).resize((32, 32)).save(folder / f"{i}.png")
     data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
     torch.manual_seed(0)
-    model = InterpretableResNet("resnet18", len(CLASSES)).eval()
+    model = build_dense_model("resnet18", len(CLASSES)).eval()
     images = torch.stack([image for image, _ in data.train_plain])
     with torch.inference_mode():
-        pooled = model.backbone_maps(images).mean(dim=(2, 3))
+        pooled = model.backbone(images).mean(dim=(2, 3))
     # For every column of the weight the random feature that follows it best over the classes.
     by_class = torch.stack([pooled[data.train_plain.labels == c].mean(dim=0) for c in range(4)])
     similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from architectures import activation_modes
-from architectures.resnet import build_dense_model
+from architectures.classifier import build_dense_model
 from configs.hardware import Hardware
 from evaluation import metrics
 from sparsification import constants
@@ -90,7 +90,7 @@ def test_dense_features_are_read_from_their_file(tmp_path):
     np.savez(tmp_path / "rest.npz", **found)
     features = DenseFeatures.load(tmp_path / "pooled.npy", tmp_path / "rest.npz")
     with torch.inference_mode():
-        maps = model.backbone_maps(images)
+        maps = model.backbone(images)
     torch.testing.assert_close(features.pooled, maps.mean(dim=(2, 3)))
     locality, edge = constants.locality_statistics(maps, maps.mean(dim=(2, 3)))
     torch.testing.assert_close(features.locality, locality)

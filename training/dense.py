@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from architectures.checkpoints import load_state_dict
-from architectures.resnet import InterpretableResNet, build_dense_model
+from architectures.classifier import InterpretableClassifier, build_dense_model
 from configs.hardware import Hardware
 from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
 from configs.run_folder import RunFolder
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def train_dense(
     settings: Settings, run: RunFolder, data, hardware: Hardware
-) -> InterpretableResNet:
+) -> InterpretableClassifier:
     """The trained dense model of a run: reused, gone on with, or trained.
 
     With `--do_dense False` it is the backbone on its given weights, with an untrained final layer.
@@ -32,16 +32,20 @@ def train_dense(
     Raises:
         RunError, UsageError: as `build_dense_model` and `train_phases`.
     """
-    n_classes = len(data.train.classes)
+    n_classes, dropout = len(data.train.classes), settings.dense.dropout
     artefact = run.artefact(dense_model_file(), dense_dependencies(settings, data))
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
-        model = build_dense_model(settings.arch, n_classes, "none", settings.reduced_strides)
+        model = build_dense_model(
+            settings.arch, n_classes, "none", settings.reduced_strides, dropout
+        )
         model.load_state_dict(load_state_dict(artefact.path))
         return hardware.place(model)
     seed_everything(settings.seed, "dense weights")
-    model = build_dense_model(settings.arch, n_classes, settings.weights, settings.reduced_strides)
+    model = build_dense_model(
+        settings.arch, n_classes, settings.weights, settings.reduced_strides, dropout
+    )
     model = hardware.place(model)
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
@@ -67,13 +71,13 @@ def dense_dependencies(settings: Settings, data) -> dict:
 
 
 def dense_phases(
-    model: InterpretableResNet, recipe: DenseRecipe, reduced_strides: bool
+    model: InterpretableClassifier, recipe: DenseRecipe, reduced_strides: bool
 ) -> list[Callable[[bool], Phase]]:
     """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones."""
     n_coarse = min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1)
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
-        model.reduce_strides(reduced)
+        model.backbone.reduce_strides(reduced)
         return dense_phase(model, recipe, first, last)
 
     if not (reduced_strides and n_coarse):
@@ -82,17 +86,15 @@ def dense_phases(
 
 
 def dense_phase(
-    model: InterpretableResNet, recipe: DenseRecipe, first: int = 0, last: int | None = None
+    model: InterpretableClassifier, recipe: DenseRecipe, first: int = 0, last: int | None = None
 ) -> Phase:
     """Epochs `first` to `last` (excluded; None: all) of the dense training.
 
     The classifier may learn at another rate than the backbone.
     """
     last = recipe.epochs if last is None else last
-    head = list(model.linear.parameters())
-    backbone = [p for name, p in model.named_parameters() if not name.startswith("linear.")]
     optimizer = torch.optim.SGD(
-        [{"params": backbone}, {"params": head}],
+        [{"params": part.parameters()} for part in (model.backbone, model.linear)],
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

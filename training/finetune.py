@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from architectures.checkpoints import load_state_dict
-from architectures.resnet import InterpretableResNet
+from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
@@ -27,18 +27,18 @@ def finetune(
     settings: Settings,
     run: RunFolder,
     data,
-    dense_model: InterpretableResNet,
+    dense_model: InterpretableClassifier,
     layer: SparseLayer,
     hardware: Hardware,
-) -> InterpretableResNet:
+) -> InterpretableClassifier:
     """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place).
 
     Raises:
         RunError, UsageError: as `train_phases`.
     """
     model = dense_model
-    model.set_sparse_head(build_head(layer, settings.head))
     recipe = settings.finetuning
+    model.set_sparse_head(build_head(layer, settings.head), recipe.dropout)
     artefact = run.artefact(
         sparse_model_file(settings),
         {
@@ -55,7 +55,8 @@ def finetune(
 
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
-            model.set_sparse_head(build_head(refit(settings, model, data, hardware), settings.head))
+            head = build_head(refit(settings, model, data, hardware), settings.head)
+            model.set_sparse_head(head, recipe.dropout)
         return finetune_phase(model, recipe, index)
 
     train_artefact(
@@ -69,7 +70,7 @@ def finetune(
     return model
 
 
-def finetune_phase(model: InterpretableResNet, recipe: FinetuneRecipe, index: int) -> Phase:
+def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index: int) -> Phase:
     """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before."""
     optimizer = torch.optim.SGD(
         [p for p in model.parameters() if p.requires_grad],

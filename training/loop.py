@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from architectures.checkpoints import save_tensors
-from architectures.resnet import InterpretableResNet, ModelOutput
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
@@ -49,7 +49,7 @@ class Phase:
 
 def train_artefact(
     artefact: Artefact,
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     phases: list[Callable[[bool], Phase]],
     dataset,
     hardware: Hardware,
@@ -64,7 +64,7 @@ def train_artefact(
 
 
 def train_phases(
-    model: InterpretableResNet,
+    model: InterpretableClassifier,
     phases: list[Callable[[bool], Phase]],
     dataset,
     hardware: Hardware,

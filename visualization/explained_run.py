@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
 from configs.fonts import prepare_fonts
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.settings import Settings
-from dataset_classes.registry import DataSplits, load_data
+from dataset_classes.registry import DataSplits, data_of
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
 from visualization.report import ReportBuilder
@@ -52,9 +53,7 @@ def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
         RunError: if its model or its images cannot be read.
     """
     hardware = Hardware.choose(settings.device, settings.workers)
-    data = load_data(
-        settings.dataset, settings.data_root, img_size=settings.img_size, crop_gt=settings.crop
-    )
+    data = data_of(settings, backbone_of(settings))
     model = load_finished_model(settings, run, data.train.classes, hardware)
     tables = feature_tables(settings, run, model, data, hardware)
     prepare_fonts(data.train.classes)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from architectures.activation_modes import activation_modes
+from architectures.classifier import InterpretableClassifier
 from architectures.inference import FeatureTable
-from architectures.resnet import InterpretableResNet
 from configs.hardware import Hardware
 from visualization.class_grid import GridRow
 from visualization.heatmaps import certainty, heatmap
@@ -56,7 +56,7 @@ class Explainer:
     """
 
     def __init__(
-        self, model: InterpretableResNet, hardware: Hardware, train: FeatureTable, dataset
+        self, model: InterpretableClassifier, hardware: Hardware, train: FeatureTable, dataset
     ):
         self.model = model.eval()
         self.hardware = hardware

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torchvision.models import resnet50
 
+from architectures.classifier import build_dense_model
 from architectures.convolution import Conv2d, WinogradConvolution, pointwise_convolution
-from architectures.resnet import InterpretableResNet
 
 WINOGRAD = "WinogradConvolution"
 
@@ -92,7 +92,7 @@ def test_the_network_keeps_torchvisions_names_and_random_weights():
     torch.manual_seed(0)
     theirs = resnet50().state_dict()
     torch.manual_seed(0)
-    ours = InterpretableResNet("resnet50", n_classes=3).state_dict()
+    ours = build_dense_model("resnet50", n_classes=3).state_dict()
     assert theirs.keys() - ours.keys() == {"fc.weight", "fc.bias"}
     assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() & theirs.keys())
 
@@ -102,7 +102,7 @@ def test_a_training_step_equals_the_librarys(monkeypatch):
 
     def gradients():
         torch.manual_seed(0)
-        model = InterpretableResNet("resnet18", n_classes=3).double()
+        model = build_dense_model("resnet18", n_classes=3).double()
         model = model.to(memory_format=torch.channels_last).train()
         model(images).logits.logsumexp(dim=1).sum().backward()
         return [parameter.grad for parameter in model.parameters()]

@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from test_resnet import Malicious, save
+from test_classifier import Malicious, save
 
+from architectures.classifier import build_dense_model
 from architectures.finished_model import load_finished_model
-from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseHead
 from configs.errors import RunError
 from configs.hardware import Hardware
@@ -23,7 +23,7 @@ OWN_KEYS = {"linear.selection", "linear.layer.weight", "linear.mean", "linear.st
 def published(bias=None, weight=WEIGHT, arch="resnet18"):
     """A trained model and its state dict as the authors publish it."""
     torch.manual_seed(0)
-    model = InterpretableResNet(arch, len(weight))
+    model = build_dense_model(arch, len(weight))
     head = SparseHead(
         torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True
     )
@@ -66,7 +66,7 @@ def test_published_models_predict_as_they_did(tmp_path, bias, precision):
 def test_models_that_did_not_count_batches_load(tmp_path):
     _, state = published()
     save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / FILE)
-    assert torch.equal(load(tmp_path).conv1.weight, state["conv1.weight"])
+    assert torch.equal(load(tmp_path).backbone.conv1.weight, state["conv1.weight"])
 
 
 def test_tensors_of_a_gpu_come_to_the_cpu_and_no_code_is_unpickled(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def changed(path, **entries):
         (partial(changed, linear__selection=torch.tensor([0, 1, 2, 512])), {}, "features that"),
         (partial(changed, linear__layer__weight=-WEIGHT), {}, "give the --model_type"),
         (
-            lambda path: save(InterpretableResNet("resnet18", 3).state_dict(), path),
+            lambda path: save(build_dense_model("resnet18", 3).state_dict(), path),
             {},
             "is not a sparse model: linear.selection is missing",
         ),

@@ -165,7 +165,7 @@ def test_settings_of_other_versions_are_understood(leave):
         "[1]",
         "{}",
         '{"arguments": "none"}',
-        '{"arguments": {"arch": "vgg16"}}',
+        '{"arguments": {"dataset": "Birds"}}',
         '{"arguments": {"n_features": [50, 50]}}',
         '{"arguments": {"img_size": 6.4}}',
     ],

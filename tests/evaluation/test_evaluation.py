@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
-from architectures.resnet import InterpretableResNet
 from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder, read_json
@@ -88,7 +88,7 @@ def finished(tmp_path_factory):
     weight = torch.zeros(C, 6)
     for c, features in enumerate([(0, 1, 2), (0, 1, 3), (2, 4, 5), (1, 3, 5)]):
         weight[c, list(features)] = 1
-    model = InterpretableResNet("resnet18", C)
+    model = build_dense_model("resnet18", C)
     layer = SparseLayer(torch.arange(6), weight, torch.zeros(6), torch.ones(6))
     model.set_sparse_head(build_head(layer, settings.head))
     run = RunFolder(tmp_path_factory.mktemp("run"))
@@ -120,7 +120,7 @@ def test_results_of_a_sparse_model(finished):
 
 def test_results_of_the_dense_model_have_the_same_names(finished):
     settings, run, _, data = finished
-    model = InterpretableResNet("resnet18", C)
+    model = build_dense_model("resnet18", C)
     run.artefact(dense_model_file(), {}).write(lambda path: torch.save(model.state_dict(), path))
     train_features = torch.rand(len(data.train_plain), 512)
     results = evaluate_dense(settings, run, model, train_features, data, CPU)

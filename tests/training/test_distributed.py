@@ -23,8 +23,7 @@ from training.batches import SeededImages, epoch_batches
 EXACTLY = """
 import torch
 torch.set_default_dtype(torch.float64)
-import architectures.resnet
-architectures.resnet.DENSE_DROPOUT = architectures.resnet.SPARSE_DROPOUT = 0.0
+torch.nn.Dropout.forward = lambda self, features: features
 from configs.hardware import Hardware
 Hardware.to_device = lambda self, images: images.double()
 import main

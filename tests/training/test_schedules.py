@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from architectures.resnet import InterpretableResNet
+from architectures.classifier import build_dense_model
 from configs.recipes import (
     FINETUNING,
     FROM_SCRATCH,
@@ -70,7 +70,7 @@ def test_imagenet_finetunes_with_its_own_rate():
 
 
 def test_coarse_maps_come_first_within_one_schedule():
-    model, recipe = InterpretableResNet("resnet18", 3), replace(FROM_SCRATCH, epochs=8)
+    model, recipe = build_dense_model("resnet18", 3), replace(FROM_SCRATCH, epochs=8)
     images = torch.rand(2, 3, 64, 64)
     coarse, fine = dense_phases(model, recipe, reduced_strides=True)
     first = coarse(True)
@@ -97,5 +97,5 @@ def test_coarse_maps_come_first_within_one_schedule():
     ],
 )
 def test_one_phase_where_nothing_changes(recipe, reduced_strides):
-    (only,) = dense_phases(InterpretableResNet("resnet18", 3), recipe, reduced_strides)
+    (only,) = dense_phases(build_dense_model("resnet18", 3), recipe, reduced_strides)
     assert only(True).epochs == recipe.epochs

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from architectures import resnet
-from architectures.resnet import build_dense_model
+from architectures.backbones import weights
+from architectures.classifier import build_dense_model
 from configs.errors import RunError
 
 
@@ -35,7 +35,7 @@ def test_backbone_weights_come_from_a_file_and_the_classifier_if_it_fits(tmp_pat
     state = resnet18(num_classes=4).state_dict()
     file = save(state, tmp_path / "weights.pth")
     other = build_dense_model("resnet18", 3, file)
-    assert torch.equal(other.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    assert torch.equal(other.backbone.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
     assert not other.has_classifier
     same = build_dense_model("resnet18", 4, file)
     assert same.has_classifier and torch.equal(same.linear.weight, state["fc.weight"])
@@ -77,6 +77,16 @@ def test_a_failed_download_says_what_else_to_do(monkeypatch):
     def offline(arch):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(resnet, "get_model_weights", offline)
+    monkeypatch.setattr(weights, "get_model_weights", offline)
     with pytest.raises(RunError, match=r"could not be downloaded .*--weights none"):
         build_dense_model("resnet18", 3, "imagenet")
+
+
+def test_published_keys_are_read_and_written_inside_another_module_too():
+    model = build_dense_model("resnet18", 3)
+    wrapped = torch.nn.Sequential(model)
+    state = wrapped.state_dict()
+    assert list(state) == [f"0.{key}" for key in model.state_dict()]
+    state["0.conv1.weight"] = torch.ones_like(state["0.conv1.weight"])
+    wrapped.load_state_dict(state)
+    assert (model.backbone.conv1.weight == 1).all()

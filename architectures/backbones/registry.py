@@ -1,0 +1,65 @@
+"""Backbones by name. A further family is a module with the three functions of `Family`, and a row in `FAMILIES`."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Protocol
+
+from architectures.backbones import resnet
+from architectures.backbones.base import Backbone, BackboneSpec
+from configs.errors import UsageError
+from configs.settings import Settings, check_backbone
+
+
+class Family(Protocol):
+    """What the module of a family of backbones offers."""
+
+    def names(self) -> Iterable[str]:
+        """All names of the family."""
+
+    def spec(self, name: str) -> BackboneSpec:
+        """What is known of one of them."""
+
+    def build(self, name: str) -> Backbone:
+        """One of them with random weights."""
+
+
+# Asked in this order; a family whose names take long to find out comes last.
+FAMILIES: tuple[Family, ...] = (resnet,)
+
+
+def backbone_spec(name: str) -> BackboneSpec:
+    """What is known of a backbone.
+
+    Raises:
+        UsageError: if there is none of this name; says which have similar ones.
+    """
+    return _family(name).spec(name)
+
+
+def backbone_of(settings: Settings) -> BackboneSpec:
+    """What is known of the backbone of a run, which has what the settings ask for.
+
+    Raises:
+        UsageError: if there is no such backbone, or it has too few features or cannot take so small images.
+    """
+    spec = backbone_spec(settings.arch)
+    check_backbone(settings, n_features=spec.n_features, min_size=spec.min_size)
+    return spec
+
+
+def build_backbone(name: str) -> Backbone:
+    """A backbone with random weights.
+
+    Raises:
+        UsageError: as `backbone_spec`.
+    """
+    return _family(name).build(name)
+
+
+def _family(name: str) -> Family:
+    for family in FAMILIES:
+        if name in family.names():
+            return family
+    known = [known for family in FAMILIES for known in family.names()]
+    close = difflib.get_close_matches(name, known) or list(FAMILIES[0].names())
+    raise UsageError(f"unknown arch {name!r}; similar names are {', '.join(close)}")
