@@ -12,6 +12,7 @@ from architectures.backbones.registry import backbone_of
 from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.runs import training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
@@ -37,20 +38,21 @@ def main() -> None:
     settings = processes.agreed(lambda: with_seed(settings))
     data = data_of(settings, backbone)
     check_classes(settings, len(data.train.classes))
-    run = training_run(settings)
-    with run.locked():
+    run = OpenRun(settings, training_run(settings), hardware, data)
+    with run.folder.locked():
         if processes.is_main():
-            log_to(run.file("log.txt"))
-            write_config(settings, run, hardware.device, DataDescription.of(data.test).as_dict())
-        dense_model = train_dense(settings, run, data, hardware)
-        features = dense_features(settings, run, dense_model, data, hardware)
-        dense_results = evaluate_dense(settings, run, dense_model, features.pooled, data, hardware)
-        layer = select_features(settings, run, features)
-        sparse_model = finetune(settings, run, data, dense_model, layer, hardware)
-        tables = feature_tables(settings, run, sparse_model, data, hardware)
-        calibrate(settings, run, layer.weight, tables.test)
-        results = evaluate_sparse(settings, run, sparse_model, tables, data)
-        log.info(summary(settings, run, dense_results, results))
+            log_to(run.folder.file("log.txt"))
+            about = DataDescription.of(data.test).as_dict()
+            write_config(settings, run.folder, hardware.device, about)
+        dense_model = train_dense(run)
+        features = dense_features(run, dense_model)
+        dense_results = evaluate_dense(run, dense_model, features.pooled)
+        layer = select_features(run, features)
+        sparse_model = finetune(run, dense_model, layer)
+        tables = feature_tables(run, sparse_model)
+        calibrate(run, layer.weight, tables.test)
+        results = evaluate_sparse(run, sparse_model, tables)
+        log.info(summary(settings, run.folder, dense_results, results))
     processes.leave()
 
 

@@ -24,6 +24,7 @@ from architectures.inference import INFERENCE_BATCH, feature_table
 from configs.arguments import flag
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, write_atomically, write_json
 from configs.runs import finished_run
 from configs.script import progress, run_script
@@ -152,8 +153,9 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
             f"{error}"
         ) from None
     model = load_finished_model(settings, run, splits.test.classes, hardware)
-    table = feature_table(settings, run, model, splits.test, "test", hardware)
-    predictor = calibrate(settings, run, model.class_weight.cpu(), table)
+    opened = OpenRun(settings, run, hardware, splits)
+    table = feature_table(opened, model, "test")
+    predictor = calibrate(opened, model.class_weight.cpu(), table)
     return FinishedModel(model, DataDescription.of(splits.test), predictor)
 
 

@@ -65,7 +65,7 @@ def main() -> None:
     check_hierarchy(settings)
     explained = open_run(settings, run, flags.palette)
     weight = explained.explainer.model.class_weight.cpu()
-    predictor = calibrate(settings, run, weight, explained.tables.test)
+    predictor = calibrate(explained.run, weight, explained.tables.test)
     samples = chosen_samples(flags, explained)
     class_images = ClassImages(
         explained.explainer, explained.data.train_plain, explained.tables.train
@@ -99,7 +99,7 @@ def main() -> None:
 
 def check_hierarchy(settings: Settings) -> None:
     """Raise a UsageError for models whose classes are not sets of features."""
-    if not settings.head.binary:
+    if not settings.kind.hierarchical:
         raise UsageError(
             f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
             "signed weights: use compare_classes.py"

@@ -87,7 +87,7 @@ def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> Sp
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise RunError(f"{path} holds numbers that are not finite: the training had diverged")
     binary = ((head.weight == 0) | (head.weight == 1)).all()
-    if settings.head.binary and not (binary and len(head.weight.sum(dim=1).unique()) == 1):
+    if settings.kind.class_sets and not (binary and len(head.weight.sum(dim=1).unique()) == 1):
         raise RunError(
             f"the classes in {path} are not sets of equally many features, as those of {settings.model_type} are; "
             "give the --model_type it was trained as"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,10 +15,10 @@ from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.tables import TensorTable
 from configs import processes
 from configs.hardware import Hardware
-from configs.run_folder import RunFolder, sha256
+from configs.open_run import OpenRun
+from configs.run_folder import sha256
 from configs.runs import feature_table_file, sparse_model_file
 from configs.script import progress
-from configs.settings import Settings
 
 INFERENCE_BATCH = 64
 
@@ -138,47 +139,33 @@ class FeatureTables(NamedTuple):
     test: FeatureTable
 
 
-def feature_tables(
-    settings: Settings, run: RunFolder, model: InterpretableClassifier, data, hardware: Hardware
-) -> FeatureTables:
+def feature_tables(run: OpenRun, model: InterpretableClassifier) -> FeatureTables:
     """The feature tables of a run's sparse model, reused where they are current."""
-    return FeatureTables(
-        *(
-            feature_table(settings, run, model, dataset, split, hardware)
-            for split, dataset in (("train", data.train_plain), ("test", data.test))
-        )
-    )
+    return FeatureTables(*(feature_table(run, model, split) for split in ("train", "test")))
 
 
-def feature_table(
-    settings: Settings,
-    run: RunFolder,
-    model: InterpretableClassifier,
-    dataset,
-    split,
-    hardware: Hardware,
-) -> FeatureTable:
+def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> FeatureTable:
     """The feature table of a run's sparse model on a split (`train` or `test`), reused if it is current.
 
     A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
     """
-    artefact = run.artefact(
-        feature_table_file(settings, split),
+    images = run.data.train_plain if split == "train" else run.data.test
+    artefact = run.folder.artefact(
+        feature_table_file(run.settings, split),
         {
-            **settings.backbone_dependencies(),
-            "model": sha256(run.file(sparse_model_file(settings))),
-            "images": dataset.fingerprint(),
+            **run.settings.backbone_dependencies(),
+            "model": sha256(run.folder.file(sparse_model_file(run.settings))),
+            "images": images.fingerprint(),
             "columns": [f.name for f in fields(FeatureTable)],
         },
     )
-    if artefact.is_current():
-        return FeatureTable.load(artefact.path)
-    table = collect_feature_table(
-        model,
-        dataset,
-        hardware,
-        f"Sparse features ({split})",
-        with_results=split == "test",
-    )
-    artefact.write(table.save)
-    return table
+
+    def make(path: Path | None) -> None:
+        description = f"Sparse features ({split})"
+        table = collect_feature_table(
+            model, images, run.hardware, description, with_results=split == "test"
+        )
+        if path is not None:
+            table.save(path)
+
+    return artefact.load_or_make(FeatureTable.load, make, together=True)

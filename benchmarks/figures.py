@@ -13,7 +13,7 @@ from architectures.inference import collect_feature_table
 from architectures.sparse_head import SparseLayer, build_head
 from benchmarks.loading import CHANNELS
 from configs.hardware import Hardware
-from configs.recipes import HEADS
+from configs.model_types import MODEL_TYPES
 from conformal import HierarchicalPredictor
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
@@ -40,7 +40,7 @@ def explanation(arch: str, side: int, classes: int, features: int, per_class: in
     torch.manual_seed(0)
     model = build_dense_model(arch, classes, "none")
     model.set_sparse_head(
-        build_head(random_layer(arch, classes, features, per_class), HEADS["chiqpm"])
+        build_head(random_layer(arch, classes, features, per_class), MODEL_TYPES["chiqpm"].head)
     )
     pictures = Pictures(2 * classes, classes, side)
     table = collect_feature_table(hardware.place(model), pictures, hardware)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from configs.errors import UsageError
 
-MODEL_TYPES = ("chiqpm", "qpm", "qsenn", "sldd")
 DIVERSITY_WEIGHT = 0.196  # factor of the feature diversity loss, dense and sparse
 
 
@@ -56,23 +55,14 @@ class HeadRecipe:
 
     relu: bool = False  # cut off negative normalised features
     train_normalisation: bool = False  # train the features' mean and std
+
+
+@dataclass(frozen=True)
+class SelectionRecipe:
+    """How features are chosen."""
+
     pair_density: float = 0.0  # rho: this many class pairs per class share all but one feature
-    binary: bool = True  # weights 0 or 1, so that a class is a set of features
 
-
-FOUR_ROUNDS = (10, 10, 10, 40)
-FINETUNING = {
-    "chiqpm": FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
-    "qpm": FinetuneRecipe(),
-    "qsenn": FinetuneRecipe(FOUR_ROUNDS, refit=True),
-    "sldd": FinetuneRecipe(),
-}
-HEADS = {
-    "chiqpm": HeadRecipe(relu=True, pair_density=0.5),
-    "qpm": HeadRecipe(),
-    "qsenn": HeadRecipe(train_normalisation=True, binary=False),
-    "sldd": HeadRecipe(train_normalisation=True, binary=False),
-}
 
 # From random weights the published rates are too small: warm-up to a larger rate, then cosine.
 FROM_SCRATCH = DenseRecipe(
@@ -155,11 +145,10 @@ def dense_recipe(dataset: str, weights: str, scale: float, batch_size: int | Non
 
 
 def finetune_recipe(
-    model_type: str, dataset: str, weights: str, scale: float, batch_size: int | None
+    recipe: FinetuneRecipe, dataset: str, weights: str, scale: float, batch_size: int | None
 ) -> FinetuneRecipe:
-    """The finetuning recipe of a model type on a dataset; arguments as in `dense_recipe`."""
+    """The finetuning recipe of a model type as a dataset asks for it; other arguments as in `dense_recipe`."""
     own = DATASETS[dataset]
-    recipe = FINETUNING[model_type]
     if _unexpectedly_random(own, weights):
         lr, scale = SCRATCH_FINETUNE_LR, scale * SCRATCH_FINETUNE_SCALE
         batch_size = batch_size or FROM_SCRATCH.batch_size

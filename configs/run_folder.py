@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +21,7 @@ from configs import processes
 from configs.errors import RunError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".writing-"  # what the names of files begin with that are being written
@@ -115,6 +116,33 @@ class Artefact:
             log.warning("%s is made again: the file is not the one this run wrote", self.name)
             return False
         return True
+
+    def load_or_make(
+        self,
+        load: Callable[[Path], T],
+        make: Callable[[Path | None], Any],
+        *,
+        what: str | None = None,
+        together: bool = False,
+        again: bool = False,
+    ) -> T:
+        """What the file holds, made first unless the file is current.
+
+        Args:
+            load: called with the path of the file.
+            make: fills the file, as in `write`.
+            what: name of the content in the log, for the line that says it is reused; None: no such line.
+            together: as in `write`.
+            again: whether to make a current file again.
+
+        Raises:
+            RunError: as `write`.
+        """
+        if again or not self.is_current():
+            self.write(make, together=together)
+        elif what:
+            log.info("%s: %s is reused.", what, self.path)
+        return load(self.path)
 
     def write(self, write: Callable[[Path | None], Any], *, together: bool = False) -> None:
         """Write the file atomically, then enter it in the manifest.

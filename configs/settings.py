@@ -10,7 +10,8 @@ from configs import recipes
 from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
-from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe
+from configs.model_types import MODEL_TYPES, ModelType
+from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
 from configs.run_folder import sha256
 
 DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
@@ -70,7 +71,7 @@ class Settings:
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
-        parse=choice(recipes.MODEL_TYPES, "model_type"),
+        parse=choice(MODEL_TYPES, "model_type"),
     )  # fmt: skip
     weights: str | None = flag(
         MODEL, None,
@@ -161,13 +162,23 @@ class Settings:
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
         return recipes.finetune_recipe(
-            self.model_type, self.dataset, self.weights, self.schedule_scale, self.batch_size
+            self.kind.finetuning, self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
 
     @property
     def head(self) -> HeadRecipe:
         """What kind of sparse head the model type has."""
-        return recipes.HEADS[self.model_type]
+        return self.kind.head
+
+    @property
+    def selection(self) -> SelectionRecipe:
+        """Numbers of the choice of features."""
+        return self.kind.selection
+
+    @property
+    def kind(self) -> ModelType:
+        """What the model type is."""
+        return MODEL_TYPES[self.model_type]
 
     @property
     def model_name(self) -> str:
@@ -281,7 +292,7 @@ def check_classes(settings: Settings, n_classes: int) -> None:
         UsageError: names the numbers.
     """
     n, k = settings.n_features, settings.n_per_class
-    if settings.head.binary and comb(n, k) < n_classes:
+    if settings.kind.class_sets and comb(n, k) < n_classes:
         raise UsageError(
             f"{n_classes} classes cannot all differ: there are only {comb(n, k)} sets of "
             f"--n_per_class {k} among --n_features {n}"

@@ -1,10 +1,12 @@
 """Stage 4: calibration of the prediction sets on part of the test images."""
 
 import logging
+from pathlib import Path
 
 from torch import Tensor
 
 from architectures.inference import FeatureTable
+from configs.open_run import OpenRun
 from configs.run_folder import Artefact, RunFolder, sha256
 from configs.runs import calibration_file, feature_table_file, sparse_model_file
 from configs.settings import Settings
@@ -14,30 +16,27 @@ from conformal.split import calibration_split
 log = logging.getLogger(__name__)
 
 
-def calibrate(
-    settings: Settings, run: RunFolder, weight: Tensor, test: FeatureTable
-) -> ConformalPredictor:
+def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
     """The calibrated predictor of a run, also left in the run folder.
 
     The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are not sets of features.
 
     Args:
-        settings: the run's; its seed draws the calibration images.
-        run: where the calibration is kept.
+        run: its seed draws the calibration images.
         weight: class-feature weights, `[C, n]`.
         test: the sparse model's feature table on the test images.
     """
-    artefact = _artefact(settings, run)
-    if artefact.is_current():
-        log.info("Calibration: %s is reused.", artefact.path)
-        return _load(settings, artefact)
-    rows, _ = calibration_split(test.labels, settings.seed)
-    calibration = test[rows]
-    predictor = HierarchicalPredictor(weight) if settings.head.binary else thr()
-    predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
-    artefact.write(predictor.save)
-    log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
-    return predictor
+
+    def make(path: Path) -> None:
+        rows, _ = calibration_split(test.labels, run.settings.seed)
+        calibration = test[rows]
+        predictor = HierarchicalPredictor(weight) if run.settings.kind.hierarchical else thr()
+        predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
+        predictor.save(path)
+        log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
+
+    artefact = _artefact(run.settings, run.folder)
+    return artefact.load_or_make(lambda path: _load(run.settings, path), make, what="Calibration")
 
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:
@@ -46,7 +45,7 @@ def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor 
     if table is None or table["settings"]["model"] != sha256(run.file(sparse_model_file(settings))):
         return None
     artefact = _artefact(settings, run)
-    return _load(settings, artefact) if artefact.is_current() else None
+    return _load(settings, artefact.path) if artefact.is_current() else None
 
 
 def _artefact(settings: Settings, run: RunFolder) -> Artefact:
@@ -54,7 +53,7 @@ def _artefact(settings: Settings, run: RunFolder) -> Artefact:
     return run.artefact(calibration_file(settings), {"table": table, "seed": settings.seed})
 
 
-def _load(settings: Settings, artefact: Artefact) -> ConformalPredictor:
-    if settings.head.binary:
-        return HierarchicalPredictor.load(artefact.path)
-    return thr().restore(artefact.path)
+def _load(settings: Settings, path: Path) -> ConformalPredictor:
+    if settings.kind.hierarchical:
+        return HierarchicalPredictor.load(path)
+    return thr().restore(path)

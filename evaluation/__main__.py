@@ -13,6 +13,7 @@ from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.run_folder import read_json
 from configs.runs import dense_results_file, finished_run
 from configs.script import run_script
@@ -26,16 +27,17 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
-    settings, run = finished_run(with_folder_flag(sys.argv[1:]), __doc__)
+    settings, folder = finished_run(with_folder_flag(sys.argv[1:]), __doc__)
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of(settings, backbone_of(settings))
-    model = load_finished_model(settings, run, data.train.classes, hardware)
-    with run.locked():
-        tables = feature_tables(settings, run, model, data, hardware)
-        calibrate(settings, run, model.class_weight.cpu(), tables.test)
-        results = evaluate_sparse(settings, run, model, tables, data, again=True)
-    dense_results = read_json(run.file(dense_results_file())) or {}
-    log.info(summary(settings, run, dense_results, results))
+    model = load_finished_model(settings, folder, data.train.classes, hardware)
+    run = OpenRun(settings, folder, hardware, data)
+    with folder.locked():
+        tables = feature_tables(run, model)
+        calibrate(run, model.class_weight.cpu(), tables.test)
+        results = evaluate_sparse(run, model, tables, again=True)
+    dense_results = read_json(folder.file(dense_results_file())) or {}
+    log.info(summary(settings, folder, dense_results, results))
 
 
 def with_folder_flag(argv: list[str]) -> list[str]:

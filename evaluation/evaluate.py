@@ -5,7 +5,9 @@ the test transform, as published.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,15 +21,14 @@ from architectures.inference import (
     collect_columns,
     measured_batches,
 )
-from configs.hardware import Hardware
-from configs.run_folder import RunFolder, read_json
+from configs.open_run import OpenRun
+from configs.run_folder import read_json
 from configs.runs import (
     dense_model_file,
     dense_results_file,
     feature_table_file,
     sparse_results_file,
 )
-from configs.settings import Settings
 from conformal import calibration_split
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
@@ -55,7 +56,7 @@ class Observed:
     sid: Tensor
 
 
-def observe(model: InterpretableClassifier, dataset, hardware: Hardware) -> Observed:
+def observe(run: OpenRun, model: InterpretableClassifier) -> Observed:
     """One pass of the dense model over the test images."""
     weight = model.class_weight
 
@@ -63,8 +64,9 @@ def observe(model: InterpretableClassifier, dataset, hardware: Hardware) -> Obse
         sid = spatial_diversity(output.feature_maps, output.logits, weight)
         return output.features, output.logits, labels, sid
 
-    batches = measured_batches(model, dataset, hardware, "Dense model on test images", measure)
-    return Observed(*collect_columns(batches, len(dataset)))
+    images = run.data.test
+    batches = measured_batches(model, images, run.hardware, "Dense model on test images", measure)
+    return Observed(*collect_columns(batches, len(images)))
 
 
 def model_results(
@@ -120,87 +122,68 @@ def class_attribute_table(labels, class_attributes) -> np.ndarray:
     return np.stack([image + 1, attribute + 1, present, certainty], axis=2).reshape(-1, 4)
 
 
-def evaluate_dense(
-    settings: Settings,
-    run: RunFolder,
-    model: InterpretableClassifier,
-    train_features: Tensor,
-    data,
-    hardware: Hardware,
-) -> dict:
+def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features: Tensor) -> dict:
     """Results of the dense model, also left in `Results_DenseModel.json`.
 
     Args:
-        settings: the run's.
-        run: where the results are kept.
+        run: the run.
         model: the dense model.
         train_features: its pooled features on the training images under the test transform, `[N, F]`.
-        data: the dataset's splits.
-        hardware: where the model runs.
     """
+    settings, train, test = run.settings, run.data.train_plain, run.data.test
     if not (settings.do_dense or model.has_classifier):
         return {"Accuracy": None}  # its final layer was not trained
-    trained = {"model": run.digest(dense_model_file())} if settings.do_dense else {}
-    artefact = run.artefact(
+    trained = {"model": run.folder.digest(dense_model_file())} if settings.do_dense else {}
+    artefact = run.folder.artefact(
         dense_results_file(),
         {
             **settings.backbone_dependencies(),
             **trained,
-            "images": data.test.fingerprint(),
-            "attributes": data.test.attributes_fingerprint(),
+            "images": test.fingerprint(),
+            "attributes": test.attributes_fingerprint(),
         },
     )
-    if not artefact.is_current():
-        test = observe(model, data.test, hardware)
-        labels = torch.from_numpy(data.train_plain.labels)
 
-        def write(path) -> None:
-            results = model_results(
-                model.class_weight, train_features, labels, test, data.train_plain
-            )
+    def make(path: Path | None) -> None:
+        observed = observe(run, model)
+        if path is not None:
+            labels = torch.from_numpy(train.labels)
+            results = model_results(model.class_weight, train_features, labels, observed, train)
             write_results(path, results)
 
-        artefact.write(write)
-    return read_json(artefact.path)
+    return artefact.load_or_make(read_json, make, together=True)
 
 
 def evaluate_sparse(
-    settings: Settings,
-    run: RunFolder,
-    model: InterpretableClassifier,
-    tables: FeatureTables,
-    data,
-    *,
-    again: bool = False,
+    run: OpenRun, model: InterpretableClassifier, tables: FeatureTables, *, again: bool = False
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
 
     Args:
-        settings: the run's; its seed drew the calibration images.
-        run: where the results are kept.
+        run: the run; its seed drew the calibration images.
         model: the finetuned sparse model.
         tables: its feature tables.
-        data: the dataset's splits.
         again: whether to evaluate although the results are current.
     """
+    settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
-    artefact = run.artefact(
+    artefact = folder.artefact(
         sparse_results_file(settings),
         {
-            "train": run.digest(feature_table_file(settings, "train")),
-            "test": run.digest(feature_table_file(settings, "test")),
-            "attributes": data.test.attributes_fingerprint(),
+            "train": folder.digest(feature_table_file(settings, "train")),
+            "test": folder.digest(feature_table_file(settings, "test")),
+            "attributes": run.data.test.attributes_fingerprint(),
             "coverage": coverages,
             "seed": settings.seed,
         },
     )
-    if again or not artefact.is_current():
-        artefact.write(
-            lambda path: write_results(
-                path, sparse_results(settings, run, model.class_weight, tables, data, coverages)
-            )
-        )
-    return read_json(artefact.path)
+    return artefact.load_or_make(
+        read_json,
+        lambda path: write_results(
+            path, sparse_results(run, model.class_weight, tables, coverages)
+        ),
+        again=again,
+    )
 
 
 def warn_of_silent_features(features: Tensor) -> None:
@@ -215,11 +198,14 @@ def warn_of_silent_features(features: Tensor) -> None:
         )
 
 
-def sparse_results(settings, run, weight, tables, data, coverages) -> dict:
+def sparse_results(
+    run: OpenRun, weight: Tensor, tables: FeatureTables, coverages: Sequence[float]
+) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
+    settings, data = run.settings, run.data
     weight = weight.detach().cpu()
     warn_of_silent_features(tables.train.features)
-    hierarchy = weight if settings.head.binary else None
+    hierarchy = weight if settings.kind.hierarchical else None
     results = model_results(
         weight, tables.train.features, tables.train.labels, tables.test, data.train_plain
     )
@@ -232,7 +218,7 @@ def sparse_results(settings, run, weight, tables, data, coverages) -> dict:
         by_name, rest, coverages, data.test.class_similarity()
     )
     plot_prediction_sets(
-        run.file(f"{settings.model_name}_PredictionSets"),
+        run.folder.file(f"{settings.model_name}_PredictionSets"),
         by_name,
         rest,
         n_calibration=len(calibration),

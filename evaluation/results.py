@@ -32,7 +32,7 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
     """What was reached, where it is, and what to do next: for people."""
     flags = shared_flags(settings, run)
     # Only classes that are sets of features have a tree.
-    tree = [f"  python visualize_tree.py {flags}"] if settings.head.binary else []
+    tree = [f"  python visualize_tree.py {flags}"] if settings.kind.hierarchical else []
     return "\n".join(
         [
             "",

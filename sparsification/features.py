@@ -15,9 +15,8 @@ from torch import Tensor
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
 from configs.hardware import Hardware
-from configs.run_folder import RunFolder
+from configs.open_run import OpenRun
 from configs.runs import dense_model_file
-from configs.settings import Settings
 from sparsification.constants import locality_sums
 
 log = logging.getLogger(__name__)
@@ -52,24 +51,23 @@ class DenseFeatures:
             return cls(mapped, **{name: torch.from_numpy(arrays[name]) for name in arrays.files})
 
 
-def dense_features(
-    settings: Settings, run: RunFolder, model: InterpretableClassifier, data, hardware: Hardware
-) -> DenseFeatures:
+def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeatures:
     """The dense features of a run: reused or extracted."""
+    settings, images = run.settings, run.data.train_plain
     depends_on = {
         **settings.backbone_dependencies(),
-        "images": data.train_plain.fingerprint(),
-        "dense": run.digest(dense_model_file()) if settings.do_dense else None,
+        "images": images.fingerprint(),
+        "dense": run.folder.digest(dense_model_file()) if settings.do_dense else None,
     }
-    pooled, statistics = (run.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE))
+    pooled, statistics = (
+        run.folder.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE)
+    )
     if pooled.is_current() and statistics.is_current():
         log.info("Dense features: %s is reused.", pooled.path)
     else:
         found = {}
         pooled.write(
-            lambda file: found.update(
-                extract_dense_features(model, data.train_plain, hardware, file)
-            ),
+            lambda file: found.update(extract_dense_features(model, images, run.hardware, file)),
             together=True,
         )
         statistics.write(lambda file: np.savez(file, **found))

@@ -1,17 +1,17 @@
 """Stage 2: from dense features to the selected features and the class-feature weights."""
 
-import logging
+import pkgutil
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from architectures.classifier import InterpretableClassifier
-from architectures.inference import collect_feature_table
+from architectures.inference import FeatureTable, collect_feature_table
 from architectures.sparse_head import SparseLayer
 from configs import processes
-from configs.hardware import Hardware
-from configs.run_folder import RunFolder
+from configs.open_run import OpenRun
 from configs.runs import selection_file
 from configs.settings import Settings
 from sparsification.constants import (
@@ -24,11 +24,10 @@ from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.qpm import SelectionProblem, solve
 
-log = logging.getLogger(__name__)
 
-
-def select_features(settings: Settings, run: RunFolder, features: DenseFeatures) -> SparseLayer:
+def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
     """The sparse layer of a run: reused or solved."""
+    settings = run.settings
     keys = (
         "model_type",
         "n_features",
@@ -40,23 +39,27 @@ def select_features(settings: Settings, run: RunFolder, features: DenseFeatures)
         "certificate",
         "glm_solver",
     )
-    artefact = run.artefact(
+    artefact = run.folder.artefact(
         selection_file(settings),
         {
-            "features": run.digest(POOLED_FILE),
+            "features": run.folder.digest(POOLED_FILE),
             **{key: getattr(settings, key) for key in keys},
-            **vars(settings.head),
+            **vars(settings.selection),
         },
     )
-    if artefact.is_current():
-        log.info("Selection: %s is reused.", artefact.path)
-        return SparseLayer.load(artefact.path)
-    choose = _quadratic_program if settings.head.binary else _sparse_linear_model
-    artefact.write(lambda path: choose(settings, features).save(path))
-    return SparseLayer.load(artefact.path)
+    return artefact.load_or_make(
+        SparseLayer.load,
+        lambda path: chooser(settings)(settings, features).save(path),
+        what="Selection",
+    )
 
 
-def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
+def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
+    """How the model type chooses features: from pooled features and labels to the sparse layer."""
+    return pkgutil.resolve_name(settings.kind.chooser)
+
+
+def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
     problem = SelectionProblem(
@@ -65,7 +68,7 @@ def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLay
         locality_bias(features.locality, features.edge).numpy(),
         n_features=settings.n_features,
         n_per_class=settings.n_per_class,
-        rho=settings.head.pair_density,
+        rho=settings.selection.pair_density,
         threshold=settings.redundancy_threshold,
         pairs=settings.pairs,
     )
@@ -86,28 +89,30 @@ def _quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLay
     )
 
 
-def _sparse_linear_model(settings: Settings, features: DenseFeatures) -> SparseLayer:
-    """Q-SENN and SLDD-Model: features and weights by sparse linear paths."""
-    return _fit(settings, features.pooled, features.labels)
+def qsenn(settings: Settings, features: DenseFeatures | FeatureTable) -> SparseLayer:
+    """Q-SENN: features by sparse linear paths, quantised weights."""
+    return _sparse_linear_model(fit_qsenn, settings, features)
 
 
-def _fit(settings: Settings, pooled: Tensor, labels: Tensor) -> SparseLayer:
-    fit = {"qsenn": fit_qsenn, "sldd": fit_sldd}[settings.model_type]
+def sldd(settings: Settings, features: DenseFeatures | FeatureTable) -> SparseLayer:
+    """SLDD-Model: features and weights by sparse linear paths."""
+    return _sparse_linear_model(fit_sldd, settings, features)
+
+
+def _sparse_linear_model(fit, settings: Settings, features) -> SparseLayer:
     return fit(
-        pooled,
-        labels,
+        features.pooled,
+        features.labels,
         n_features=settings.n_features,
         n_per_class=settings.n_per_class,
         solver=settings.glm_solver,
     )
 
 
-def refit(
-    settings: Settings, model: InterpretableClassifier, data, hardware: Hardware
-) -> SparseLayer:
+def refit(run: OpenRun, model: InterpretableClassifier) -> SparseLayer:
     """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
     table = collect_feature_table(
-        model, data.train_plain, hardware, "Features to refit", with_results=False
+        model, run.data.train_plain, run.hardware, "Features to refit", with_results=False
     )
-    layer = processes.agreed(lambda: _fit(settings, table.pooled, table.labels))
+    layer = processes.agreed(lambda: chooser(run.settings)(run.settings, table))
     return replace(layer, selection=model.linear.selection.cpu()[layer.selection])

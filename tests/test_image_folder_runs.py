@@ -7,8 +7,7 @@ import sys
 import pytest
 import torch
 from fake_datasets import make_image_folder, save_image
-from test_classifier import save
-from test_finished_model import published
+from state_files import published, save
 
 import main
 from architectures.finished_model import load_finished_model

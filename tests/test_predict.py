@@ -16,6 +16,7 @@ import predict
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.runs import finished_run, write_config
 from configs.script import run_script
 from conformal.calibrate import calibrate
@@ -39,8 +40,9 @@ def finished(small_run, tmp_path_factory):
         settings, made = finished_run([*flags, "--folder", str(folder)], "")
         data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
         model = load_finished_model(settings, made, data.train.classes, HARDWARE)
-        tables = feature_tables(settings, made, model, data, HARDWARE)
-        calibrate(settings, made, model.class_weight, tables.test)
+        run = OpenRun(settings, made, HARDWARE, data)
+        tables = feature_tables(run, model)
+        calibrate(run, model.class_weight, tables.test)
         write_config(settings, made, HARDWARE.device, DataDescription.of(data.test).as_dict())
         rows, _ = calibration_split(tables.test.labels, 0)
         kind, weight = ("THR", None) if model_type == "qsenn" else ("CHiQPM", WEIGHT)
@@ -75,7 +77,7 @@ def test_the_run_folder_alone_gives_the_sets_of_the_run(
     finished, tmp_path, monkeypatch, model_type
 ):
     folder, expected = finished[0][model_type], finished[1][model_type]
-    monkeypatch.setattr(predict, "load_data", None)  # the dataset is not looked at
+    monkeypatch.setattr(predict, "data_of", None)  # the dataset is not looked at
     flags = ["--folder", folder, "--coverage", "0.8", "0.95", "--output", tmp_path / "out.json"]
     assert call(*flags, "--image", *expected) == 0
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))

@@ -8,11 +8,9 @@ import torch
 
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, build_dense_model
-from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
-from configs.run_folder import RunFolder
 from configs.runs import dense_model_file
-from configs.settings import Settings
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
@@ -22,9 +20,7 @@ from training.schedules import dense_learning_rate
 log = logging.getLogger(__name__)
 
 
-def train_dense(
-    settings: Settings, run: RunFolder, data, hardware: Hardware
-) -> InterpretableClassifier:
+def train_dense(run: OpenRun) -> InterpretableClassifier:
     """The trained dense model of a run: reused, gone on with, or trained.
 
     With `--do_dense False` it is the backbone on its given weights, with an untrained final layer.
@@ -32,8 +28,9 @@ def train_dense(
     Raises:
         RunError, UsageError: as `build_dense_model` and `train_phases`.
     """
-    n_classes, dropout = len(data.train.classes), settings.dense.dropout
-    artefact = run.artefact(dense_model_file(), dense_dependencies(settings, data))
+    settings, hardware = run.settings, run.hardware
+    n_classes, dropout = len(run.data.train.classes), settings.dense.dropout
+    artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
@@ -54,19 +51,20 @@ def train_dense(
         artefact,
         model,
         dense_phases(model, settings.dense, settings.reduced_strides),
-        data.train,
+        run.data.train,
         hardware,
         seed=settings.seed,
     )
     return model
 
 
-def dense_dependencies(settings: Settings, data) -> dict:
+def dense_dependencies(run: OpenRun) -> dict:
     """What the dense model depends on."""
+    settings = run.settings
     return {
         **settings.backbone_dependencies(),
         "dense": vars(settings.dense) if settings.do_dense else None,
-        "images": data.train.fingerprint(),
+        "images": run.data.train.fingerprint(),
     }
 
 

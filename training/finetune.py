@@ -8,11 +8,9 @@ import torch
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
-from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
-from configs.run_folder import RunFolder
 from configs.runs import selection_file, sparse_model_file
-from configs.settings import Settings
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
@@ -24,27 +22,23 @@ log = logging.getLogger(__name__)
 
 
 def finetune(
-    settings: Settings,
-    run: RunFolder,
-    data,
-    dense_model: InterpretableClassifier,
-    layer: SparseLayer,
-    hardware: Hardware,
+    run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLayer
 ) -> InterpretableClassifier:
     """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place).
 
     Raises:
         RunError, UsageError: as `train_phases`.
     """
-    model = dense_model
+    model, settings = dense_model, run.settings
     recipe = settings.finetuning
     model.set_sparse_head(build_head(layer, settings.head), recipe.dropout)
-    artefact = run.artefact(
+    artefact = run.folder.artefact(
         sparse_model_file(settings),
         {
-            **dense_dependencies(settings, data),
-            "selection": run.digest(selection_file(settings)),
+            **dense_dependencies(run),
+            "selection": run.folder.digest(selection_file(settings)),
             "finetuning": vars(recipe),
+            "head": vars(settings.head),
         },
     )
     if artefact.is_current():
@@ -55,7 +49,7 @@ def finetune(
 
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
-            head = build_head(refit(settings, model, data, hardware), settings.head)
+            head = build_head(refit(run, model), settings.head)
             model.set_sparse_head(head, recipe.dropout)
         return finetune_phase(model, recipe, index)
 
@@ -63,8 +57,8 @@ def finetune(
         artefact,
         model,
         [partial(make_round, index) for index in range(len(recipe.round_epochs))],
-        data.train,
-        hardware,
+        run.data.train,
+        run.hardware,
         seed=settings.seed,
     )
     return model

@@ -7,6 +7,7 @@ from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
 from configs.fonts import prepare_fonts
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
 from dataset_classes.registry import DataSplits, data_of
@@ -20,18 +21,26 @@ class ExplainedRun:
     """A finished run with its data and model loaded.
 
     Attributes:
-        settings: those the model was made with.
-        data: its images.
+        run: the run.
         tables: the model's feature tables.
         explainer: the model.
         colours: of its features.
     """
 
-    settings: Settings
-    data: DataSplits
+    run: OpenRun
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
+
+    @property
+    def settings(self) -> Settings:
+        """Those the model was made with."""
+        return self.run.settings
+
+    @property
+    def data(self) -> DataSplits:
+        """Its images."""
+        return self.run.data
 
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
         """A page about the run, begun: its title, and all features on the training images.
@@ -46,7 +55,7 @@ class ExplainedRun:
         return report
 
 
-def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
+def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRun:
     """A finished run with all that explaining needs; feature tables are made where they are missing.
 
     Raises:
@@ -54,9 +63,10 @@ def open_run(settings: Settings, run: RunFolder, palette: str) -> ExplainedRun:
     """
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of(settings, backbone_of(settings))
-    model = load_finished_model(settings, run, data.train.classes, hardware)
-    tables = feature_tables(settings, run, model, data, hardware)
+    model = load_finished_model(settings, folder, data.train.classes, hardware)
+    run = OpenRun(settings, folder, hardware, data)
+    tables = feature_tables(run, model)
     prepare_fonts(data.train.classes)
     explainer = Explainer(model, hardware, tables.train, data.train)
     colours = FeatureColours(explainer.weight, palette)
-    return ExplainedRun(settings, data, tables, explainer, colours)
+    return ExplainedRun(run, tables, explainer, colours)

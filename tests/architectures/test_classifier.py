@@ -4,6 +4,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from state_files import Malicious, save
 from torchvision.models import resnet18
 
 from architectures.backbones import weights
@@ -26,11 +27,6 @@ def test_parameter_names_are_torchvisions(arch):
     assert set(build_dense_model(arch, 7, "none").state_dict()) == theirs
 
 
-def save(state, path):
-    torch.save(state, path)
-    return str(path)
-
-
 def test_backbone_weights_come_from_a_file_and_the_classifier_if_it_fits(tmp_path):
     state = resnet18(num_classes=4).state_dict()
     file = save(state, tmp_path / "weights.pth")
@@ -39,11 +35,6 @@ def test_backbone_weights_come_from_a_file_and_the_classifier_if_it_fits(tmp_pat
     assert not other.has_classifier
     same = build_dense_model("resnet18", 4, file)
     assert same.has_classifier and torch.equal(same.linear.weight, state["fc.weight"])
-
-
-class Malicious:
-    def __reduce__(self):
-        return (print, ("code ran",))
 
 
 @pytest.mark.parametrize(

@@ -4,32 +4,18 @@ from functools import partial
 
 import pytest
 import torch
-from test_classifier import Malicious, save
+from state_files import WEIGHT, Malicious, published, save
 
 from architectures.classifier import build_dense_model
 from architectures.finished_model import load_finished_model
-from architectures.sparse_head import SparseHead
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.settings import Settings, resolve
 
 CLASSES = ["robin", "wren", "owl"]
-WEIGHT = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]).float()
 FILE = "chiqpm_4_2_FinetunedModel.pth"
 OWN_KEYS = {"linear.selection", "linear.layer.weight", "linear.mean", "linear.std"}
-
-
-def published(bias=None, weight=WEIGHT, arch="resnet18"):
-    """A trained model and its state dict as the authors publish it."""
-    torch.manual_seed(0)
-    model = build_dense_model(arch, len(weight))
-    head = SparseHead(
-        torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True
-    )
-    model.set_sparse_head(head)
-    model.eval()
-    return model, model.state_dict()
 
 
 def load(folder, *, classes=CLASSES, **changes):

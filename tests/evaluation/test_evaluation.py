@@ -13,6 +13,7 @@ from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
 from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
     calibration_file,
@@ -79,7 +80,7 @@ class Birds(torch.utils.data.Dataset):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Settings, folder, sparse model and data of a run whose model was never trained."""
+    """A run whose model was never trained, and the model."""
     torch.manual_seed(0)
     settings = Settings(
         dataset="SyntheticBirds", arch="resnet18", n_features=6, n_per_class=3, seed=0,
@@ -91,20 +92,20 @@ def finished(tmp_path_factory):
     model = build_dense_model("resnet18", C)
     layer = SparseLayer(torch.arange(6), weight, torch.zeros(6), torch.ones(6))
     model.set_sparse_head(build_head(layer, settings.head))
-    run = RunFolder(tmp_path_factory.mktemp("run"))
-    torch.save(model.state_dict(), run.file(sparse_model_file(settings)))
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    torch.save(model.state_dict(), folder.file(sparse_model_file(settings)))
     data = SimpleNamespace(train_plain=Birds(), test=Birds())
-    return settings, run, model, data
+    return OpenRun(settings, folder, CPU, data), model
 
 
 def test_results_of_a_sparse_model(finished):
-    settings, run, model, data = finished
-    tables = feature_tables(settings, run, model, data, CPU)
+    run, model = finished
+    tables = feature_tables(run, model)
     assert tables.train.logits is None  # a thousand numbers an image at the size of ImageNet
-    results = evaluate_sparse(settings, run, model, tables, data)
-    assert results == json.loads(run.file(sparse_results_file(settings)).read_text())
+    results = evaluate_sparse(run, model, tables)
+    assert results == json.loads(run.folder.file(sparse_results_file(run.settings)).read_text())
     with torch.inference_mode():
-        output = model(data.test.images)
+        output = model(run.data.test.images)
     expected = metrics.sid_at_k(output.feature_maps, output.logits, model.class_weight)
     assert results["SID@5"] is None and math.isnan(expected)  # only 3 features per class
     assert results["Accuracy"] == pytest.approx(tables.test.accuracy)
@@ -112,69 +113,71 @@ def test_results_of_a_sparse_model(finished):
     assert (results["Calibration images"], results["Prediction set images"]) == (40, 56)
     assert list(results["Prediction sets"]) == ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"]
     assert list(results["Prediction sets"]["THR"]) == ["0.8", "0.88", "0.9", "0.925", "0.95"]
-    plots = run.file("chiqpm_6_3_PredictionSets")
+    plots = run.folder.file("chiqpm_6_3_PredictionSets")
     assert sorted(p.name for p in plots.iterdir()) == [
         "class_coverage.png", "coverage.png", "set_size.png",
     ]  # fmt: skip
 
 
 def test_results_of_the_dense_model_have_the_same_names(finished):
-    settings, run, _, data = finished
+    run, _ = finished
     model = build_dense_model("resnet18", C)
-    run.artefact(dense_model_file(), {}).write(lambda path: torch.save(model.state_dict(), path))
-    train_features = torch.rand(len(data.train_plain), 512)
-    results = evaluate_dense(settings, run, model, train_features, data, CPU)
-    sparse = read_json(run.file(sparse_results_file(settings)))
+    run.folder.artefact(dense_model_file(), {}).write(
+        lambda path: torch.save(model.state_dict(), path)
+    )
+    train_features = torch.rand(len(run.data.train_plain), 512)
+    results = evaluate_dense(run, model, train_features)
+    sparse = read_json(run.folder.file(sparse_results_file(run.settings)))
     assert list(results) == list(sparse)[: len(results)]
     assert results["Number of features"] == results["Features per class"] == 512
     assert 1 / 5 < results["SID@5"] <= 1
-    untrained = replace(settings, do_dense=False)
-    assert evaluate_dense(untrained, run, model, train_features, data, CPU) == {"Accuracy": None}
+    untrained = replace(run, settings=replace(run.settings, do_dense=False))
+    assert evaluate_dense(untrained, model, train_features) == {"Accuracy": None}
 
 
 def test_a_run_keeps_its_calibration(finished):
-    settings, run, model, data = finished
-    tables = feature_tables(settings, run, model, data, CPU)
-    predictor = calibrate(settings, run, model.class_weight, tables.test)
-    kept = HierarchicalPredictor.load(run.file(calibration_file(settings)))
+    run, model = finished
+    tables = feature_tables(run, model)
+    predictor = calibrate(run, model.class_weight, tables.test)
+    kept = HierarchicalPredictor.load(run.folder.file(calibration_file(run.settings)))
     assert kept.threshold(0.8) == predictor.threshold(0.8)
 
 
 def test_current_results_are_not_measured_again(finished):
-    settings, run, model, data = finished
-    tables = feature_tables(settings, run, model, data, CPU)
-    evaluate_sparse(settings, run, model, tables, data)
-    reused = evaluate_sparse(settings, run, None, tables, data)  # would need the model
-    assert reused == read_json(run.file(sparse_results_file(settings)))
+    run, model = finished
+    tables = feature_tables(run, model)
+    evaluate_sparse(run, model, tables)
+    reused = evaluate_sparse(run, None, tables)  # would need the model
+    assert reused == read_json(run.folder.file(sparse_results_file(run.settings)))
     with pytest.raises(AttributeError):
-        evaluate_sparse(settings, run, None, tables, data, again=True)
+        evaluate_sparse(run, None, tables, again=True)
 
 
 def test_results_are_measured_again_when_the_attributes_changed(finished, monkeypatch):
-    settings, run, model, data = finished
-    tables = feature_tables(settings, run, model, data, CPU)
-    before = evaluate_sparse(settings, run, model, tables, data)
+    run, model = finished
+    tables = feature_tables(run, model)
+    before = evaluate_sparse(run, model, tables)
     monkeypatch.setattr(Birds, "class_attributes", lambda self: np.eye(C))
     monkeypatch.setattr(Birds, "attributes_fingerprint", lambda self: "one each")
-    after = evaluate_sparse(settings, run, model, tables, data)
+    after = evaluate_sparse(run, model, tables)
     name = "Alignment with class attributes"
     assert after[name] != before[name]
 
 
 def test_sid_is_streamed_over_batches(finished, monkeypatch):
-    _, _, model, data = finished
+    run, model = finished
     monkeypatch.setattr("architectures.inference.INFERENCE_BATCH", 10)
     model.eval()
     with torch.inference_mode():
-        output = model(data.test.images)
+        output = model(run.data.test.images)
     dense = torch.rand(C, 6, generator=torch.manual_seed(1))
     model.linear.layer.weight.data, weight = dense, model.class_weight.clone()
     with torch.inference_mode():
         expected = metrics.sid_at_k(output.feature_maps, output.features @ dense.T, dense)
-    observed = observe(model, data.test, CPU)
+    observed = observe(run, model)
     model.linear.layer.weight.data = weight
     assert observed.sid.nanmean().item() == pytest.approx(expected, abs=1e-5)
-    assert len(observed.features) == len(data.test)
+    assert len(observed.features) == len(run.data.test)
 
 
 def test_table_for_people():

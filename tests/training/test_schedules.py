@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from architectures.classifier import build_dense_model
+from configs.model_types import MODEL_TYPES
 from configs.recipes import (
-    FINETUNING,
     FROM_SCRATCH,
     SCRATCH_FINETUNE_LR,
     DenseRecipe,
@@ -20,9 +20,9 @@ from training.schedules import dense_learning_rate, finetune_learning_rate, grou
 
 
 @pytest.mark.parametrize("case", [1, 2])
-@pytest.mark.parametrize("model_type", FINETUNING)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_finetuning_is_the_published_one(golden, case, model_type):
-    data, recipe = golden(f"schedule_{case}"), FINETUNING[model_type]
+    data, recipe = golden(f"schedule_{case}"), MODEL_TYPES[model_type].finetuning
     epochs = [
         (index + 1, epoch, finetune_learning_rate(recipe, index, epoch), grounding_weight(recipe, epoch))
         for index, length in enumerate(recipe.round_epochs)
@@ -52,21 +52,23 @@ def test_one_cycle_warms_up_and_ends_at_zero():
 
 
 def test_a_scaled_schedule_keeps_its_shape():
-    recipe = finetune_recipe("chiqpm", "CUB2011", "imagenet", 0.1, None)
+    recipe = finetune_recipe(MODEL_TYPES["chiqpm"].finetuning, "CUB2011", "imagenet", 0.1, None)
     assert (recipe.round_epochs, recipe.step_size, recipe.grounding_epochs) == ((1, 1, 1, 4), 1, 3)
     assert dense_recipe("CUB2011", "imagenet", 0.001, None).epochs == 1
 
 
 def test_random_weights_get_the_recipe_for_them():
     assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
-    finetuning = finetune_recipe("qpm", "CUB2011", "none", 1, None)
+    finetuning = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, None)
     assert (finetuning.lr, finetuning.batch_size) == (SCRATCH_FINETUNE_LR, FROM_SCRATCH.batch_size)
-    assert finetune_recipe("qpm", "CUB2011", "none", 1, 8).batch_size == 8
+    assert finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, 8).batch_size == 8
     assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
 
 
 def test_imagenet_finetunes_with_its_own_rate():
-    assert finetune_recipe("qpm", "ImageNet", "imagenet", 1, None).lr == pytest.approx(1.28e-4)
+    assert finetune_recipe(
+        MODEL_TYPES["qpm"].finetuning, "ImageNet", "imagenet", 1, None
+    ).lr == pytest.approx(1.28e-4)
 
 
 def test_coarse_maps_come_first_within_one_schedule():

@@ -1,0 +1,67 @@
+"""The four model types: everything that distinguishes one from another, a row each.
+
+A further type is a row here, and a file of its own if it chooses its features in a new way.
+"""
+
+from dataclasses import dataclass
+
+from configs.recipes import FinetuneRecipe, HeadRecipe, SelectionRecipe
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """What a model type is.
+
+    Attributes:
+        chooser: `module:function` that takes the settings and pooled features with their labels, and returns the
+            sparse layer.
+        selection: numbers of this choice.
+        head: of the sparse model.
+        finetuning: of the sparse model.
+        class_sets: whether every class is a set of `n_per_class` features: weights are 0 or 1.
+        hierarchical: whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`.
+    """
+
+    chooser: str
+    selection: SelectionRecipe
+    head: HeadRecipe
+    finetuning: FinetuneRecipe
+    class_sets: bool
+    hierarchical: bool
+
+
+FOUR_ROUNDS = (10, 10, 10, 40)
+MODEL_TYPES = {
+    "chiqpm": ModelType(
+        chooser="sparsification.select:quadratic_program",
+        selection=SelectionRecipe(pair_density=0.5),
+        head=HeadRecipe(relu=True),
+        finetuning=FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
+        class_sets=True,
+        hierarchical=True,
+    ),
+    "qpm": ModelType(
+        chooser="sparsification.select:quadratic_program",
+        selection=SelectionRecipe(),
+        head=HeadRecipe(),
+        finetuning=FinetuneRecipe(),
+        class_sets=True,
+        hierarchical=True,
+    ),
+    "qsenn": ModelType(
+        chooser="sparsification.select:qsenn",
+        selection=SelectionRecipe(),
+        head=HeadRecipe(train_normalisation=True),
+        finetuning=FinetuneRecipe(FOUR_ROUNDS, refit=True),
+        class_sets=False,
+        hierarchical=False,
+    ),
+    "sldd": ModelType(
+        chooser="sparsification.select:sldd",
+        selection=SelectionRecipe(),
+        head=HeadRecipe(train_normalisation=True),
+        finetuning=FinetuneRecipe(),
+        class_sets=False,
+        hierarchical=False,
+    ),
+}

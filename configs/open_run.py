@@ -1,0 +1,30 @@
+"""What every stage of a run works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from configs.hardware import Hardware
+from configs.run_folder import RunFolder
+from configs.settings import Settings
+
+if TYPE_CHECKING:
+    from dataset_classes.registry import DataSplits
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is worked on.
+
+    Attributes:
+        settings: what was asked for; with a seed.
+        folder: where its files are.
+        hardware: where it computes.
+        data: its images.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    hardware: Hardware
+    data: DataSplits

@@ -1,0 +1,33 @@
+"""Files with state dicts, good and bad ones."""
+
+import torch
+
+from architectures.classifier import build_dense_model
+from architectures.sparse_head import SparseHead
+
+WEIGHT = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]).float()
+
+
+class Malicious:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def save(state, path) -> str:
+    """Write a state with `torch.save`; its path as text."""
+    torch.save(state, path)
+    return str(path)
+
+
+def published(bias=None, weight=WEIGHT, arch="resnet18"):
+    """A trained model and its state dict as the authors publish it."""
+    torch.manual_seed(0)
+    model = build_dense_model(arch, len(weight))
+    head = SparseHead(
+        torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True
+    )
+    model.set_sparse_head(head)
+    model.eval()
+    return model, model.state_dict()
