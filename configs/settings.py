@@ -11,6 +11,7 @@ from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
+from configs.paths import expanded, expanded_default
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
 from configs.run_folder import sha256
 
@@ -22,8 +23,7 @@ DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
 BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "reduced_strides", "seed", "do_dense")
 
 
-def _path(text: str) -> str:
-    return str(Path(text).expanduser())
+DATA_ROOT = "~/tmp/datasets"
 
 
 def choice(choices, what: str):
@@ -39,7 +39,7 @@ def choice(choices, what: str):
 
 
 def _weights(text: str) -> str:
-    return text.lower() if text.lower() in ("imagenet", "none") else _path(text)
+    return text.lower() if text.lower() in ("imagenet", "none") else expanded(text)
 
 
 def _coverage(text: str) -> float:
@@ -58,7 +58,7 @@ class Settings:
         parse=choice(recipes.DATASETS, "dataset"),
     )  # fmt: skip
     data_root: str | None = flag(
-        DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=_path
+        DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=expanded
     )  # fmt: skip
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
     img_size: int | None = flag(
@@ -131,11 +131,14 @@ class Settings:
     )  # fmt: skip
 
     log_dir: str = flag(
-        OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=_path
+        OUTPUT,
+        "~/tmp",
+        "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED",
+        parse=expanded,
     )
     folder: str | None = flag(
         OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
-        parse=_path,
+        parse=expanded,
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, ...")
     workers: int | None = flag(
@@ -187,10 +190,13 @@ class Settings:
 
     @property
     def runs_folder(self) -> Path:
-        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed."""
+        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed; a UsageError where there is no home for it."""
         crop = "_crop" if self.crop else ""
-        arch = self.arch.replace("/", "_")
-        return Path(self.log_dir).expanduser() / arch / f"{self.dataset}{crop}"
+        if self.log_dir.startswith("~"):
+            raise UsageError(
+                "there is no home folder for run folders here: give --log_dir or --folder"
+            )
+        return Path(self.log_dir) / self.arch.replace("/", "_") / f"{self.dataset}{crop}"
 
     def backbone_dependencies(self) -> dict:
         """What every artefact depends on: images and network."""
@@ -225,11 +231,19 @@ def resolve(settings: Settings) -> Settings:
         weights=settings.weights or own.weights,
         do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
         # Absolute: it is recorded, and compared with what later commands ask for.
-        data_root=os.path.abspath(
-            _path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets")
-        ),
-        log_dir=_path(settings.log_dir),
+        data_root=_data_root(settings.data_root),
+        log_dir=expanded_default(settings.log_dir),
     )
+
+
+def _data_root(given: str | None) -> str:
+    try:
+        path = expanded(given or os.environ.get("CHIQPM_DATA") or DATA_ROOT)
+    except ValueError as error:
+        if given is None and "CHIQPM_DATA" not in os.environ:
+            return DATA_ROOT  # without a home; it may not be needed
+        raise UsageError(f"{'CHIQPM_DATA' if given is None else '--data_root'}: {error}") from None
+    return os.path.abspath(path)
 
 
 def check(settings: Settings) -> None:
