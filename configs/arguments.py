@@ -60,7 +60,8 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
     if unknown:
         raise UsageError(_unknown(unknown[0], declared))
     return tuple(
-        kind(**{f.name: getattr(namespace, f.name) for f in fields(kind)}) for kind in kinds
+        kind(**{f.name: getattr(namespace, f.name, f.default) for f in fields(kind)})
+        for kind in kinds
     )
 
 
@@ -90,7 +91,7 @@ def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
         groups[options["group"]].add_argument(
             f"--{f.name}",
             dest=f.name,
-            default=f.default,
+            default=argparse.SUPPRESS,  # argparse would parse defaults that are text
             type=_reporting(options["parse"]),
             nargs="?" if switch else ("+" if options["many"] else None),
             action=_TupleAction if options["many"] else "store",

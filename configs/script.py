@@ -55,9 +55,7 @@ def run_script(main: Callable[[], None]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # people press it again
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError as error:
-        if not _nobody_reads():
-            _fail(error)
+    except BrokenPipeError:
         _discard_output()
         sys.exit(141)
     except Exception as error:
@@ -88,17 +86,6 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     if any(words in said for words in OUT_OF_MEMORY_WORDS):
         return True
     return is_out_of_memory(error.__cause__ or error.__context__)
-
-
-def _nobody_reads() -> bool:
-    """Whether the reader of this process's output has gone."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except BrokenPipeError:
-        return True
-    return False
 
 
 def _discard_output() -> None:
