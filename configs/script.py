@@ -39,8 +39,8 @@ def run_script(main: Callable[[], None]) -> None:
     0; 1 for a failed run; 2 for usage; 130 after Ctrl-C; 141 where nobody reads the output any more (`| head`).
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # letters that the console lacks are escaped
-            stream.reconfigure(errors="backslashreplace")
+        with suppress(AttributeError, OSError):  # no stream, or an odd one
+            stream.reconfigure(errors="backslashreplace")  # letters that the console lacks
     stray = processes.ignore_stray_variables()
     # Of several processes the main one speaks; the others only when something is wrong.
     level = logging.INFO if processes.is_main() else logging.ERROR
