@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"
+UNFINISHED = ".partial"  # what the names of checkpoints end with
 TEMPORARY = ".writing-"  # what the names of files begin with that are being written
 
 

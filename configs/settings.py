@@ -11,6 +11,7 @@ from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
+from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
 from configs.run_folder import sha256
@@ -98,6 +99,11 @@ class Settings:
     schedule_scale: float = flag(
         TRAINING, 1.0, "factor of all schedules' lengths; 0.1 for a quick look"
     )
+    set: tuple[str, ...] = flag(
+        TRAINING, (),
+        "change fields of the recipes, which configs/recipes.py lists, to exactly these values: --set dense.lr=0.01 "
+        "--set finetune.round_epochs=5,5,20", parse=override, many=True, repeated=True, metavar="RECIPE.FIELD=VALUE",
+    )  # fmt: skip
 
     solver: str = flag(
         SELECTION, "auto", "auto, search, gurobi or highs",
@@ -157,31 +163,42 @@ class Settings:
     @property
     def dense(self) -> DenseRecipe:
         """Recipe of the dense training."""
-        return recipes.dense_recipe(
+        recipe = recipes.dense_recipe(
             self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
+        return overridden(recipe, "dense", self.set)
 
     @property
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
-        return recipes.finetune_recipe(
+        recipe = recipes.finetune_recipe(
             self.kind.finetuning, self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
+        return overridden(recipe, "finetune", self.set)
 
     @property
     def head(self) -> HeadRecipe:
         """What kind of sparse head the model type has."""
-        return self.kind.head
+        return overridden(self.kind.head, "head", self.set)
 
     @property
     def selection(self) -> SelectionRecipe:
         """Numbers of the choice of features."""
-        return self.kind.selection
+        return overridden(self.kind.selection, "selection", self.set)
 
     @property
     def kind(self) -> ModelType:
         """What the model type is."""
         return MODEL_TYPES[self.model_type]
+
+    def recipes(self) -> dict:
+        """All recipes as plain values, by the names that `--set` knows."""
+        return {
+            "dense": vars(self.dense) if self.do_dense else None,
+            "selection": vars(self.selection),
+            "head": vars(self.head),
+            "finetune": vars(self.finetuning),
+        }
 
     @property
     def model_name(self) -> str:
@@ -205,8 +222,8 @@ class Settings:
         return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
 
     def as_dict(self) -> dict:
-        """All fields as plain values."""
-        return asdict(self)
+        """All fields as JSON has them: tuples are lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 def parse_settings(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
@@ -273,6 +290,17 @@ def check(settings: Settings) -> None:
         )
     if s.batch_size == 1:
         raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
+    values = {}
+    for text in s.set:
+        name, _, value = text.partition("=")
+        if values.setdefault(name, value) != value:
+            raise UsageError(f"--set {name} is given twice: {values[name]} and {value}")
+        if name.endswith(".batch_size") and s.batch_size not in (None, int(value)):
+            raise UsageError(f"--batch_size {s.batch_size} contradicts --set {text}; leave one out")
+    if s.finetuning.refit and s.kind.class_sets:
+        raise UsageError(
+            f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd"
+        )
     if not s.do_dense and s.weights == "none":
         raise UsageError(
             "--do_dense False needs a trained backbone: give --weights imagenet or a file"
@@ -300,12 +328,18 @@ def check_backbone(settings: Settings, *, n_features: int, min_size: int) -> Non
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:
-    """Refuse more classes than there are sets of features.
+    """Refuse more classes than there are sets of features, and more pairs than the classes have.
 
     Raises:
         UsageError: names the numbers.
     """
-    n, k = settings.n_features, settings.n_per_class
+    n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
+    n_pairs = comb(n_classes, 2)
+    if int(rho * n_classes) > n_pairs:
+        raise UsageError(
+            f"--set selection.pair_density={rho:g} asks for {int(rho * n_classes)} pairs of {n_classes} classes, "
+            f"which have only {n_pairs}"
+        )
     if settings.kind.class_sets and comb(n, k) < n_classes:
         raise UsageError(
             f"{n_classes} classes cannot all differ: there are only {comb(n, k)} sets of "
