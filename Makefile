@@ -1,5 +1,6 @@
 # make demo   environment, training on the built-in birds, explanation figures (nothing to download but packages)
 # make test   environment, lint and all tests
+# make live   the demo's model on a live page (trains it first if it is not there)
 # make lint   lint and format check only
 # make clean  remove the environment and the demo
 
@@ -9,13 +10,18 @@ RUN = $(VENV)/bin/python
 DEMO ?= demo
 DEMO_RUN = --dataset SyntheticBirds --seed 0 --data_root $(DEMO)/datasets --log_dir $(DEMO)/runs
 
-.PHONY: demo test lint clean
+.PHONY: demo live test lint clean
 
 demo: $(VENV)/run.done
 	$(RUN) main.py $(DEMO_RUN)
 	$(RUN) compare_classes.py $(DEMO_RUN) --report --output $(DEMO)/figures
 	$(RUN) visualize_tree.py $(DEMO_RUN) --coverage 0.9 0.99 --report --output $(DEMO)/figures
 	@echo "Look at $(DEMO)/figures/CHiQPMExplanations/report.html and $(DEMO)/figures/TestvizQPMClassComparisons/index.html"
+
+live: $(VENV)/run.done
+	$(RUN) -m pip install -q starlette uvicorn
+	$(RUN) main.py $(DEMO_RUN)
+	$(RUN) demo.py $(DEMO_RUN)
 
 test: $(VENV)/dev.done lint
 	$(RUN) -m pytest

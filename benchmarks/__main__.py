@@ -92,11 +92,10 @@ ROWS = (
         rounds=3,
     ),
     Row(
-        "Clusters for b: {features} features",
-        constants.clusters,
+        "b: {features} features",
+        constants.bias,
         sizes={"features": 512},
         quick={"features": 20},
-        against="scikit-learn's MeanShift",
     ),
     Row(
         "Selection, proven optimal: 12 of {features} features, {classes} classes",
@@ -175,10 +174,11 @@ GROWTHS = (
         quick={"images": 50, "features": 10, "classes": (5, 10)},
     ),
     Growth(
-        "Clusters for b",
-        constants.clusters,
-        sizes={"features": (512, 1024, 2048)},
+        "b",
+        constants.bias,
+        sizes={"features": (64, 128, 256)},
         quick={"features": (10, 20)},
+        rounds=1,
     ),
     Growth(
         "Redundancy threshold (stops after 2 ms per feature, at least 1 s), {classes} classes",

@@ -1,5 +1,6 @@
 """Shared fixtures: the golden cases and the small programs with proven optima kept beside the tests."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,3 +55,24 @@ def whole_run(launcher) -> WholeRun:
     ended = launcher.run("whole")
     assert ended.code == 0, ended.errors
     return WholeRun(ended.events, launcher.results("whole"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium that reaches this machine only, or a skip that says what is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs: pip install selenium")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1200"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    # Naming the driver keeps selenium from looking for one on the network.
+    service = webdriver.ChromeService(executable_path=driver)
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()

@@ -4,6 +4,8 @@ import math
 
 from configs.recipes import DenseRecipe, FinetuneRecipe
 
+WARM_UP = 0.15  # share of a one-cycle schedule
+
 
 def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float:
     """Learning rate of the dense training.
@@ -16,10 +18,9 @@ def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float
     if recipe.schedule == "step":
         return step_decay(base, epoch, recipe.step_size, recipe.gamma)
     progress = epoch / recipe.epochs
-    if progress < recipe.warm_up:
-        return base * (0.05 + 0.95 * progress / recipe.warm_up)
-    after = (progress - recipe.warm_up) / (1 - recipe.warm_up)
-    return base * 0.5 * (1 + math.cos(math.pi * after))
+    if progress < WARM_UP:
+        return base * (0.05 + 0.95 * progress / WARM_UP)
+    return base * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 def step_decay(base: float, epoch: float, step_size: int, gamma: float) -> float:

@@ -64,9 +64,7 @@ class ReportBuilder:
         self.explainer = explainer
         self.colours = colours
         self.seen = {f"class{c}": seen for c, seen in class_images.items() if seen is not None}
-        self.pictures: dict[str, dict] = {
-            key: {"src": _jpeg(s.picture, PICTURE_SIDE), "heat": {}} for key, s in self.seen.items()
-        }
+        self.pictures = {subject: self.picture(s) for subject, s in self.seen.items()}
         self.page = {
             "title": title,
             "inSet": colours.palette.in_set,
@@ -127,7 +125,7 @@ class ReportBuilder:
         subject = f"image{len(self.page['images'])}"
         columns, _ = explanation.columns
         self.seen[subject] = explanation.seen
-        self.pictures[subject] = {"src": _jpeg(explanation.seen.picture, PICTURE_SIDE), "heat": {}}
+        self.pictures[subject] = self.picture(explanation.seen)
         for shown in (subject, *(f"class{c}" for c in explanation.classes)):
             self._add_heatmaps(shown, columns)
         self.page["images"].append(self.image(explanation, subject, label, sets))
@@ -162,11 +160,17 @@ class ReportBuilder:
             "setOfCoverage": [distinct.index(s) for s in sets],
         }
 
+    @staticmethod
+    def picture(seen: SeenImage, features: Iterable[int] = ()) -> dict:
+        """An image as the page shows it, with the heatmaps of some features."""
+        heat = {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features}
+        return {"src": _jpeg(seen.picture, PICTURE_SIDE), "heat": heat}
+
     def write(self, path: Path) -> None:
         """Write the page."""
         page = {**self.page, "pictures": self.pictures}
-        # "</script" would end the script element that holds the data, "<!--" change how it is read.
-        data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
+        # "</" would end the script element that holds the data.
+        data = json.dumps(page, separators=(",", ":")).replace("</", "<\\/")
         parts = {"__CSS__": read("paint.css"), "__SCRIPTS__": read("paint.js") + read("report.js")}
         text = read("report.html")
         for place, part in {

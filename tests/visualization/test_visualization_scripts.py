@@ -149,27 +149,6 @@ def test_models_that_do_not_fit_are_answered_in_one_line(small_run, monkeypatch,
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium without a network, or a skip that says what is missing."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs: pip install selenium")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1200"):
-        options.add_argument(f"--{flag}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
-    # Naming the driver keeps selenium from looking for one on the network.
-    service = webdriver.ChromeService(executable_path=driver)
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="module")
 def report(small_run, tmp_path_factory):
     """A report on three test images, and the prediction sets that Python computes for them."""
     module = importlib.import_module("visualize_tree")

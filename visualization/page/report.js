@@ -10,7 +10,8 @@ const tabs = {
     entries: () => report.images.map(image => ({ name: image.name, src: report.pictures[image.subject].src })),
     show(i) {
       const image = report.images[i];
-      view.replaceChildren(make("h2", {}, headline(image)), ...explanation(image));
+      state.image = image;
+      view.replaceChildren(make("h2", {}, headline(image)), heatmaps(image), note(), make("h2", {}, "Prediction set"), ...predictionSet(), treePlace());
       setCoverage(state.coverage);
     },
   },
@@ -39,24 +40,26 @@ const tabs = {
     },
   },
 };
+let coverageChanged = () => {}; // what a page adds to a move of the slider
 let names = [], stops = []; // tabs with entries; runs of coverages with the same level of the hierarchy
 
 function headline(image) {
   const truth = image.label === null ? "" : image.label === image.predicted ? " (correct)" : `; it is: ${className(image.label)}`;
   return `${image.name}: predicted ${className(image.predicted)}${truth}`;
 }
-// Heatmaps beside those of similar classes, then the prediction set under a slider, with its tree.
-function explanation(image) {
-  state.image = image;
+// The image beside the classes most like its prediction
+function heatmaps(image) {
   const rows = [{ name: "this image", subject: image.subject, class: image.predicted, bold: true }, ...image.nearest.map(classRow)];
-  return [grid(rows, image.columns, image.colours), note(), make("h2", {}, "Prediction set"), ...coverageControls(),
-    make("p", { class: "summary", id: "set", "aria-live": "polite" }), make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" })];
+  return grid(rows, image.columns, image.colours);
 }
-function coverageControls() {
+const treePlace = () => make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" });
+// The slider of coverages and the set of `state.image`, which `setCoverage` fills in
+function predictionSet() {
   const slider = make("input", { type: "range", id: "coverage", min: 0, max: report.coverages.length - 1, list: "stops", "aria-label": "Coverage", oninput: event => setCoverage(+event.target.value) });
   slider.value = state.coverage;
   return [make("div", { class: "coverage" }, make("label", { for: "coverage" }, "Coverage"), slider, make("output", { id: "shown-coverage", for: "coverage" }), make("datalist", { id: "stops" }, ...stops.map(stop => make("option", { value: stop.last })))),
-    make("div", { class: "levels", id: "levels" }, ...stops.map(stop => make("button", { "data-level": stop.level, onclick: () => setCoverage(stop.last) }, `${stop.level ? `sharing the first ${stop.level} covers` : "only all classes cover"} ${range(stop)}`)))];
+    make("div", { class: "levels", id: "levels" }, ...stops.map(stop => make("button", { "data-level": stop.level, onclick: () => setCoverage(stop.last) }, `${stop.level ? `first ${stop.level === 1 ? "feature" : `${stop.level} features`} shared: ` : "no feature shared: "}${range(stop)}`))),
+    make("p", { class: "summary", id: "set", "aria-live": "polite" })];
 }
 function range(stop) {
   const ends = [stop.first, stop.last].map(i => percent(report.coverages[i]));
@@ -71,6 +74,7 @@ function setCoverage(position) {
   const summary = document.getElementById("set"), shown = set.slice(0, 12).map(className).join(", ");
   summary.textContent = `${set.length} ${set.length === 1 ? "class" : "classes"}: ${shown}${set.length > 12 ? `, and ${set.length - 12} more` : ""}`;
   document.getElementById("tree-place").replaceChildren(tree(image, image.trees[at]));
+  coverageChanged();
 }
 function comparison({ classes, columns, colours }) {
   const shared = columns.filter(f => classes.every(c => weightOf(c, f)));

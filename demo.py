@@ -1,0 +1,68 @@
+"""A live page on a finished model: give it a photo, see why, and what would change its mind.
+
+    python demo.py --folder RUN_FOLDER
+
+Opens on this machine only. Photos are answered in memory and never stored.
+"""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+
+from configs.arguments import flag
+from configs.errors import RunError
+from configs.runs import finished_run
+from configs.script import run_script
+from conformal.calibrate import calibrate
+from visualization.explained_run import open_run
+from visualize_tree import check_hierarchy
+
+log = logging.getLogger(__name__)
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) < 65536:
+        raise ValueError(f"a port lies between 0 and 65535, not {text}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class LiveFlags:
+    """Where the page is."""
+
+    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=_port)
+
+
+def main() -> None:
+    """Open a finished run and serve its page until Ctrl-C."""
+    settings, run, flags = finished_run(None, __doc__, LiveFlags)
+    check_hierarchy(settings)
+    try:
+        from live.server import application, listening_socket, serve
+    except ImportError as error:
+        raise RunError(
+            f"the live page needs {error.name}, which is not installed: pip install starlette uvicorn"
+        ) from None
+    from live.answers import LiveModel
+
+    try:
+        listening = listening_socket(flags.port)
+    except OSError as error:
+        raise RunError(
+            f"port {flags.port} cannot be used ({error.strerror}); choose another with --port"
+        ) from None
+    explained = open_run(settings, run, "vivid")
+    weight = explained.explainer.model.class_weight.cpu()
+    predictor = calibrate(explained.run, weight, explained.tables.test)
+    log.info("Preparing the pictures of %d classes ...", len(explained.explainer.class_names))
+    app = application(LiveModel(explained, predictor, settings.coverage[0]))
+    with suppress(KeyboardInterrupt):
+        log.info(
+            "Open http://127.0.0.1:%d in a browser; Ctrl-C ends it.", listening.getsockname()[1]
+        )
+        serve(app, listening)
+    log.info("Stopped.")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,223 @@
+"""What the live page asks a model: everything is computed here, by the code that also writes the report."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.cluster.hierarchy import linkage, to_tree
+from scipy.spatial.distance import squareform
+
+from conformal import HierarchicalPredictor
+from live.crops import detected, salient
+from live.uploads import Box, UploadError, cut, greyed
+from visualization.comparison import comparison_columns
+from visualization.explained_run import ExplainedRun
+from visualization.explainer import ClassImages, SeenImage
+from visualization.heatmaps import certainty
+from visualization.local_explanation import LocalExplanation
+
+COVERAGES = [*np.arange(0.5, 1.0, 0.01).round(2).tolist(), 1.0]
+NEAREST = 4  # classes that the prediction is compared with
+SHOWN_SIDE = 800  # pixels of a test image on the page
+LISTED = 5  # most probable classes
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a photo.
+
+    Attributes:
+        photo: in RGB.
+        name: what to call it.
+        label: its true class, if known.
+        crop: the part to look at.
+        grey: the part to grey out first.
+        off: features that count as absent.
+    """
+
+    photo: Image.Image
+    name: str
+    label: int | None = None
+    crop: Box | None = None
+    grey: Box | None = None
+    off: tuple[int, ...] = ()
+
+
+class LiveModel:
+    """A finished run that answers questions, one at a time.
+
+    Args:
+        explained: the run.
+        predictor: its calibrated prediction sets.
+        start: coverage that the page begins with.
+    """
+
+    def __init__(self, explained: ExplainedRun, predictor: HierarchicalPredictor, start: float):
+        self.explained, self.predictor = explained, predictor
+        self.explainer = explained.explainer
+        self._images = ClassImages(
+            self.explainer, explained.data.train_plain, explained.tables.train
+        )
+        self._report = explained.report("live", self._images)
+        levels = [predictor.level(c) for c in COVERAGES[:-1]]
+        self._report.set_coverages(COVERAGES, [*levels, 0], start)
+        # Switched off, a feature is as weak as in the image of the training set that shows least of it.
+        self._absent = explained.tables.train.features.min(dim=0).values.numpy()
+
+    def page(self) -> dict:
+        """What the page knows before any photo: classes, features, pictures, test images, the map of the classes."""
+        test, names = self.explained.data.test, self.explainer.class_names
+        return {
+            **self._report.page,
+            "pictures": self._report.pictures,
+            "tests": [f"Test image {i}: {names[c]}" for i, c in enumerate(test.labels.tolist())],
+            "map": class_map(self.explainer.weight),
+            "cropped": self.explained.settings.crop,
+        }
+
+    def test_image(self, index: int) -> Question:
+        """A test image as a question.
+
+        Raises:
+            UploadError: if there is none of this index.
+        """
+        test = self.explained.data.test
+        if not 0 <= index < len(test):
+            raise UploadError(f"there is no test image {index}; the last is {len(test) - 1}")
+        label = int(test.labels[index])
+        return Question(test.image(index), f"Test image {index}", label)
+
+    @staticmethod
+    def photo(image: Image.Image) -> Question:
+        """Somebody's photo as a question."""
+        return Question(image, "Your photo")
+
+    def test_picture(self, index: int) -> bytes:
+        """A test image as JPEG, no larger than a page shows it; errors as in `test_image`."""
+        picture = self.test_image(index).photo
+        picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=90)
+        return buffer.getvalue()
+
+    def answer(self, question: Question) -> dict:
+        """The explanation of a photo, in the form of the report's images, with what the what-ifs need.
+
+        Raises:
+            UploadError: if a feature does not exist.
+        """
+        seen = self._without(self._see(question), question.off)
+        sets = self._sets(seen)
+        explanation = LocalExplanation(
+            name=question.name,
+            seen=seen,
+            prediction_set=sets[0],
+            coverage=COVERAGES[0],
+            level=self.predictor.level(COVERAGES[0]),
+            n_nearest=NEAREST,
+            explainer=self.explainer,
+            colours=self.explained.colours,
+            class_images=self._images,
+        )
+        probabilities = torch.from_numpy(seen.logits).softmax(dim=0)
+        columns, _ = explanation.columns
+        return {
+            **self._report.image(explanation, "photo", question.label, sets),
+            "probabilities": [
+                [c, round(probabilities[c].item(), 4)]
+                for c in probabilities.argsort(descending=True)[:LISTED].tolist()
+            ],
+            "activations": [round(float(a), 3) for a in seen.features],
+            "off": list(question.off),
+            "pictures": {
+                "photo": self._report.picture(seen, range(len(seen.features))),
+                **self._class_pictures(explanation.classes, columns),
+            },
+        }
+
+    def comparison(self, classes: Sequence[int]) -> dict:
+        """Classes side by side.
+
+        Raises:
+            UploadError: if they are not two or more existing classes.
+        """
+        known = range(len(self.explainer.class_names))
+        if len(set(classes)) < 2 or not all(c in known for c in classes):
+            raise UploadError("a comparison needs two different classes of the model")
+        columns = comparison_columns(self.explainer.weight, classes)
+        return {
+            **self._report.comparison(classes, columns),
+            "pictures": self._class_pictures(classes, columns),
+        }
+
+    def proposed_crop(self, photo: Image.Image) -> dict:
+        """Where the object is in a photo: a proposal, to be adjusted."""
+        found = detected(photo)
+        return {"crop": found or salient(self._see(Question(photo, "")).feature_maps)}
+
+    def _see(self, question: Question) -> SeenImage:
+        photo = cut(greyed(question.photo, question.grey), question.crop)
+        return self.explainer.see(self.explained.data.test.transform(photo))
+
+    def _without(self, seen: SeenImage, off: Sequence[int]) -> SeenImage:
+        """What would be seen if some features were absent."""
+        if not off:
+            return seen
+        if not all(0 <= f < len(seen.features) for f in off):
+            raise UploadError(f"the features are 0 to {len(seen.features) - 1}")
+        features = seen.features.copy()
+        features[list(off)] = np.minimum(features[list(off)], self._absent[list(off)])
+        change = (features - seen.features) @ self.explainer.weight.T
+        certainties = certainty(torch.from_numpy(features), self.explainer.active_means)
+        return replace(
+            seen, features=features, logits=seen.logits + change, certainties=certainties
+        )
+
+    def _sets(self, seen: SeenImage) -> list[frozenset[int]]:
+        """The prediction set at every coverage; at 100 % all classes."""
+        features, logits = torch.from_numpy(seen.features), torch.from_numpy(seen.logits)
+        each = self.predictor.predict_each(features[None], logits[None], COVERAGES[:-1])
+        sets = [frozenset(s[0].nonzero().flatten().tolist()) for s in each]
+        return [*sets, frozenset(range(len(seen.logits)))]
+
+    def _class_pictures(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
+        return {
+            f"class{c}": self._report.picture(self._images[c], columns)
+            for c in classes
+            if self._images[c] is not None
+        }
+
+
+def class_map(weight: np.ndarray) -> dict:
+    """All classes as one tree: those that share many features hang together (average linkage).
+
+    Args:
+        weight: class-feature weights, `[C, n]`.
+
+    Returns:
+        Nested nodes: `{"class": c}` for a leaf, else `{"shared": mean number of shared features, "children": [...]}`.
+    """
+    assigned = (weight != 0).astype(float)
+    shared = assigned @ assigned.T
+    most = shared.max()
+    distance = most - shared
+    np.fill_diagonal(distance, 0)
+    if len(weight) == 1:
+        return {"class": 0}
+
+    nodes = {}
+    for node in sorted(
+        to_tree(linkage(squareform(distance), "average"), rd=True)[1], key=lambda n: n.id
+    ):
+        nodes[node.id] = (
+            {"class": node.id}
+            if node.is_leaf()
+            else {
+                "shared": round(float(most - node.dist), 2),
+                "children": [nodes[node.left.id], nodes[node.right.id]],
+            }
+        )
+    return nodes[2 * len(weight) - 2]

@@ -1,0 +1,103 @@
+"""Photos that a browser sends: decoded in memory, within bounds, never written to disk."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dataset_classes.base import to_rgb
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+# Raster formats of cameras, scanners and browsers; Pillow would also start Ghostscript for EPS.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+GREY = 127  # of what is greyed out
+SMALLEST = 0.02  # side of a box, as a fraction of the photo's
+
+
+class UploadError(ValueError):
+    """What is wrong with a request, in one sentence for the person at the page."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a photo: left, top, right, bottom, as fractions of its sides."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Box":
+        """The box in a text such as `0.1,0.2,0.9,1`.
+
+        Raises:
+            UploadError: if it is no box inside the photo.
+        """
+        try:
+            left, top, right, bottom = (float(x) for x in text.split(","))
+        except ValueError:
+            raise UploadError("a box is four numbers: left, top, right, bottom") from None
+        inside = min(left, top) >= 0 and max(right, bottom) <= 1
+        if not (inside and right - left >= SMALLEST and bottom - top >= SMALLEST):
+            raise UploadError("the box must lie inside the photo and must not be too small")
+        return cls(left, top, right, bottom)
+
+    def pixels(self, image: Image.Image) -> tuple[int, int, int, int]:
+        """The box in pixels of an image, at least one wide and high."""
+        left, top = int(self.left * image.width), int(self.top * image.height)
+        right = max(left + 1, round(self.right * image.width))
+        return left, top, right, max(top + 1, round(self.bottom * image.height))
+
+
+def decode(data: bytes) -> Image.Image:
+    """The first frame of an image file in RGB, turned as the camera noted.
+
+    Raises:
+        UploadError: if it is too large, damaged or no image.
+    """
+    if not data:
+        raise UploadError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise UploadError(f"the file is larger than {MAX_BYTES // 2**20} MB")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UploadError(
+                    f"the photo has {image.width} x {image.height} pixels, more than "
+                    f"{MAX_PIXELS // 10**6} million; make it smaller"
+                )
+            image.load()
+            return to_rgb(_upright(image))
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise UploadError(f"this is not an image that can be read here ({known})") from None
+    except UploadError:
+        raise
+    except Exception as error:  # decoders raise many kinds on hostile files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UploadError(f"the image is damaged ({reason[:120]})") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged note of the camera is no reason to refuse a photo
+        return image
+
+
+def cut(image: Image.Image, box: Box | None) -> Image.Image:
+    """The part of a photo inside a box."""
+    return image if box is None else image.crop(box.pixels(image))
+
+
+def greyed(image: Image.Image, box: Box | None) -> Image.Image:
+    """The photo with the inside of a box in plain grey."""
+    if box is None:
+        return image
+    left, top, right, bottom = box.pixels(image)
+    pixels = np.array(image)
+    pixels[top:bottom, left:right] = GREY
+    return Image.fromarray(pixels)
