@@ -16,6 +16,7 @@ from configs.open_run import OpenRun
 from configs.runs import training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
+from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import data_of
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """The whole pipeline in sequence."""
-    (settings,) = parse_settings(None, __doc__)
+    settings, flags = parse_settings(None, __doc__, StageFlags)
     backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
@@ -44,6 +45,8 @@ def main() -> None:
             log_to(run.folder.file("log.txt"))
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)
+            if flags.redo:
+                forget_from(flags.redo, run.folder, settings)
         dense_model = train_dense(run)
         features = dense_features(run, dense_model)
         dense_results = evaluate_dense(run, dense_model, features.pooled)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier
@@ -24,7 +24,9 @@ from architectures.inference import INFERENCE_BATCH, feature_table
 from configs.arguments import flag
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
+from configs.loading import Batches
 from configs.open_run import OpenRun
+from configs.paths import expanded, expanded_default
 from configs.run_folder import RunFolder, write_atomically, write_json
 from configs.runs import finished_run
 from configs.script import progress, run_script
@@ -43,7 +45,7 @@ SEPARATOR = " | "  # between the classes of a set, which may hold commas
 
 
 def _table_file(text: str) -> str:
-    path = Path(text).expanduser()
+    path = Path(expanded(text))
     if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
         raise ValueError(f"the output must be a .csv or .json file, not {text}")
     return str(path)
@@ -121,7 +123,7 @@ def find_images(paths: Sequence[str]) -> list[str]:
     if not paths:
         raise UsageError("name the images: --image FILE_OR_FOLDER ...")
     files = []
-    for path in map(os.path.expanduser, paths):
+    for path in map(expanded_default, paths):
         below = [path]
         if os.path.isdir(path):
             walk = os.walk(path, followlinks=True)
@@ -181,9 +183,8 @@ def predict(
 ) -> Iterator[Prediction | RunError]:
     """For every file in turn its prediction, or the error that says why it cannot be read."""
     images = ImageFiles(files, finished.data.transform)
-    loader = DataLoader(
-        images, INFERENCE_BATCH, collate_fn=stack_readable, **hardware.loader_options()
-    )
+    rows = torch.arange(len(files)).split(INFERENCE_BATCH)
+    loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
     names = iter(files)
     for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
         predicted = iter(())

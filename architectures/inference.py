@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from architectures.activations import peak_positions, spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.tables import TensorTable
 from configs import processes
 from configs.hardware import Hardware
+from configs.loading import Batches
 from configs.open_run import OpenRun
 from configs.run_folder import sha256
 from configs.runs import feature_table_file, sparse_model_file
@@ -81,7 +81,7 @@ def measured_batches(
     model.eval()
     batches = torch.arange(len(dataset)).split(INFERENCE_BATCH)
     own = [batch.tolist() for batch in batches[processes.rank() :: processes.count()]]
-    loader = iter(DataLoader(dataset, batch_sampler=own, **hardware.loader_options()))
+    loader = iter(Batches(dataset, own, hardware))
     rounds = math.ceil(len(batches) / processes.count())
     for _ in progress(range(rounds), desc=description, unit="batch"):
         measured = None

@@ -92,10 +92,11 @@ ROWS = (
         rounds=3,
     ),
     Row(
-        "b: {features} features",
-        constants.bias,
+        "Clusters for b: {features} features",
+        constants.clusters,
         sizes={"features": 512},
         quick={"features": 20},
+        against="scikit-learn's MeanShift",
     ),
     Row(
         "Selection, proven optimal: 12 of {features} features, {classes} classes",
@@ -174,11 +175,10 @@ GROWTHS = (
         quick={"images": 50, "features": 10, "classes": (5, 10)},
     ),
     Growth(
-        "b",
-        constants.bias,
-        sizes={"features": (64, 128, 256)},
+        "Clusters for b",
+        constants.clusters,
+        sizes={"features": (512, 1024, 2048)},
         quick={"features": (10, 20)},
-        rounds=1,
     ),
     Growth(
         "Redundancy threshold (stops after 2 ms per feature, at least 1 s), {classes} classes",

@@ -1,15 +1,16 @@
-"""The constants A, R and b of the quadratic program against their textbook computation."""
+"""The constants A and R of the quadratic program, and the clusters that b needs, against their textbook computation."""
 
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sklearn.cluster import MeanShift
 
 from sparsification.constants import (
     class_feature_correlation,
     feature_redundancy,
-    locality_bias,
 )
+from sparsification.mean_shift import mean_shift
 
 
 @contextmanager
@@ -40,9 +41,7 @@ def textbook(pooled: np.ndarray, labels: np.ndarray):
 
 
 @contextmanager
-def bias(features: int):
-    """b of random locality statistics; there is no other way to compare with."""
-    generator = torch.Generator().manual_seed(0)
-    locality = torch.rand(features, generator=generator)
-    edge = -torch.rand(features, generator=generator)
-    yield lambda: locality_bias(locality, edge), None
+def clusters(features: int):
+    """The clusters of numbers that b is made from; one of its three calls."""
+    values = np.random.default_rng(0).exponential(size=features)
+    yield lambda: mean_shift(values), lambda: MeanShift().fit_predict(values[:, None])

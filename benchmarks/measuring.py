@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from configs.hardware import machine_memory
 from configs.runs import commit
 
 EVERY = 0.01  # seconds between two looks at the memory
@@ -173,7 +174,7 @@ def _processor() -> str:
 
 
 def _memory() -> str:
-    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    return f"{machine_memory() / 2**30:.0f} GiB"
 
 
 def _versions() -> Iterator[str]:

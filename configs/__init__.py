@@ -1,0 +1,20 @@
+"""What every script needs first: settings, the command line, the run folder, the machine.
+
+Importing takes seconds. Ctrl-C in that time is one line as later, and figures go to files, so a plot backend that the
+environment names is left alone: where it is not installed, matplotlib refuses to be imported.
+"""
+
+import os
+import sys
+
+
+def _report(kind: type, error: BaseException, trace) -> None:
+    if kind is KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if not hasattr(sys, "ps1"):  # not in an interactive interpreter
+    sys.excepthook = _report
+os.environ.pop("MPLBACKEND", None)

@@ -15,7 +15,16 @@ FALSE_WORDS = ("false", "no", "0", "off")
 T = TypeVar("T")
 
 
-def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, metavar=None) -> Any:
+def flag(
+    group: str,
+    default: Any,
+    meaning: str,
+    *,
+    parse=None,
+    many=False,
+    repeated=False,
+    metavar=None,
+) -> Any:
     """A dataclass field that is a command line flag.
 
     Args:
@@ -25,11 +34,13 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, meta
         parse: text -> value, raising ValueError; taken from the default's type if left out. `boolean` makes a switch
             with a `--no-` form.
         many: whether several values may follow; the field is a tuple then.
+        repeated: whether a flag that is given again adds to its values; else the last one counts. Needs `many`.
         metavar: what stands for the value in `--help`.
     """
     if parse is None:
         parse = boolean if isinstance(default, bool) else type(default)
     options = {"group": group, "meaning": meaning, "parse": parse, "many": many, "metavar": metavar}
+    options["repeated"] = repeated
     return field(default=default, metadata=options)
 
 
@@ -60,7 +71,8 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
     if unknown:
         raise UsageError(_unknown(unknown[0], declared))
     return tuple(
-        kind(**{f.name: getattr(namespace, f.name) for f in fields(kind)}) for kind in kinds
+        kind(**{f.name: getattr(namespace, f.name, f.default) for f in fields(kind)})
+        for kind in kinds
     )
 
 
@@ -90,10 +102,10 @@ def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
         groups[options["group"]].add_argument(
             f"--{f.name}",
             dest=f.name,
-            default=f.default,
+            default=argparse.SUPPRESS,  # argparse would parse defaults that are text
             type=_reporting(options["parse"]),
             nargs="?" if switch else ("+" if options["many"] else None),
-            action=_TupleAction if options["many"] else "store",
+            action=_action(options),
             const=True if switch else None,
             metavar=options["metavar"] or ("BOOL" if switch else f.name.upper()),
             help=_help(f),
@@ -101,11 +113,24 @@ def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
     return parser
 
 
+def _action(options) -> str | type[argparse.Action]:
+    if not options["many"]:
+        return "store"
+    return _GrowingTupleAction if options["repeated"] else _TupleAction
+
+
 class _TupleAction(argparse.Action):
     """Keeps several values as a tuple."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, tuple(values))
+
+
+class _GrowingTupleAction(argparse.Action):
+    """Keeps the values of all occurrences as a tuple."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest), *values))
 
 
 def _help(f: Field) -> str:

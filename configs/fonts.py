@@ -1,12 +1,14 @@
-"""Fonts of all figures: class names may be in any script."""
+"""Style and fonts of all figures: the same on every machine, for class names in any script."""
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import matplotlib
 from matplotlib.font_manager import findfont, fontManager, get_font
 
+from configs.errors import RunError
 from configs.script import warn_once
 
 log = logging.getLogger(__name__)
@@ -28,8 +30,29 @@ FURTHER_FONTS = (
 )
 
 
+@contextmanager
+def optional_figure(what: str) -> Iterator[None]:
+    """Within it a figure that cannot be drawn is a warning: it never costs what it was to show.
+
+    Raises:
+        RunError: if its file cannot be written.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        log.warning("%s could not be drawn (%s: %s).", what, type(error).__name__, error)
+
+
 def prepare_fonts(names: Iterable[str]) -> None:
-    """Let figures fall back on installed fonts, and say once which characters of the names none of them shows."""
+    """Set how figures look, and say once which characters of the names no installed font shows.
+
+    What a user's matplotlibrc asks for (LaTeX, a dark theme) is for their own figures. Names are no formulas: a `$` in
+    one is drawn.
+    """
+    matplotlib.rcdefaults()
+    matplotlib.rcParams["text.parse_math"] = False
     installed = {font.name for font in fontManager.ttflist}
     families = [MAIN_FONT, *(name for name in FURTHER_FONTS if name in installed)]
     matplotlib.rcParams["font.family"] = families

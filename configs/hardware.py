@@ -15,6 +15,7 @@ from configs.errors import UsageError
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
+UNKNOWN_MEMORY = 2**32  # bytes taken for the machine's where it does not say, as Windows
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,6 @@ class Hardware:
         """Whether loading processes see what this process holds in memory when they start, without a copy."""
         return self.workers > 0 and sys.platform == "linux"
 
-    def loader_options(self) -> dict:
-        """Keyword arguments for a DataLoader."""
-        options = {"num_workers": self.workers, "pin_memory": self.device.type == "cuda"}
-        if self.workers_share_memory:
-            options["multiprocessing_context"] = "fork"  # no longer the default from Python 3.14 on
-        return options
-
     def to_device(self, images: Tensor) -> Tensor:
         """Images on the device, channels last: convolutions are faster so on CPUs and GPUs."""
         return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
@@ -108,3 +102,10 @@ class Hardware:
         """Within it a network that is trained computes its convolutions in the training precision."""
         reduced = self.training_dtype != torch.float32
         return torch.autocast(self.device.type, self.training_dtype, enabled=reduced)
+
+
+def machine_memory() -> int:
+    """Bytes of memory of this machine."""
+    if not hasattr(os, "sysconf"):
+        return UNKNOWN_MEMORY
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -12,7 +12,20 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
+from configs.errors import RunError
+
 T = TypeVar("T")
+
+# What torchrun sets; only the first is its own.
+TORCHRUN_VARIABLES = (
+    "TORCHELASTIC_RUN_ID",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+)
 
 # While the main process selects features, calibrates or evaluates.
 LONGEST_WAIT = timedelta(hours=12)
@@ -43,11 +56,34 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def ignore_stray_variables() -> str | None:
+    """Take variables of `torchrun` out of the environment where it is not `torchrun` that started this process.
+
+    Cluster schedulers and notebooks set some of them too. Returns a line about it, None if there were none.
+    """
+    if all(os.environ.get(name) for name in TORCHRUN_VARIABLES):
+        return None
+    stray = [name for name in TORCHRUN_VARIABLES[1:] if os.environ.pop(name, None) is not None]
+    if not stray:
+        return None
+    return f"{', '.join(stray)} without torchrun: ignored, this run has one process (several: torchrun main.py ...)"
+
+
 def join(device: torch.device) -> None:
-    """Connect the processes of this run: NCCL between GPUs, gloo between CPUs and for plain objects."""
+    """Connect the processes of this run: NCCL between GPUs, gloo between CPUs and for plain objects.
+
+    Raises:
+        RunError: if they do not find each other.
+    """
     if count() > 1 and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+        try:
+            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"the processes that torchrun started do not find each other: {reason}"
+            ) from error
 
 
 def leave() -> None:

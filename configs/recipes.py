@@ -2,51 +2,79 @@
 
 The defaults are the published ones (SLDD-Model arXiv 2303.13166, Q-SENN 2312.13839, QPM 2502.20130, CHiQPM 2511.20779):
 `python main.py --dataset CUB2011 --model_type chiqpm` trains with exactly these.
+Types say which values a field may have; `--set` changes any of them.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 from configs.errors import UsageError
 
-DIVERSITY_WEIGHT = 0.196  # factor of the feature diversity loss, dense and sparse
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values from `low` to below `high`."""
+
+    low: float = 0
+    high: float = math.inf
+
+    def checked(self, value: N) -> N:
+        """The value; ValueError if it lies outside."""
+        if not self.low <= value < self.high:
+            limit = "" if self.high == math.inf else f" and below {self.high:g}"
+            raise ValueError(f"it must be at least {self.low:g}{limit}")
+        return value
+
+
+Amount = Annotated[float, Range()]
+Share = Annotated[float, Range(0, 1)]
+Epochs = Annotated[int, Range(1)]
+BatchSize = Annotated[int, Range(2)]  # batch normalisation needs two
 
 
 @dataclass(frozen=True)
 class DenseRecipe:
     """Training of the dense model: cross entropy and feature diversity loss, SGD."""
 
-    epochs: int = 150
-    lr: float = 0.005  # of the backbone
-    classifier_lr: float = 0.01  # of the final layer
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    epochs: Epochs = 150
+    lr: Amount = 0.005  # of the backbone
+    classifier_lr: Amount = 0.01  # of the final layer
+    momentum: Share = 0.9
+    weight_decay: Amount = 5e-4
     # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
-    schedule: str = "step"
-    step_size: int = 30  # epochs
-    gamma: float = 0.4
-    batch_size: int = 16
-    dropout: float = 0.2  # share of the pooled features left out in a step
-    label_smoothing: float = 0.0
+    schedule: Literal["step", "one_cycle"] = "step"
+    step_size: Epochs = 30
+    gamma: Amount = 0.4
+    warm_up: Share = 0.15  # of a one-cycle schedule's epochs
+    batch_size: BatchSize = 16
+    diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
+    dropout: Share = 0.2  # of the pooled features in a step
+    label_smoothing: Share = 0.0
     # Share of the epochs, the first ones, that keep the ordinary strides: they cost a fourth or fifth.
-    coarse_share: float = 0.0
+    coarse_share: Share = 0.0
 
 
 @dataclass(frozen=True)
 class FinetuneRecipe:
     """Finetuning of the sparse model, in rounds that each start with a fresh optimiser."""
 
-    round_epochs: tuple[int, ...] = (40,)
-    lr: float = 1e-4  # at the start of the first round
-    round_decay: float = 0.9  # round r starts at lr * round_decay ** r
-    momentum: float = 0.95
-    weight_decay: float = 5e-4
-    step_size: int = 10  # epochs
-    gamma: float = 0.4
-    dropout: float = 0.1  # share of the pooled features left out in a step
-    grounding_weight: float = 0.0  # lambda, factor of the feature grounding loss
-    grounding_epochs: int | None = None  # epochs of a round after which lambda is 0; None: never
+    round_epochs: tuple[Epochs, ...] = (40,)
+    lr: Amount = 1e-4  # at the start of the first round
+    round_decay: Amount = 0.9  # round r starts at lr * round_decay ** r
+    momentum: Share = 0.95
+    weight_decay: Amount = 5e-4
+    step_size: Epochs = 10
+    gamma: Amount = 0.4
+    batch_size: BatchSize = 16
+    diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
+    dropout: Share = 0.1  # of the pooled features in a step
+    grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
+    grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
-    batch_size: int = 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,7 @@ class HeadRecipe:
 class SelectionRecipe:
     """How features are chosen."""
 
-    pair_density: float = 0.0  # rho: this many class pairs per class share all but one feature
+    pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
 
 
 # From random weights the published rates are too small: warm-up to a larger rate, then cosine.
@@ -75,7 +103,7 @@ FROM_SCRATCH = DenseRecipe(
     coarse_share=0.75,
 )
 # Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
-SCRATCH_FINETUNE_LR = 4e-3
+SCRATCH_FINETUNING = {"lr": 4e-3, "batch_size": FROM_SCRATCH.batch_size}
 SCRATCH_FINETUNE_SCALE = 0.8
 
 
@@ -89,7 +117,7 @@ class DatasetRecipe:
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
     dense: DenseRecipe = field(default_factory=DenseRecipe)
-    finetune_lr: float | None = None  # replaces the recipes' learning rate
+    finetuning: Mapping[str, Any] = field(default_factory=dict)  # what replaces fields of recipes
     schedule_scale: float = 1.0  # of the finetuning rounds
 
 
@@ -98,7 +126,11 @@ DATASETS = {
     "StanfordCars": DatasetRecipe(),
     "TravelingBirds": DatasetRecipe(boxes=True),
     # The dense model is the pretrained one; finetuning starts where its training ended.
-    "ImageNet": DatasetRecipe(do_dense=False, finetune_lr=0.005 * 0.4**4),
+    "ImageNet": DatasetRecipe(
+        do_dense=False,
+        dense=DenseRecipe(batch_size=64),
+        finetuning={"lr": 0.005 * 0.4**4, "batch_size": 64},
+    ),
     "ImageFolder": DatasetRecipe(),
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(
@@ -107,7 +139,7 @@ DATASETS = {
         weights="none",
         # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
         dense=replace(FROM_SCRATCH, epochs=12, batch_size=32, coarse_share=0.0),
-        finetune_lr=2e-3,
+        finetuning={"lr": 2e-3},
         schedule_scale=0.1,
     ),
 }
@@ -150,14 +182,12 @@ def finetune_recipe(
     """The finetuning recipe of a model type as a dataset asks for it; other arguments as in `dense_recipe`."""
     own = DATASETS[dataset]
     if _unexpectedly_random(own, weights):
-        lr, scale = SCRATCH_FINETUNE_LR, scale * SCRATCH_FINETUNE_SCALE
-        batch_size = batch_size or FROM_SCRATCH.batch_size
+        recipe, scale = replace(recipe, **SCRATCH_FINETUNING), scale * SCRATCH_FINETUNE_SCALE
     else:
-        lr, scale = own.finetune_lr or recipe.lr, scale * own.schedule_scale
+        recipe, scale = replace(recipe, **own.finetuning), scale * own.schedule_scale
     ends = recipe.grounding_epochs
     return replace(
         recipe,
-        lr=lr,
         round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),

@@ -9,6 +9,8 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -24,11 +26,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"
+UNFINISHED = ".partial"  # what the names of checkpoints end with
 TEMPORARY = ".writing-"  # what the names of files begin with that are being written
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Leave at `path` what `write` produces, or leave `path` as it was.
+
+    A file that is replaced keeps its rights and its owner, a new one gets the rights that the umask leaves. A link
+    stays, and what it points to is written. A pipe or a device is written to, not replaced.
 
     Args:
         path: the file to create or replace; its folder is created.
@@ -37,25 +43,59 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         RunError: if the folder cannot be written or the disk is full.
     """
-    path = Path(path)
+    target = Path(os.path.realpath(path))
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f"{TEMPORARY}{path.stem}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replaced = _status(target)
+        stream = replaced is not None and not stat.S_ISREG(replaced.st_mode)
+        stream = stream and not stat.S_ISDIR(replaced.st_mode)
+        folder = None if stream else target.parent
+        prefix = f"{TEMPORARY}{target.stem}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=folder)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with open(temporary, "rb") as written:
+        with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)  # mkstemp makes private files; results are for sharing
-        os.replace(temporary, path)
+            if stream:
+                with open(target, "wb") as receiver:
+                    shutil.copyfileobj(written, receiver)
+                return
+        _set_rights(temporary, replaced)
+        os.replace(temporary, target)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             with suppress(OSError):  # replaced already, or on a disk that has become read-only
                 temporary.unlink()
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Rights, owner and kind of a file; None if there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _set_rights(file: Path, replaced: os.stat_result | None) -> None:
+    """Give a private new file the rights and the owner of the one it replaces, or those of any new file."""
+    if replaced is None:
+        file.chmod(0o666 & ~umask())
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):  # only root gives files away
+            os.chown(file, replaced.st_uid, replaced.st_gid)
+    file.chmod(stat.S_IMODE(replaced.st_mode))
+
+
+def umask() -> int:
+    """The rights that new files are not to have; to ask for it is to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -68,10 +108,10 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The content of a JSON file, or None if it is missing or not JSON."""
+    """The content of a JSON file, or None if it is missing, not JSON, or nested too deeply to be ours."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -84,6 +124,16 @@ def sha256(path: Path) -> str:
 def fingerprint(settings: dict) -> str:
     """A short name of a dictionary of plain values: equal settings have equal fingerprints."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether something in a manifest is what `Artefact.write` entered."""
+    return (
+        isinstance(entry, dict)
+        and {*entry} == {"settings", "sha256"}
+        and isinstance(entry["settings"], dict)
+        and isinstance(entry["sha256"], str)
+    )
 
 
 class Artefact:
@@ -174,7 +224,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self._lock = FileLock(self.path / ".lock", timeout=0)
+        self._lock = FileLock(self.path / ".lock", timeout=0, mode=0o666 & ~umask())
 
     def file(self, name: str) -> Path:
         """Path of a file of this run."""
@@ -186,10 +236,10 @@ class RunFolder:
 
     def manifest(self) -> dict:
         """All finished files of this run: name -> settings and SHA-256; without entries that were damaged."""
-        entries = read_json(self.path / MANIFEST) or {}
-        return {
-            name: entry for name, entry in entries.items() if {*entry} == {"settings", "sha256"}
-        }
+        entries = read_json(self.path / MANIFEST)
+        if not isinstance(entries, dict):
+            return {}
+        return {name: entry for name, entry in entries.items() if _is_entry(entry)}
 
     def digest(self, name: str) -> str:
         """SHA-256 of a finished file's content: what later stages depend on."""

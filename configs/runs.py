@@ -16,6 +16,7 @@ import torchvision
 
 from configs.arguments import parse_flags
 from configs.errors import RunError, UsageError
+from configs.overrides import named
 from configs.run_folder import RunFolder, read_json, write_json
 from configs.settings import BACKBONE, Settings, parse_settings, resolve
 
@@ -28,6 +29,10 @@ OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision")
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
 # Settings that do not change a result.
 INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage")
+
+
+POOLED_FILE = "DenseFeatures_train.npy"
+STATISTICS_FILE = "DenseFeatures_train.npz"
 
 
 def dense_model_file() -> str:
@@ -115,7 +120,7 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
     run = RunFolder(asked.folder)
     recorded = _recorded_settings(run)
-    flags = [] if recorded is None else _as_flags(recorded.as_dict(), RESTORED)
+    flags = [] if recorded is None else _as_flags(_less_overrides(recorded, asked), RESTORED)
     settings, *others = parse_settings([*flags, *given], description, *more)
     if not run.file(sparse_model_file(settings)).is_file():
         raise RunError(_no_model(settings, run.path))
@@ -137,6 +142,7 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
         run.file(CONFIG),
         {
             "arguments": settings.as_dict(),
+            "recipes": settings.recipes(),
             "data": data,
             "command": " ".join(["python", *sys.argv]),
             "device": str(device),
@@ -184,6 +190,13 @@ def _recorded_settings(run: RunFolder) -> Settings | None:
         ) from None
 
 
+def _less_overrides(recorded: Settings, asked: Settings) -> dict:
+    """The recorded settings as plain values, without the recipe fields that are asked to be others."""
+    asked_for = {named(override) for override in asked.set}
+    kept = [override for override in recorded.set if named(override) not in asked_for]
+    return {**recorded.as_dict(), "set": kept}
+
+
 def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
     """Raise a UsageError if the run's model was made with other settings."""
     file = sparse_model_file(settings)
@@ -204,7 +217,7 @@ def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
     flags = []
     for name in names:
         value = values.get(name)
-        if value is not None:
+        if value is not None and value != []:
             several = value if isinstance(value, list | tuple) else [value]
             flags += [f"--{name}", *map(str, several)]
     return flags
@@ -232,9 +245,9 @@ def _asked_folder(settings: Settings) -> Path:
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
-    now = settings.as_dict()
+    now, defaults = settings.as_dict(), Settings().as_dict()
     return bool(earlier) and all(
-        earlier.get(key) == now[key] for key in now if key not in INCIDENTAL
+        earlier.get(key, defaults[key]) == now[key] for key in now if key not in INCIDENTAL
     )
 
 

@@ -1,35 +1,99 @@
 """How every script starts and ends: logging that gets along with progress bars, and errors in one line."""
 
+import errno
 import functools
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from configs import processes
 from configs.errors import RunError, UsageError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = (
+    "out of memory; a smaller --batch_size or --img_size needs less, and so do fewer --workers"
+)
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "alloc_failed",
+    "bad_alloc",
+    "can't start new thread",
+)
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's main function and leave with its exit code: 0, 1 for a failed run, 2 for usage."""
+    """Run a script's main function and leave with its exit code.
+
+    0; 1 for a failed run; 2 for usage; 130 after Ctrl-C; 141 where nobody reads the output any more (`| head`).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError):  # no stream, or an odd one
+            stream.reconfigure(errors="backslashreplace")  # letters that the console lacks
+    stray = processes.ignore_stray_variables()
     # Of several processes the main one speaks; the others only when something is wrong.
     level = logging.INFO if processes.is_main() else logging.ERROR
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[Console(sys.stdout)])
+    if stray:
+        log.warning("%s", stray)
     try:
-        with logging_redirect_tqdm():
-            main()
-    except (UsageError, RunError) as error:
-        print(f"{script_name()}: error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # people press it again
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(141)
+    except Exception as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Leave with one line about an error; an error in the program itself is raised again."""
+    if isinstance(error, UsageError | RunError):
+        message = one_line(error)
+    elif is_out_of_memory(error):
+        message = OUT_OF_MEMORY
+    elif isinstance(error, OSError):
+        message = str(error)  # which file, and why
+    else:
+        raise error
+    print(f"{script_name()}: error: {message}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, of this machine or a GPU: libraries say it in many ways, some in an error's cause."""
+    if error is None:
+        return False
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    said = str(error).lower() if isinstance(error, RuntimeError | OSError) else ""
+    if any(words in said for words in OUT_OF_MEMORY_WORDS):
+        return True
+    return is_out_of_memory(error.__cause__ or error.__context__)
+
+
+def _discard_output() -> None:
+    """Let what is still in buffers go nowhere, so that Python does not complain when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def progress(iterable: Iterable[T], **options) -> tqdm:
@@ -39,7 +103,8 @@ def progress(iterable: Iterable[T], **options) -> tqdm:
         iterable: what is gone through.
         options: of `tqdm`, such as `desc` and `unit`.
     """
-    hidden = None if processes.is_main() else True  # None: where the output is no terminal
+    shown = processes.is_main() and sys.stderr is not None
+    hidden = None if shown else True  # None: where the output is no terminal
     return tqdm(iterable, leave=False, disable=hidden, **options)
 
 
@@ -62,6 +127,24 @@ def one_line(error: UsageError | RunError) -> str:
     *traceback, message = str(error).strip().splitlines() or [""]
     kind = f"{type(error).__module__}.{type(error).__qualname__}: "
     return message.removeprefix(kind) if traceback else message
+
+
+class Console(logging.StreamHandler):
+    """Log lines on the console, above progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called while an exception is handled; without a console the script ends, which `logging` would not do."""
+        if isinstance(sys.exc_info()[1], OSError):
+            raise
+        super().handleError(record)
 
 
 class LogFile(logging.FileHandler):

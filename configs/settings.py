@@ -11,6 +11,8 @@ from configs.arguments import boolean, flag, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
+from configs.overrides import overridden, override
+from configs.paths import expanded, expanded_default
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
 from configs.run_folder import sha256
 
@@ -22,8 +24,7 @@ DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
 BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "reduced_strides", "seed", "do_dense")
 
 
-def _path(text: str) -> str:
-    return str(Path(text).expanduser())
+DATA_ROOT = "~/tmp/datasets"
 
 
 def choice(choices, what: str):
@@ -39,7 +40,7 @@ def choice(choices, what: str):
 
 
 def _weights(text: str) -> str:
-    return text.lower() if text.lower() in ("imagenet", "none") else _path(text)
+    return text.lower() if text.lower() in ("imagenet", "none") else expanded(text)
 
 
 def _coverage(text: str) -> float:
@@ -58,7 +59,7 @@ class Settings:
         parse=choice(recipes.DATASETS, "dataset"),
     )  # fmt: skip
     data_root: str | None = flag(
-        DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=_path
+        DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=expanded
     )  # fmt: skip
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
     img_size: int | None = flag(
@@ -98,6 +99,11 @@ class Settings:
     schedule_scale: float = flag(
         TRAINING, 1.0, "factor of all schedules' lengths; 0.1 for a quick look"
     )
+    set: tuple[str, ...] = flag(
+        TRAINING, (),
+        "change fields of the recipes, which configs/recipes.py lists, to exactly these values: --set dense.lr=0.01 "
+        "--set finetune.round_epochs=5,5,20", parse=override, many=True, repeated=True, metavar="RECIPE.FIELD=VALUE",
+    )  # fmt: skip
 
     solver: str = flag(
         SELECTION, "auto", "auto, search, gurobi or highs",
@@ -131,11 +137,14 @@ class Settings:
     )  # fmt: skip
 
     log_dir: str = flag(
-        OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=_path
+        OUTPUT,
+        "~/tmp",
+        "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED",
+        parse=expanded,
     )
     folder: str | None = flag(
         OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
-        parse=_path,
+        parse=expanded,
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, ...")
     workers: int | None = flag(
@@ -154,31 +163,42 @@ class Settings:
     @property
     def dense(self) -> DenseRecipe:
         """Recipe of the dense training."""
-        return recipes.dense_recipe(
+        recipe = recipes.dense_recipe(
             self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
+        return overridden(recipe, "dense", self.set)
 
     @property
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
-        return recipes.finetune_recipe(
+        recipe = recipes.finetune_recipe(
             self.kind.finetuning, self.dataset, self.weights, self.schedule_scale, self.batch_size
         )
+        return overridden(recipe, "finetune", self.set)
 
     @property
     def head(self) -> HeadRecipe:
         """What kind of sparse head the model type has."""
-        return self.kind.head
+        return overridden(self.kind.head, "head", self.set)
 
     @property
     def selection(self) -> SelectionRecipe:
         """Numbers of the choice of features."""
-        return self.kind.selection
+        return overridden(self.kind.selection, "selection", self.set)
 
     @property
     def kind(self) -> ModelType:
         """What the model type is."""
         return MODEL_TYPES[self.model_type]
+
+    def recipes(self) -> dict:
+        """All recipes as plain values, by the names that `--set` knows."""
+        return {
+            "dense": vars(self.dense) if self.do_dense else None,
+            "selection": vars(self.selection),
+            "head": vars(self.head),
+            "finetune": vars(self.finetuning),
+        }
 
     @property
     def model_name(self) -> str:
@@ -187,10 +207,13 @@ class Settings:
 
     @property
     def runs_folder(self) -> Path:
-        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed."""
+        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed; a UsageError where there is no home for it."""
         crop = "_crop" if self.crop else ""
-        arch = self.arch.replace("/", "_")
-        return Path(self.log_dir).expanduser() / arch / f"{self.dataset}{crop}"
+        if self.log_dir.startswith("~"):
+            raise UsageError(
+                "there is no home folder for run folders here: give --log_dir or --folder"
+            )
+        return Path(self.log_dir) / self.arch.replace("/", "_") / f"{self.dataset}{crop}"
 
     def backbone_dependencies(self) -> dict:
         """What every artefact depends on: images and network."""
@@ -199,8 +222,8 @@ class Settings:
         return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
 
     def as_dict(self) -> dict:
-        """All fields as plain values."""
-        return asdict(self)
+        """All fields as JSON has them: tuples are lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 def parse_settings(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
@@ -225,11 +248,19 @@ def resolve(settings: Settings) -> Settings:
         weights=settings.weights or own.weights,
         do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
         # Absolute: it is recorded, and compared with what later commands ask for.
-        data_root=os.path.abspath(
-            _path(settings.data_root or os.environ.get("CHIQPM_DATA") or "~/tmp/datasets")
-        ),
-        log_dir=_path(settings.log_dir),
+        data_root=_data_root(settings.data_root),
+        log_dir=expanded_default(settings.log_dir),
     )
+
+
+def _data_root(given: str | None) -> str:
+    try:
+        path = expanded(given or os.environ.get("CHIQPM_DATA") or DATA_ROOT)
+    except ValueError as error:
+        if given is None and "CHIQPM_DATA" not in os.environ:
+            return DATA_ROOT  # without a home; it may not be needed
+        raise UsageError(f"{'CHIQPM_DATA' if given is None else '--data_root'}: {error}") from None
+    return os.path.abspath(path)
 
 
 def check(settings: Settings) -> None:
@@ -259,6 +290,17 @@ def check(settings: Settings) -> None:
         )
     if s.batch_size == 1:
         raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
+    values = {}
+    for text in s.set:
+        name, _, value = text.partition("=")
+        if values.setdefault(name, value) != value:
+            raise UsageError(f"--set {name} is given twice: {values[name]} and {value}")
+        if name.endswith(".batch_size") and s.batch_size not in (None, int(value)):
+            raise UsageError(f"--batch_size {s.batch_size} contradicts --set {text}; leave one out")
+    if s.finetuning.refit and s.kind.class_sets:
+        raise UsageError(
+            f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd"
+        )
     if not s.do_dense and s.weights == "none":
         raise UsageError(
             "--do_dense False needs a trained backbone: give --weights imagenet or a file"
@@ -286,12 +328,18 @@ def check_backbone(settings: Settings, *, n_features: int, min_size: int) -> Non
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:
-    """Refuse more classes than there are sets of features.
+    """Refuse more classes than there are sets of features, and more pairs than the classes have.
 
     Raises:
         UsageError: names the numbers.
     """
-    n, k = settings.n_features, settings.n_per_class
+    n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
+    n_pairs = comb(n_classes, 2)
+    if int(rho * n_classes) > n_pairs:
+        raise UsageError(
+            f"--set selection.pair_density={rho:g} asks for {int(rho * n_classes)} pairs of {n_classes} classes, "
+            f"which have only {n_pairs}"
+        )
     if settings.kind.class_sets and comb(n, k) < n_classes:
         raise UsageError(
             f"{n_classes} classes cannot all differ: there are only {comb(n, k)} sets of "

@@ -1,7 +1,6 @@
 """What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
 
 import copy
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +10,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from configs.errors import RunError
+from configs.hardware import machine_memory
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
 from dataset_classes.transforms import FixedTransform, ImageTransform
 
 # For resized images: all of CUB2011 or StanfordCars at 224 pixels, but never more than a quarter of a small machine.
-CACHE_BYTES = min(2**32, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
+CACHE_BYTES = min(2**32, machine_memory() // 4)
 NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
 
 

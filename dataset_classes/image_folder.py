@@ -19,6 +19,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from configs.errors import RunError
+from configs.paths import cache_folder
 from configs.run_folder import fingerprint, read_json, write_json
 from configs.script import progress, warn_once
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
@@ -207,12 +208,14 @@ def channel_statistics(paths: list[str]) -> tuple[tuple[float, ...], tuple[float
     Remembered in the user's cache folder, never beside the images: those may be read-only or shared.
     """
     files = [(path, (stat := os.stat(path)).st_size, stat.st_mtime_ns) for path in paths]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chiqpm"
-    cache = home / "channel_statistics" / f"{fingerprint({'files': files})}.json"
-    known = read_json(cache)
+    home = cache_folder()
+    cache = home and home / "channel_statistics" / f"{fingerprint({'files': files})}.json"
+    known = cache and read_json(cache)
     if known is None:
         known = measure_channels(paths)
         try:
+            if cache is None:
+                raise RunError("this user has no home folder here")
             write_json(cache, known)
         except RunError as error:
             warn_once(logger, "The channel statistics are not remembered: %s", str(error))

@@ -8,6 +8,7 @@ import numpy as np
 
 from architectures.backbones.base import BackboneSpec
 from configs.errors import RunError
+from configs.paths import expanded_default
 from configs.recipes import canonical_name
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
@@ -63,7 +64,7 @@ def load_data(
         RunError: if the dataset is missing or broken, or too small to train on.
     """
     dataset = DATASETS[canonical_name(name, DATASETS, "dataset")]
-    root = Path(data_root).expanduser()
+    root = Path(expanded_default(str(data_root)))
     train, test = (
         dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")
     )

@@ -21,6 +21,7 @@ from architectures.inference import (
     collect_columns,
     measured_batches,
 )
+from configs.fonts import optional_figure
 from configs.open_run import OpenRun
 from configs.run_folder import read_json
 from configs.runs import (
@@ -217,14 +218,15 @@ def sparse_results(
     results["Prediction sets"] = compare_methods(
         by_name, rest, coverages, data.test.class_similarity()
     )
-    plot_prediction_sets(
-        run.folder.file(f"{settings.model_name}_PredictionSets"),
-        by_name,
-        rest,
-        n_calibration=len(calibration),
-        classes=data.test.classes,
-        coverage=settings.coverage[0],
-    )
+    with optional_figure("The plots of prediction sets"):
+        plot_prediction_sets(
+            run.folder.file(f"{settings.model_name}_PredictionSets"),
+            by_name,
+            rest,
+            n_calibration=len(calibration),
+            classes=data.test.classes,
+            coverage=settings.coverage[0],
+        )
     if hasattr(data.test, "part_locations"):
         results["Explanation truth"] = explanation_truth(tables.test, weight, data.test)
     return results

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from sklearn.cluster import MeanShift
 from torch import Tensor
 
 from architectures.activations import peak_positions, spatial_softmax
+from sparsification.mean_shift import mean_shift
 
 BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
 ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
@@ -136,7 +136,7 @@ def _tame_outliers(values: np.ndarray) -> np.ndarray:
     """
     if np.ptp(values) == 0:
         return np.zeros_like(values)  # nothing to cluster
-    clusters = MeanShift().fit_predict(values[:, None])
+    clusters = mean_shift(values)
     biggest = values[clusters == np.bincount(clusters).argmax()]
     low, high = biggest.min(), biggest.max()
     values = np.where(values < low, abs(low) * np.sign(values), values)

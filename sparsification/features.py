@@ -16,14 +16,10 @@ from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import dense_model_file
+from configs.runs import POOLED_FILE, STATISTICS_FILE, dense_model_file
 from sparsification.constants import locality_sums
 
 log = logging.getLogger(__name__)
-
-
-POOLED_FILE = "DenseFeatures_train.npy"
-STATISTICS_FILE = "DenseFeatures_train.npz"
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,31 @@ def test_only_what_depends_on_a_changed_setting_is_done_again(train, epochs):
     assert epochs and "Dense" not in epochs
     assert (folder / "Trained_DenseModel.pth").read_bytes() == dense
     epochs.clear()
-    train("--img_size", "40")
-    assert "Dense" in epochs and "Finetuning round 4/4" in epochs
+    train("--n_per_class", "2", "--set", "finetune.diversity_weight=0.1")
+    assert epochs and "Dense" not in epochs
+    epochs.clear()
+    train("--img_size", "40", "--set", "finetune.round_epochs=1,1")
+    assert "Dense" in epochs and epochs[-1] == "Finetuning round 2/2"
+
+
+def test_a_stage_and_all_that_follow_are_done_again_on_request(train, epochs):
+    folder = train()
+    written = {path: path.stat().st_mtime_ns for path in folder.glob("*.*")}
+    weights = sparse_state(folder)
+    epochs.clear()
+    train("--redo", "finetune")
+    again = {path.name for path, time in written.items() if path.stat().st_mtime_ns != time}
+    assert again >= {
+        "chiqpm_8_3_FinetunedModel.pth",
+        "chiqpm_8_3_Features_train.npz",
+        "chiqpm_8_3_Calibration.npz",
+        "Results_chiqpm_8_3_FinetunedModel.json",
+    }
+    assert not again & {
+        "Trained_DenseModel.pth", "DenseFeatures_train.npy", "chiqpm_8_3_Selection.npz"
+    }  # fmt: skip
+    assert "Dense" not in epochs and "Finetuning round 4/4" in epochs
+    assert all(torch.equal(value, weights[key]) for key, value in sparse_state(folder).items())
 
 
 @pytest.mark.parametrize("killed_after", [1, 4])

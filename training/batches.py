@@ -4,11 +4,12 @@ import random
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from configs import processes
 from configs.errors import UsageError
 from configs.hardware import Hardware
+from configs.loading import Batches
 from configs.run_folder import fingerprint
 
 
@@ -50,7 +51,7 @@ class SeededImages(Dataset):
             return self._dataset[index]
 
 
-def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> DataLoader:
+def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Batches:
     """The shuffled batches of an epoch: of each, this process's share.
 
     A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
@@ -75,4 +76,4 @@ def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Da
     rank, count = processes.rank(), processes.count()
     own = [batch[rank::count][: len(batch) // count].tolist() for batch in batches]
     images = SeededImages(dataset, seed)
-    return DataLoader(images, batch_sampler=own, **hardware.loader_options())
+    return Batches(images, own, hardware)

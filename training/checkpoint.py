@@ -5,7 +5,7 @@ from pathlib import Path
 
 from architectures.checkpoints import load_tensors, save_tensors
 from configs import processes
-from configs.run_folder import Artefact, fingerprint, write_atomically
+from configs.run_folder import UNFINISHED, Artefact, fingerprint, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -47,4 +47,4 @@ class Checkpoint:
 
 def checkpoint_of(artefact: Artefact) -> Checkpoint:
     """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
-    return Checkpoint(artefact.path.with_suffix(".partial"), artefact.settings)
+    return Checkpoint(artefact.path.with_suffix(UNFINISHED), artefact.settings)

@@ -9,7 +9,7 @@ import torch
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, build_dense_model
 from configs.open_run import OpenRun
-from configs.recipes import DIVERSITY_WEIGHT, DenseRecipe
+from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
@@ -107,7 +107,7 @@ def dense_phase(
             for base in (recipe.lr, recipe.classifier_lr)
         ],
         extra_loss=lambda output, targets, epoch: feature_diversity_loss(
-            output.feature_maps, output.logits, model.class_weight, DIVERSITY_WEIGHT
+            output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
         ),
         label_smoothing=recipe.label_smoothing,
     )

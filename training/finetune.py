@@ -9,7 +9,7 @@ from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
-from configs.recipes import DIVERSITY_WEIGHT, FinetuneRecipe
+from configs.recipes import FinetuneRecipe
 from configs.runs import selection_file, sparse_model_file
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
@@ -78,7 +78,9 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
 
     def extra_loss(output, targets, epoch):
         weight = model.class_weight
-        loss = feature_diversity_loss(output.feature_maps, output.logits, weight, DIVERSITY_WEIGHT)
+        loss = feature_diversity_loss(
+            output.feature_maps, output.logits, weight, recipe.diversity_weight
+        )
         factor = grounding_weight(recipe, epoch)
         if factor:
             loss = loss + factor * feature_grounding_loss(output.features, targets, weight)

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
 from architectures.checkpoints import save_tensors
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
+from configs.loading import Batches
 from configs.run_folder import Artefact
 from configs.script import progress
 from training.batches import epoch_batches, seed_everything, seed_of
@@ -147,7 +147,7 @@ def training_step(
 
 
 def _train_epoch(
-    network: nn.Module, phase: Phase, loader: DataLoader, hardware: Hardware, epoch: int
+    network: nn.Module, phase: Phase, loader: Batches, hardware: Hardware, epoch: int
 ) -> None:
     network.train()
     n_batches = len(loader)

@@ -4,8 +4,6 @@ import math
 
 from configs.recipes import DenseRecipe, FinetuneRecipe
 
-WARM_UP = 0.15  # share of a one-cycle schedule
-
 
 def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float:
     """Learning rate of the dense training.
@@ -18,9 +16,10 @@ def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float
     if recipe.schedule == "step":
         return step_decay(base, epoch, recipe.step_size, recipe.gamma)
     progress = epoch / recipe.epochs
-    if progress < WARM_UP:
-        return base * (0.05 + 0.95 * progress / WARM_UP)
-    return base * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    if progress < recipe.warm_up:
+        return base * (0.05 + 0.95 * progress / recipe.warm_up)
+    after = (progress - recipe.warm_up) / (1 - recipe.warm_up)
+    return base * 0.5 * (1 + math.cos(math.pi * after))
 
 
 def step_decay(base: float, epoch: float, step_size: int, gamma: float) -> float:

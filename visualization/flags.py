@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.arguments import flag
+from configs.errors import UsageError
+from configs.paths import expanded, expanded_default
 from configs.settings import choice
 from visualization.colours import PALETTES
 from visualization.figure import FORMATS
@@ -22,12 +24,19 @@ class FigureFlags:
     palette: str = flag(
         EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette")
     )
-    output: str = flag(EXPLANATION, "~/tmp", "folder for the figures")
+    output: str = flag(EXPLANATION, "~/tmp", "folder for the figures", parse=expanded)
     report: bool = flag(
         EXPLANATION, False, "also write report.html, one page to explore in a browser"
     )
 
     @property
     def output_folder(self) -> Path:
-        """Where the figures go."""
-        return Path(self.output).expanduser()
+        """Where the figures go.
+
+        Raises:
+            UsageError: if none was given, and there is no home for the default.
+        """
+        output = expanded_default(self.output)
+        if output.startswith("~"):
+            raise UsageError("there is no home folder for figures here: give --output")
+        return Path(output)

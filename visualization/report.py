@@ -169,8 +169,8 @@ class ReportBuilder:
     def write(self, path: Path) -> None:
         """Write the page."""
         page = {**self.page, "pictures": self.pictures}
-        # "</" would end the script element that holds the data.
-        data = json.dumps(page, separators=(",", ":")).replace("</", "<\\/")
+        # "</script" would end the script element that holds the data, "<!--" change how it is read.
+        data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
         parts = {"__CSS__": read("paint.css"), "__SCRIPTS__": read("paint.js") + read("report.js")}
         text = read("report.html")
         for place, part in {

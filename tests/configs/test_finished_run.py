@@ -35,6 +35,7 @@ ODD = Settings(
     do_dense=False,
     batch_size=12,
     schedule_scale=0.1 + 0.2,
+    set=("dense.lr=0.0123", "finetune.round_epochs=3,7"),
     solver="search",
     selection_seconds=1e-7 / 3,
     redundancy_threshold=1 / 3,

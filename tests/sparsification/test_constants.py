@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import MeanShift
 
 from sparsification.constants import (
     class_feature_correlation,
@@ -11,6 +12,7 @@ from sparsification.constants import (
     locality_statistics,
     locality_sums,
 )
+from sparsification.mean_shift import mean_shift
 
 CASES = [1, 2]
 
@@ -41,6 +43,27 @@ def test_locality_bias_is_the_published_one(golden, case):
     data = golden(f"locality_bias_{case}")
     bias = locality_bias(torch.from_numpy(data["in_locality"]), torch.from_numpy(data["in_edge"]))
     np.testing.assert_allclose(bias, data["out_bias"], atol=1e-5)
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "two groups", "repeated", "mostly 0"])
+def test_mean_shift_finds_the_clusters_of_scikit_learn(draw):
+    generator = np.random.default_rng(0)
+    for n in (2, 3, 11, 40, 80):
+        normal, uniform = generator.normal(size=n), generator.random(n)
+        values = {
+            "normal": normal,
+            "exponential": generator.exponential(size=n),
+            "two groups": normal + 6 * (uniform < 0.4),
+            "repeated": np.repeat(normal, 3),
+            "mostly 0": np.where(uniform < 0.6, 0.0, normal),
+        }[draw]
+        assert np.array_equal(mean_shift(values), MeanShift().fit_predict(values[:, None]))
+
+
+def test_mean_shift_of_few_different_values_gives_each_its_cluster():
+    # More than 30 % of every value: the bandwidth is 0.
+    values = np.repeat([0.1, 0.3, 0.7], 7)
+    assert mean_shift(values).tolist() == [2] * 7 + [1] * 7 + [0] * 7
 
 
 def test_locality_bias_of_equal_features_is_zero():

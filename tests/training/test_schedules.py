@@ -10,7 +10,7 @@ from architectures.classifier import build_dense_model
 from configs.model_types import MODEL_TYPES
 from configs.recipes import (
     FROM_SCRATCH,
-    SCRATCH_FINETUNE_LR,
+    SCRATCH_FINETUNING,
     DenseRecipe,
     dense_recipe,
     finetune_recipe,
@@ -60,15 +60,16 @@ def test_a_scaled_schedule_keeps_its_shape():
 def test_random_weights_get_the_recipe_for_them():
     assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
     finetuning = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, None)
-    assert (finetuning.lr, finetuning.batch_size) == (SCRATCH_FINETUNE_LR, FROM_SCRATCH.batch_size)
+    assert {name: getattr(finetuning, name) for name in SCRATCH_FINETUNING} == SCRATCH_FINETUNING
     assert finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, 8).batch_size == 8
     assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
 
 
-def test_imagenet_finetunes_with_its_own_rate():
-    assert finetune_recipe(
-        MODEL_TYPES["qpm"].finetuning, "ImageNet", "imagenet", 1, None
-    ).lr == pytest.approx(1.28e-4)
+def test_imagenet_has_its_own_batch_size_and_finetuning_rate():
+    assert dense_recipe("ImageNet", "imagenet", 1, None) == DenseRecipe(batch_size=64)
+    recipe = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "ImageNet", "imagenet", 1, None)
+    assert recipe.batch_size == 64
+    assert recipe.lr == pytest.approx(1.28e-4)
 
 
 def test_coarse_maps_come_first_within_one_schedule():

@@ -1,0 +1,141 @@
+"""Batches of a dataset from loading processes, and from this one where they cannot send them.
+
+PyTorch's loading processes send images through shared memory. Where that runs out (containers often have 64 MB of it),
+they print tracebacks and send nothing, and the main process waits for ever. So they look before they send, and
+the main process loads the rest itself. Chance depends on an image and on nothing else, so the batches are the same.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import default_collate as stacked
+
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.script import warn_once
+
+log = logging.getLogger(__name__)
+
+SHARED_MEMORY = "/dev/shm"
+
+
+class NoSharedMemoryError(RunError):
+    """A loading process cannot send its batch."""
+
+
+class Batches:
+    """Batches of a dataset in a given order.
+
+    Args:
+        dataset: what is loaded, by index.
+        batches: the indices of every batch.
+        hardware: number of loading processes and how they start.
+        collate: makes a batch of its items.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batches: Sequence[Sequence[int]],
+        hardware: Hardware,
+        collate: Callable = stacked,
+    ):
+        self._dataset, self._batches, self._hardware = dataset, batches, hardware
+        self._collate = collate
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator:
+        sent = 0
+        if self._hardware.workers:
+            try:
+                for batch in self._loader(0, self._hardware.workers):
+                    yield batch
+                    sent += 1
+            except (NoSharedMemoryError, OSError, RuntimeError) as error:
+                if not _concerns_processes(error):
+                    raise
+                warn_once(
+                    log,
+                    "Loading processes do not work here (%s): the main process loads the images, as with --workers 0.",
+                    _reason(error),
+                )
+        if sent < len(self):
+            yield from self._loader(sent, 0)
+
+    def _loader(self, first: int, workers: int) -> DataLoader:
+        options = {}
+        if workers:
+            options = {"worker_init_fn": leave_interrupts_to_the_main_process}
+            if self._hardware.workers_share_memory:
+                options["multiprocessing_context"] = "fork"  # no default from Python 3.14 on
+        return DataLoader(
+            self._dataset,
+            batch_sampler=self._batches[first:],
+            num_workers=workers,
+            pin_memory=self._hardware.device.type == "cuda",
+            collate_fn=SendableBatch(self._collate, workers),
+            **options,
+        )
+
+
+class SendableBatch:
+    """Makes batches, and makes sure before one is sent that there is room for it."""
+
+    def __init__(self, collate: Callable, workers: int):
+        self._collate, self._workers = collate, workers
+
+    def __call__(self, items: list):
+        """The batch.
+
+        Raises:
+            NoSharedMemoryError: if not all loading processes could send one like it at once.
+        """
+        batch = self._collate(items)
+        if get_worker_info() is not None and sys.platform == "linux":
+            needed, free = self._workers * n_bytes(batch), free_shared_memory()
+            if needed > free:
+                raise NoSharedMemoryError(
+                    f"{SHARED_MEMORY} has {free / 1e6:.1f} MB left, {needed / 1e6:.1f} MB are needed"
+                )
+        return batch
+
+
+def n_bytes(batch) -> int:
+    """Size of all tensors of a batch."""
+    if isinstance(batch, Tensor):
+        return batch.nbytes
+    return sum(map(n_bytes, batch)) if isinstance(batch, list | tuple) else 0
+
+
+def free_shared_memory() -> int:
+    """Bytes that processes can still share; 0 where the file system for it is missing or closed to this user."""
+    try:
+        status = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize if os.access(SHARED_MEMORY, os.W_OK) else 0
+
+
+def leave_interrupts_to_the_main_process(_: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the main one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _concerns_processes(error: Exception) -> bool:
+    """Whether an error is about loading processes (their start, memory or end), not about what they load."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker")
+    return isinstance(error, NoSharedMemoryError | OSError)
+
+
+def _reason(error: Exception) -> str:
+    """One line: an error from a loading process brings that process's traceback."""
+    last = str(error).strip().splitlines()[-1]
+    return last.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")

@@ -1,0 +1,91 @@
+"""Changes of single recipe fields from the command line: `--set dense.lr=0.01`."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from configs.arguments import boolean
+from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
+
+RECIPES = {
+    "dense": DenseRecipe,
+    "selection": SelectionRecipe,
+    "head": HeadRecipe,
+    "finetune": FinetuneRecipe,
+}
+NAMES = [f"{recipe}.{field.name}" for recipe, kind in RECIPES.items() for field in fields(kind)]
+R = TypeVar("R")
+
+
+def override(text: str) -> str:
+    """A checked `RECIPE.FIELD=VALUE`, without spaces around the parts.
+
+    Raises:
+        ValueError: if there is no such field, or the value does not fit it.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    name = name.lower().replace("-", "_")
+    if not equals:
+        raise ValueError(f"{text!r} is not RECIPE.FIELD=VALUE, as in dense.lr=0.01")
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, cutoff=0.5)
+        near = near or [known for known in NAMES if known.startswith(name.partition(".")[0])]
+        raise ValueError(f"no recipe has {name!r}; similar names are {', '.join(near or NAMES)}")
+    _value(name, value)
+    return f"{name}={value}"
+
+
+def named(override: str) -> str:
+    """What an override is about: `dense.lr`."""
+    return override.partition("=")[0]
+
+
+def overridden(recipe: R, name: str, overrides: Sequence[str]) -> R:
+    """The recipe with those of the overrides that are about it.
+
+    Args:
+        recipe: one of the recipe dataclasses.
+        name: its name on the command line, `dense`.
+        overrides: checked, see `override`.
+    """
+    changes = {}
+    for text in overrides:
+        target, _, value = text.partition("=")
+        group, _, field = target.partition(".")
+        if group == name:
+            changes[field] = _value(target, value)
+    return replace(recipe, **changes)
+
+
+def _value(name: str, text: str) -> Any:
+    group, _, field = name.partition(".")
+    kind = get_type_hints(RECIPES[group], include_extras=True)[field]
+    try:
+        return _parsed(kind, text)
+    except ValueError as error:
+        raise ValueError(f"{name}={text}: {error}") from None
+
+
+def _parsed(kind: Any, text: str) -> Any:
+    """The text as a value of an annotated type; ValueError says what it should be."""
+    form, inner = get_origin(kind), get_args(kind)
+    if form is Annotated:
+        return inner[1].checked(_parsed(inner[0], text))
+    if form is Literal:
+        if text not in inner:
+            raise ValueError(f"choose one of {', '.join(inner)}")
+        return text
+    if form is tuple:
+        return tuple(_parsed(inner[0], part) for part in text.split(","))
+    if form in (Union, UnionType):
+        (some,) = (option for option in inner if option is not NoneType)
+        return None if text.lower() == "none" else _parsed(some, text)
+    if kind is bool:
+        return boolean(text)
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{text!r} is not {what}") from None

@@ -1,0 +1,55 @@
+"""The stages of a run and the files they leave, so that a stage can be done again."""
+
+from dataclasses import dataclass
+
+from configs.arguments import flag
+from configs.run_folder import UNFINISHED, RunFolder
+from configs.runs import (
+    POOLED_FILE,
+    STATISTICS_FILE,
+    calibration_file,
+    dense_model_file,
+    dense_results_file,
+    feature_table_file,
+    selection_file,
+    sparse_model_file,
+    sparse_results_file,
+)
+from configs.settings import OUTPUT, Settings, choice
+
+STAGES = ("dense", "features", "selection", "finetune", "calibration", "evaluation")
+
+
+@dataclass(frozen=True)
+class StageFlags:
+    """Flags of `main.py` alone."""
+
+    redo: str | None = flag(
+        OUTPUT, None, f"do a stage and all that follow it again: {', '.join(STAGES)}; leave it out to go on afterwards",
+        parse=choice(STAGES, "stage"), metavar="STAGE",
+    )  # fmt: skip
+
+
+def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
+    """Let the files of a stage and of all that follow it count as unfinished; call it with the folder locked.
+
+    Args:
+        stage: one of `STAGES`.
+        folder: the run's.
+        settings: name the sparse model.
+    """
+    files = {
+        "dense": (dense_model_file(),),
+        "features": (POOLED_FILE, STATISTICS_FILE),
+        "selection": (selection_file(settings),),
+        "finetune": (sparse_model_file(settings),),
+        "calibration": (
+            *(feature_table_file(settings, split) for split in ("train", "test")),
+            calibration_file(settings),
+        ),
+        "evaluation": (dense_results_file(), sparse_results_file(settings)),
+    }
+    for later in STAGES[STAGES.index(stage) :]:
+        for name in files[later]:
+            folder.forget(name)
+            folder.file(name).with_suffix(UNFINISHED).unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""Fields of recipes from the command line: typed, recorded, and refused in one line."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from configs.errors import UsageError
+from configs.model_types import MODEL_TYPES
+from configs.run_folder import RunFolder, read_json
+from configs.runs import finished_run, write_config
+from configs.settings import check_classes, parse_settings
+
+
+def settings(*overrides, more=()):
+    flags = [word for override in overrides for word in ("--set", override)]
+    return parse_settings([*flags, *more], "")[0]
+
+
+def test_values_have_the_type_of_their_field_and_are_not_scaled():
+    found = settings(
+        "dense.lr=1", "DENSE.Warm-Up = .5", "dense.epochs=7", "finetune.round_epochs=5,5,20",
+        "finetune.grounding_epochs=none", "head.relu=no", "dense.schedule=one_cycle",
+        "selection.pair_density=0.25", more=("--schedule_scale", "0.1"),
+    )  # fmt: skip
+    dense, finetuning = found.dense, found.finetuning
+    assert repr((dense.lr, dense.warm_up, dense.epochs)) == "(1.0, 0.5, 7)"
+    assert (dense.schedule, dense.step_size) == ("one_cycle", 3)
+    assert finetuning.round_epochs == (5, 5, 20) and finetuning.grounding_epochs is None
+    assert found.head.relu is False and found.selection.pair_density == 0.25
+    assert replace(finetuning, round_epochs=(1, 1, 1, 4), grounding_epochs=3) == (
+        settings(more=("--schedule_scale", "0.1")).finetuning
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dense.learning_rate=1"], "no recipe has 'dense.learning_rate'; similar names are "),
+        (["fintune.lr=1"], "similar names are finetune.lr"),
+        (["lr"], "'lr' is not RECIPE.FIELD=VALUE, as in dense.lr=0.01"),
+        (["dense.lr=fast"], "dense.lr=fast: 'fast' is not a number"),
+        (["dense.lr=-1"], "dense.lr=-1: it must be at least 0"),
+        (["dense.lr=nan"], "dense.lr=nan: it must be at least 0"),
+        (["dense.epochs=2.5"], "'2.5' is not a whole number"),
+        (["dense.dropout=1"], "dense.dropout=1: it must be at least 0 and below 1"),
+        (["dense.schedule=cosine"], "choose one of step, one_cycle"),
+        (["finetune.round_epochs=5,0"], "it must be at least 1"),
+        (["head.relu=perhaps"], "neither true nor false"),
+        (["dense.lr=1", "dense.lr=2"], "--set dense.lr is given twice: 1 and 2"),
+        (["finetune.refit=True"], "chiqpm chooses its features once; use qsenn or sldd"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(overrides, message):
+    with pytest.raises(UsageError) as refusal:
+        settings(*overrides)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_flags_that_say_the_same_otherwise_are_refused():
+    with pytest.raises(UsageError, match=r"--batch_size 9 contradicts --set dense\.batch_size=8"):
+        settings("dense.batch_size=8", more=("--batch_size", "9"))
+    with pytest.raises(UsageError, match="asks for 9 pairs of 3 classes, which have only 3"):
+        check_classes(settings("selection.pair_density=3"), n_classes=3)
+
+
+def test_a_run_folder_brings_them_and_given_ones_win(tmp_path):
+    made = settings("dense.lr=0.02", "finetune.lr=0.003", more=("--seed", "1"))
+    run = RunFolder(tmp_path)
+    write_config(made, run, torch.device("cpu"), {"classes": []})
+    run.file("chiqpm_50_5_FinetunedModel.pth").touch()
+    assert read_json(run.file("config.json"))["recipes"]["dense"]["lr"] == 0.02
+    again, _ = finished_run(["--folder", str(tmp_path)], "")
+    assert again.set == made.set and again.dense == made.dense
+    changed, _ = finished_run(["--folder", str(tmp_path), "--set", "dense.lr=0.5"], "")
+    assert set(changed.set) == {"dense.lr=0.5", "finetune.lr=0.003"}
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_every_model_type_has_its_own_way_to_choose_features(model_type):
+    from sparsification.select import chooser
+
+    assert callable(chooser(settings(more=("--model_type", model_type))))
+    kind = MODEL_TYPES[model_type]
+    assert kind.class_sets or not kind.hierarchical
