@@ -130,7 +130,7 @@ class _GrowingTupleAction(argparse.Action):
     """Keeps the values of all occurrences as a tuple."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, (*getattr(namespace, self.dest), *values))
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 
 def _help(f: Field) -> str:
