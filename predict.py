@@ -187,7 +187,7 @@ def predict(
     loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
     names = iter(files)
     for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
-        predicted = iter(())
+        predicted: Iterator[tuple] = iter(())
         if tensors is not None:
             output = finished.model(hardware.to_device(tensors))
             predicted = describe(finished, output.features.cpu(), output.logits.cpu(), coverages)

@@ -94,7 +94,8 @@ def measured_batches(
 
 def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[Tensor]:
     """A table's columns, `[n_rows, ...]` each, from its batches; filled in place: joining takes the memory twice."""
-    columns, start = [], 0
+    columns: list[Tensor] = []
+    start = 0
     for batch in batches:
         columns = columns or [x.new_empty(n_rows, *x.shape[1:]) for x in batch]
         for column, values in zip(columns, batch, strict=True):
@@ -117,7 +118,7 @@ def collect_feature_table(
     def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
         maps, logits = output.feature_maps, output.logits
         cells = torch.tensor(maps.shape[-2:], device=maps.device)
-        columns = (
+        columns: tuple[Tensor, ...] = (
             output.features,
             maps.mean(dim=(2, 3)),
             labels,

@@ -52,6 +52,10 @@ class SparseHead(nn.Module):
         ValueError: if the shapes do not fit together.
     """
 
+    selection: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, selection, weight, mean, std, bias=None, train_normalisation=False, relu=False
     ):

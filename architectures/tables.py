@@ -1,6 +1,6 @@
 """Dataclasses of tensors that a stage leaves in a file for the next one."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 
+@dataclass(frozen=True)
 class TensorTable:
     """Base of dataclasses whose fields are CPU tensors or None: saved as `.npz`, without pickles."""
 

@@ -5,14 +5,17 @@ import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, field, fields
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from configs.errors import UsageError
 from configs.script import script_name
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 TRUE_WORDS = ("true", "yes", "1", "on")
 FALSE_WORDS = ("false", "no", "0", "off")
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def flag(

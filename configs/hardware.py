@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from configs import processes
 from configs.errors import UsageError
 
+M = TypeVar("M", bound=torch.nn.Module)
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
@@ -81,9 +83,9 @@ class Hardware:
         """Images on the device, channels last: convolutions are faster so on CPUs and GPUs."""
         return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+    def place(self, model: M) -> M:
         """A model on the device, channels last."""
-        return model.to(self.device, memory_format=torch.channels_last)
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def keep_freed_memory(self) -> None:
         """On a CPU, let each training step use the memory of the step before, where the C library is glibc.

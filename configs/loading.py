@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -70,14 +71,14 @@ class Batches:
             yield from self._loader(sent, 0)
 
     def _loader(self, first: int, workers: int) -> DataLoader:
-        options = {}
+        options: dict[str, Any] = {}
         if workers:
             options = {"worker_init_fn": leave_interrupts_to_the_main_process}
             if self._hardware.workers_share_memory:
                 options["multiprocessing_context"] = "fork"  # no default from Python 3.14 on
         return DataLoader(
             self._dataset,
-            batch_sampler=self._batches[first:],
+            batch_sampler=list(self._batches[first:]),
             num_workers=workers,
             pin_memory=self._hardware.device.type == "cuda",
             collate_fn=SendableBatch(self._collate, workers),

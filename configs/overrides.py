@@ -16,7 +16,7 @@ RECIPES = {
     "finetune": FinetuneRecipe,
 }
 NAMES = [f"{recipe}.{field.name}" for recipe, kind in RECIPES.items() for field in fields(kind)]
-R = TypeVar("R")
+R = TypeVar("R", DenseRecipe, SelectionRecipe, HeadRecipe, FinetuneRecipe)
 
 
 def override(text: str) -> str:

@@ -103,7 +103,7 @@ FROM_SCRATCH = DenseRecipe(
     coarse_share=0.75,
 )
 # Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
-SCRATCH_FINETUNING = {"lr": 4e-3, "batch_size": FROM_SCRATCH.batch_size}
+SCRATCH_FINETUNING: Mapping[str, Any] = {"lr": 4e-3, "batch_size": FROM_SCRATCH.batch_size}
 SCRATCH_FINETUNE_SCALE = 0.8
 
 

@@ -222,7 +222,7 @@ class Artefact:
 class RunFolder:
     """A run's folder, `LOG_DIR/ARCH/DATASET[_crop]/SEED`."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         self._lock = FileLock(self.path / ".lock", timeout=0, mode=0o666 & ~umask())
 

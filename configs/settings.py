@@ -290,7 +290,7 @@ def check(settings: Settings) -> None:
         )
     if s.batch_size == 1:
         raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
-    values = {}
+    values: dict[str, str] = {}
     for text in s.set:
         name, _, value = text.partition("=")
         if values.setdefault(name, value) != value:

@@ -208,7 +208,7 @@ def class_map(weight: np.ndarray) -> dict:
     if len(weight) == 1:
         return {"class": 0}
 
-    nodes = {}
+    nodes: dict[int, dict] = {}
     for node in sorted(
         to_tree(linkage(squareform(distance), "average"), rd=True)[1], key=lambda n: n.id
     ):

@@ -61,6 +61,6 @@ def salient(feature_maps: Tensor) -> Edges:
 
 
 def _with_margin(edges: Edges) -> Edges:
-    left, top, right, bottom = edges
-    outer = (left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN)
-    return tuple(round(min(1.0, max(0.0, x)), 3) for x in outer)
+    outer = zip(edges, (-MARGIN, -MARGIN, MARGIN, MARGIN), strict=True)
+    left, top, right, bottom = (round(min(1.0, max(0.0, x + by)), 3) for x, by in outer)
+    return left, top, right, bottom

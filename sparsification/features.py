@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeature
     if pooled.is_current() and statistics.is_current():
         log.info("Dense features: %s is reused.", pooled.path)
     else:
-        found = {}
+        found: dict[str, Any] = {}
         pooled.write(
             lambda file: found.update(extract_dense_features(model, images, run.hardware, file)),
             together=True,

@@ -9,7 +9,7 @@ import torch
 
 from architectures.classifier import InterpretableClassifier
 from architectures.inference import FeatureTable, collect_feature_table
-from architectures.sparse_head import SparseLayer
+from architectures.sparse_head import SparseHead, SparseLayer
 from configs import processes
 from configs.open_run import OpenRun
 from configs.runs import selection_file
@@ -115,4 +115,6 @@ def refit(run: OpenRun, model: InterpretableClassifier) -> SparseLayer:
         model, run.data.train_plain, run.hardware, "Features to refit", with_results=False
     )
     layer = processes.agreed(lambda: chooser(run.settings)(run.settings, table))
-    return replace(layer, selection=model.linear.selection.cpu()[layer.selection])
+    head = model.linear
+    assert isinstance(head, SparseHead)
+    return replace(layer, selection=head.selection.cpu()[layer.selection])

@@ -73,8 +73,9 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
         weight_decay=recipe.weight_decay,
     )
 
-    if isinstance(model.linear.mean, torch.nn.Parameter):
-        train_normalisation_in_own_units(model.linear)
+    head = model.linear
+    if isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter):
+        train_normalisation_in_own_units(head)
 
     def extra_loss(output, targets, epoch):
         weight = model.class_weight

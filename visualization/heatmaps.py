@@ -65,7 +65,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, colour: tuple[float, float, flo
         heat: heatmap in [0, 1], `[H, W]`.
         colour: RGB in [0, 1] that stands for a certainty of 1; white stands for 0.
     """
-    grey = np.asarray(image, dtype=np.float32) @ np.float32([0.299, 0.587, 0.114])
+    grey = np.asarray(image, dtype=np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     grey = np.repeat(grey[..., None], 3, axis=2).clip(0, 1)  # (H, W) -> (H, W, 3)
     return show_cam_on_image(
         grey,

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
@@ -65,7 +66,7 @@ class ReportBuilder:
         self.colours = colours
         self.seen = {f"class{c}": seen for c, seen in class_images.items() if seen is not None}
         self.pictures = {subject: self.picture(s) for subject, s in self.seen.items()}
-        self.page = {
+        self.page: dict[str, Any] = {
             "title": title,
             "inSet": colours.palette.in_set,
             "outside": colours.palette.outside,

@@ -48,7 +48,7 @@ def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGra
     tree = nx.DiGraph(predicted=predicted)
     _add(tree, "root", path=())
     prefixes = {path[:depth] for path in paths.values() for depth in range(1, len(path) + 1)}
-    node_of = {(): ROOT}
+    node_of: dict[tuple[int, ...], int] = {(): ROOT}
     for prefix in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
         node_of[prefix] = _add(
             tree, "feature", path=prefix, feature=prefix[-1], activation=float(features[prefix[-1]])

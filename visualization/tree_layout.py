@@ -120,7 +120,7 @@ def layout(leaves: list[Leaf]) -> tuple[dict[tuple[int, ...], float], list[tuple
             ends_here = len(leaf.path) == len(path)
             key = ("leaf", leaf) if ends_here else ("node", leaf.path[len(path)])
             branches.setdefault(key, []).append(leaf)
-        positions = []
+        positions: list[float] = []
         for (kind, key), branch in branches.items():
             if kind == "leaf":
                 positions.append(len(rows))

@@ -4,7 +4,7 @@ Samples pass in blocks of rows, so that the features may be a file that is large
 adds to, arrays of the size of the layer, outlives a block. A problem of one block keeps it.
 """
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -137,7 +137,7 @@ class Curvature:
 class _Blocks:
     """`make(part)` for every part, made anew in every loop; a single one is made once and kept."""
 
-    def __init__(self, make: Callable[[Any], Any], parts: Sized):
+    def __init__(self, make: Callable[[Any], Any], parts: Sequence):
         self._make, self._parts = make, parts
         self._kept = [make(part) for part in parts] if len(parts) == 1 else None
 

@@ -149,11 +149,12 @@ def regularisation_path(
     if lambdas is None:
         lambdas = _strengths(datafit, penalty)
     lambdas = torch.as_tensor(lambdas).to(datafit.scale.mean)
-    coefficients, members = datafit.start(), []
+    coefficients = datafit.start()
+    path = []
     for strength in progress(lambdas.tolist(), desc="Regularisation path"):
         coefficients = minimise(datafit, penalty, strength, coefficients)
-        members.append(coefficients)
-    members = torch.stack(members)
+        path.append(coefficients)
+    members = torch.stack(path)
     weights, biases = members[:, :, :-1], members[:, :, -1]
     # A shift of all biases changes no prediction; Q-SENN's quantisation depends on it. Zero mean is
     # where gradient steps from zero biases stay, and so what the published solver finds.

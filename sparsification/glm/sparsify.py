@@ -23,7 +23,7 @@ class QuantisedLayer(NamedTuple):
 class SparsifiedLayer(NamedTuple):
     """The chosen path member: its index, its weights `[C, F]` after the cut, its biases `[C]`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     weight: Tensor
     bias: Tensor
 
