@@ -3,12 +3,15 @@
 import io
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from configs.errors import RunError
+
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def save_tensors(content: dict, path: Path) -> None:
@@ -30,11 +33,16 @@ def load_tensors(path: Path) -> dict:
     Raises:
         Exception: of many kinds, if the file is missing or damaged.
     """
+    _compare_checksums(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _compare_checksums(path: str | Path) -> None:
+    """Raise `zipfile.BadZipFile` if a part of an archive is not what was written."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} is damaged")
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -46,6 +54,8 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
     """
     try:
+        if zipfile.is_zipfile(path):  # before PyTorch 1.6 files were no archives
+            _compare_checksums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {path}") from None
@@ -54,7 +64,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} is not a plain state dict and is not loaded (it may be damaged, or hold code): "
             f"{str(error).splitlines()[0]}"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, *BAD_ARCHIVE) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise RunError(
             f"{path} cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"

@@ -28,6 +28,7 @@ from configs.runs import (
     dense_model_file,
     dense_results_file,
     feature_table_file,
+    is_downloaded,
     sparse_results_file,
 )
 from conformal import calibration_split
@@ -160,6 +161,8 @@ def evaluate_sparse(
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
 
+    Those of a downloaded model are left in `Evaluated_Results_*.json`, as the published code does.
+
     Args:
         run: the run; its seed drew the calibration images.
         model: the finetuned sparse model.
@@ -168,8 +171,11 @@ def evaluate_sparse(
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
+    name = sparse_results_file(settings)
+    if is_downloaded(settings, folder):
+        name = f"Evaluated_{name}"  # beside what its authors measured
     artefact = folder.artefact(
-        sparse_results_file(settings),
+        name,
         {
             "train": folder.digest(feature_table_file(settings, "train")),
             "test": folder.digest(feature_table_file(settings, "test")),
