@@ -16,7 +16,7 @@ from architectures.inference import feature_tables
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import read_json
-from configs.runs import dense_results_file, finished_run
+from configs.runs import dense_results_file, finished_run, is_downloaded
 from configs.script import run_script
 from conformal.calibrate import calibrate
 from dataset_classes.registry import data_of_model
@@ -36,7 +36,9 @@ def main() -> None:
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
-        results = evaluate_sparse(run, model, tables, again=True)
+        results = evaluate_sparse(
+            run, model, tables, again=True, downloaded=is_downloaded(settings, folder)
+        )
     dense_results = read_json(folder.file(dense_results_file()))
     dense_results = dense_results if isinstance(dense_results, dict) else {}
     log.info(summary(settings, folder, dense_results, results))

@@ -28,7 +28,6 @@ from configs.runs import (
     dense_model_file,
     dense_results_file,
     feature_table_file,
-    is_downloaded,
     sparse_results_file,
 )
 from conformal import calibration_split
@@ -157,25 +156,28 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
 
 
 def evaluate_sparse(
-    run: OpenRun, model: InterpretableClassifier, tables: FeatureTables, *, again: bool = False
+    run: OpenRun,
+    model: InterpretableClassifier,
+    tables: FeatureTables,
+    *,
+    again: bool = False,
+    downloaded: bool = False,
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
-
-    Those of a downloaded model are left in `Evaluated_Results_*.json`, as the published code does.
 
     Args:
         run: the run; its seed drew the calibration images.
         model: the finetuned sparse model.
         tables: its feature tables.
         again: whether to evaluate although the results are current.
+        downloaded: whether others made the model: `Results_*.json` is theirs then, and these results are left in
+            `Evaluated_Results_*.json`, as by the published code.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
-    name = sparse_results_file(settings)
-    if is_downloaded(settings, folder):
-        name = f"Evaluated_{name}"  # beside what its authors measured
+    beside = "Evaluated_" if downloaded else ""
     artefact = folder.artefact(
-        name,
+        beside + sparse_results_file(settings),
         {
             "train": folder.digest(feature_table_file(settings, "train")),
             "test": folder.digest(feature_table_file(settings, "test")),
