@@ -19,7 +19,7 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
 
 
 def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:
-    """SID@k of every image, `[B]` float64; `evaluation.metrics.sid_at_k` is its mean and says what it is.
+    """SID@k of every image, `[B]` float64 on the CPU; `evaluation.metrics.sid_at_k` is its mean and says what it is.
 
     Args:
         feature_maps: `[B, F, H, W]`.
@@ -31,5 +31,6 @@ def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: i
     top = weight.topk(min(k, weight.shape[1]), dim=1).indices
     maps = feature_maps.gather(1, top[:, :, None, None].expand(-1, -1, *feature_maps.shape[2:]))
     scale = maps.abs().mean(dim=(2, 3), keepdim=True).clamp(min=1e-5)
-    covered = spatial_softmax(maps / scale).amax(dim=1).sum(dim=1, dtype=torch.float64) / k
-    return covered.where(weight.count_nonzero(dim=1) >= k, torch.nan)
+    largest = spatial_softmax(maps / scale).amax(dim=1).cpu()  # the GPUs of Apple lack float64
+    covered = largest.sum(dim=1, dtype=torch.float64) / k
+    return covered.where(weight.count_nonzero(dim=1).cpu() >= k, torch.nan)

@@ -156,7 +156,7 @@ def machine() -> dict[str, str]:
         "processor": _processor(),
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
         "memory": _memory(),
-        "load before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "load before": ", ".join(f"{load:.1f}" for load in _load()),
         "system": platform.platform(),
         "Python": platform.python_version(),
         "packages": ", ".join(_versions()),
@@ -164,6 +164,10 @@ def machine() -> dict[str, str]:
     if torch.cuda.is_available():
         described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return described
+
+
+def _load() -> tuple[float, ...]:
+    return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
 def _processor() -> str:

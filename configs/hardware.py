@@ -15,7 +15,7 @@ from configs.errors import UsageError
 
 M = TypeVar("M", bound=torch.nn.Module)
 PRECISIONS = ("auto", "fp32", "bf16")
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "mps")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
 UNKNOWN_MEMORY = 2**32  # bytes taken for the machine's where it does not say, as Windows
 
@@ -73,6 +73,11 @@ class Hardware:
             native = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16" if native else "fp32"
         return cls(chosen, workers, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    @property
+    def sum_dtype(self) -> torch.dtype:
+        """What long sums on the device are kept in: float64, which the GPUs of Apple lack."""
+        return torch.float32 if self.device.type == "mps" else torch.float64
 
     @property
     def workers_share_memory(self) -> bool:

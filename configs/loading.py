@@ -117,6 +117,8 @@ def n_bytes(batch) -> int:
 
 def free_shared_memory() -> int:
     """Bytes that processes can still share; 0 where the file system for it is missing or closed to this user."""
+    if not hasattr(os, "statvfs"):  # Windows, where the system shares its memory
+        return sys.maxsize
     try:
         status = os.statvfs(SHARED_MEMORY)
     except OSError:

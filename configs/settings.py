@@ -146,7 +146,7 @@ class Settings:
         OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
         parse=expanded,
     )  # fmt: skip
-    device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, ...")
+    device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...")
     workers: int | None = flag(
         OUTPUT, None, "image loading processes (default: by machine)", parse=int
     )

@@ -84,7 +84,7 @@ def feature_redundancy(correlation: Tensor) -> Tensor:
 
 
 def locality_sums(feature_maps: Tensor, pooled: Tensor) -> Tensor:
-    """What a batch adds to the locality and the edge statistics of the features, `[2, F]` float64.
+    """What a batch adds to the locality and the edge statistics of the features, `[2, F]` float64 on the CPU.
 
     Args:
         feature_maps: `[B, F, H, W]`.
@@ -95,7 +95,8 @@ def locality_sums(feature_maps: Tensor, pooled: Tensor) -> Tensor:
     highest = spatial_softmax(feature_maps).amax(dim=-1)
     row, column = peak_positions(feature_maps).unbind(dim=-1)
     on_edge = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
-    return torch.stack([share * highest, -share * on_edge]).sum(dim=1, dtype=torch.float64)
+    parts = torch.stack([share * highest, -share * on_edge]).cpu()  # the GPUs of Apple lack float64
+    return parts.sum(dim=1, dtype=torch.float64)
 
 
 def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:

@@ -160,7 +160,7 @@ def _train_epoch(
     network.train()
     n_batches = len(loader)
     # Loss, hits and images so far; they stay on the device: reading them every step would make a GPU wait.
-    sums = torch.zeros(3, dtype=torch.float64, device=hardware.device)
+    sums = torch.zeros(3, dtype=hardware.sum_dtype, device=hardware.device)
     bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
     for step, (images, targets) in enumerate(bar):
         rates = phase.learning_rates(epoch + step / n_batches)

@@ -3,7 +3,6 @@
 import re
 import signal
 import sys
-import threading
 from itertools import combinations, permutations
 
 import gurobipy
@@ -18,6 +17,7 @@ from sparsification.qpm import (
     assignment,
     exclusive_pairs,
     most_similar_pairs,
+    progress,
     sharing_pairs,
     solve,
 )
@@ -340,19 +340,24 @@ def test_highs_without_time_says_what_to_do(qp_instance):
 
 def test_interrupt_returns_the_best_selection_so_far(qp_instance):
     problem = instance_problem(qp_instance("large_qpm_512x196"))
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    selection = solve(problem, time_limit=60.0)
-    assert selection.seconds < 2.0
+    presses = iter([signal.SIGINT])
+
+    def press_once(*_) -> None:
+        for press in presses:
+            signal.raise_signal(press)
+
+    selection = solve(problem, time_limit=3600.0, on_improvement=press_once)
+    assert next(presses, None) is None and selection.seconds < 1800
     assert problem.violations(selection.selected, selection.weight) == []
 
 
-def test_progress_is_logged_with_objective_best_time_and_seed(qp_instance, caplog):
+def test_progress_is_logged_with_objective_best_time_and_seed(qp_instance, caplog, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
     problem = instance_problem(qp_instance("large_qpm_512x196"))
     with caplog.at_level("INFO", logger="sparsification.qpm"):
-        solve(problem, time_limit=1.5, seed=7)
+        solve(problem, time_limit=1.0, seed=7)
     line = next(record.message for record in caplog.records if "best" in record.message)
-    assert re.fullmatch(r"search: objective [\d.]+, best [\d.]+, 1 s, seed 7", line)
+    assert re.fullmatch(r"search: objective [\d.]+, best [\d.]+, \d+ s, seed 7", line)
     assert re.search(r"upper bound [\d.]+ \(gap [\d.]+ %\)", caplog.text)
 
 

@@ -1,0 +1,27 @@
+"""The device: named ones are taken where they are, and refused in one line where they are not."""
+
+import pytest
+import torch
+
+from configs.errors import UsageError
+from configs.hardware import Hardware
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:99"])
+def test_a_device_that_is_not_here_is_refused_in_one_line(device):
+    if device == "mps" and torch.backends.mps.is_available():
+        assert Hardware.choose(device).device.type == "mps"
+        return
+    with pytest.raises(UsageError, match=f"--device {device} cannot be used here") as refusal:
+        Hardware.choose(device)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_unknown_device_is_answered_with_the_known_ones():
+    with pytest.raises(UsageError, match="choose one of auto, cpu, cuda, mps"):
+        Hardware.choose("tpu")
+
+
+def test_sums_are_kept_in_what_the_device_has():
+    kept = {name: Hardware(torch.device(name), 0).sum_dtype for name in ("cpu", "mps")}
+    assert kept == {"cpu": torch.float64, "mps": torch.float32}
