@@ -1,4 +1,4 @@
-"""What a feature map says about positions: shared by the losses, the locality statistics and the metrics."""
+"""What feature maps and activations say: shared by losses, locality statistics, hierarchy and metrics."""
 
 import torch
 from torch import Tensor
@@ -16,6 +16,11 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
     return (flat[..., None] // flat.new_tensor([width, 1])) % flat.new_tensor(
         [feature_maps.shape[-2], width]
     )
+
+
+def strongest_first(features: Tensor) -> Tensor:
+    """Indices along the last dimension by activation, highest first; of equal ones the lower index first."""
+    return torch.as_tensor(features).sort(dim=-1, descending=True, stable=True).indices
 
 
 def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:

@@ -5,9 +5,8 @@
 For every method and coverage: mean and standard deviation of the coverage on the images that do not calibrate, average
 set size, and `p`, the p-value of a chi-square test of the coverage's distribution against the law of split-conformal
 prediction (`conformal.coverage_law`); a small value means another law. Splits are drawn over all test images, as the
-guarantee assumes; `--stratified` draws the same number in every class, as a run does. "depth first" is the other nested
-family of branches that was considered for mode "exact": branches that leave the path deeper come first, then those
-whose own feature is more active.
+guarantee assumes; `--stratified` draws the same number in every class, as a run does. The last rows are nested families
+of branches that were considered for mode "exact" and not chosen.
 """
 
 import argparse
@@ -18,23 +17,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from architectures.inference import FeatureTable
 from architectures.sparse_head import SparseLayer
 from configs.script import progress
 from conformal.coverage_law import coverage_law, law_p_value
-from conformal.hierarchy import class_feature_indices, prediction_hierarchy
-from conformal.predictor import ConformalPredictor, HierarchicalPredictor
+from conformal.hierarchy import Hierarchy, class_feature_indices, prediction_hierarchy
+from conformal.predictor import ConformalPredictor
+from conformal.scores.hierarchical import HierarchicalPredictor
 from conformal.split import CALIBRATION_PER_CLASS, calibration_split
 from evaluation.prediction_sets import COVERAGES, covered, methods
 
 
-class DepthFirst(ConformalPredictor):
-    """Exact sets from branches ordered by depth, then by the activation of their own feature."""
+class OtherFamily(ConformalPredictor):
+    """Exact sets from another score of branches, which mode "exact" does not use.
 
-    def __init__(self, weight):
+    Args:
+        weight: binary class-feature weights `[C, n]`.
+        score: of a `Hierarchy`, `[N, C]`, lowest for the prediction.
+    """
+
+    def __init__(self, weight, score):
         super().__init__("exact")
-        self._class_features = class_feature_indices(weight)
+        self._class_features, self._score = class_feature_indices(weight), score
 
     def calibrate(self, features, logits, labels):
         """Remember the scores of the true classes; returns the predictor."""
@@ -47,8 +53,22 @@ class DepthFirst(ConformalPredictor):
 
     def _scores(self, features, logits, level):
         hierarchy = prediction_hierarchy(features, logits.argmax(dim=1), self._class_features)
-        scores = hierarchy.path.shape[1] - hierarchy.depth - hierarchy.own / (1 + hierarchy.own)
+        scores = self._score(hierarchy)
         return scores.scatter(1, logits.argmax(dim=1, keepdim=True), 0)
+
+
+def depth_first(hierarchy: Hierarchy) -> torch.Tensor:
+    """Branches that leave deeper come first, then those whose own feature is more active."""
+    return hierarchy.path.shape[1] - hierarchy.depth - hierarchy.own / (1 + hierarchy.own)
+
+
+def lacking_evidence(hierarchy: Hierarchy) -> torch.Tensor:
+    """The published nonconformity minus that of the prediction: the same at every level that a class reaches."""
+    beyond = F.pad(hierarchy.path.flip(1).cumsum(dim=1).flip(1), (0, 1))  # (N, k + 1)
+    return (beyond.gather(1, hierarchy.depth) - hierarchy.own).clamp(min=0)
+
+
+OTHER_FAMILIES = {"lacking evidence": lacking_evidence, "depth first": depth_first}
 
 
 def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_per_class: int = 5):
@@ -103,18 +123,34 @@ def class_by_class(weight, calibration, test, coverage: float) -> np.ndarray:
     """The same sets, `[N, C]`, by the formula of docs/calibration.md for one image and one class at a time."""
     members = [set(np.flatnonzero(row)) for row in weight.numpy()]
 
-    def score(features: np.ndarray, predicted: int, label: int) -> float:
-        path = sorted(members[predicted], key=lambda f: (-features[f], f))
-        other = sorted(members[label], key=lambda f: (-features[f], f))
-        depth = next(
-            (d for d, (f, g) in enumerate(zip(path, other, strict=True)) if f != g), len(path)
+    def branch(features: np.ndarray, predicted: int, label: int) -> tuple[int, ...]:
+        path, other = (
+            sorted((f for f in members[c] if features[f] > 0), key=lambda f: (-features[f], f))
+            for c in (predicted, label)
         )
-        own = features[other[depth]] if depth < len(other) else 0.0
-        return max(0.0, sum(features[f] for f in path[depth:]) - own)
+        depth = next(
+            (d for d, (f, g) in enumerate(zip(path, other, strict=False)) if f != g),
+            min(len(path), len(other)),
+        )
+        return tuple(other[: depth + 1])
 
     def scores(table: FeatureTable, labels) -> list[list[float]]:
-        rows = zip(table.features.double().numpy(), table.predictions.tolist(), labels, strict=True)
-        return [[score(x, p, c) for c in candidates] for x, p, candidates in rows]
+        rows = zip(
+            table.features.double().numpy(),
+            table.predictions.tolist(),
+            table.logits.double().softmax(dim=1).numpy(),
+            labels,
+            strict=True,
+        )
+        found = []
+        for x, p, probabilities, candidates in rows:
+            of = [branch(x, p, c) for c in range(len(members))]
+            mean = {
+                b: probabilities[[c for c, other in enumerate(of) if other == b]].mean()
+                for b in set(of)
+            }
+            found.append([0.0 if of[c] == of[p] else 1 - mean[of[c]] for c in candidates])
+        return found
 
     truth = sorted(s for (s,) in scores(calibration, calibration.labels[:, None].tolist()))
     rank = math.ceil((len(truth) + 1) * coverage)
@@ -155,9 +191,10 @@ def main() -> None:
     for seed in progress(range(arguments.splits), desc="Splits"):
         calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))
         compared = methods(weight, calibration, seed)
-        compared["depth first"] = DepthFirst(weight).calibrate(
-            calibration.features, calibration.logits, calibration.labels
-        )
+        for name, score in OTHER_FAMILIES.items():
+            compared[name] = OtherFamily(weight, score).calibrate(
+                calibration.features, calibration.logits, calibration.labels
+            )
         for name, method in compared.items():
             predicted = method.predict_each(test.features, test.logits, COVERAGES)
             for coverage, sets in zip(COVERAGES, predicted, strict=True):
@@ -168,14 +205,14 @@ def main() -> None:
         f"{arguments.splits} splits of {len(table)} images into {n_calibration} that calibrate "
         f"({CALIBRATION_PER_CLASS} per class on average) and {n_test}; accuracy {table.accuracy:.1%}"
     )
-    print(f"{'method':16}{'target':>8}{'coverage':>10}{'std':>7}{'size':>8}{'p':>9}")
+    print(f"{'method':18}{'target':>8}{'coverage':>10}{'std':>7}{'size':>8}{'p':>9}")
     for name, method in compared.items():
         certain = always_covered(method, table)
         for coverage in COVERAGES:
             observed = np.array(counts[name, coverage])
             p = law_p_value(observed, coverage_law(n_calibration, n_test, coverage, certain))
             print(
-                f"{name:16}{coverage:8.1%}{observed.mean() / n_test:10.2%}{observed.std() / n_test:7.2%}"
+                f"{name:18}{coverage:8.1%}{observed.mean() / n_test:10.2%}{observed.std() / n_test:7.2%}"
                 f"{np.mean(sizes[name, coverage]):8.2f}{p:9.1g}"
             )
 

@@ -1,7 +1,19 @@
 """Calibrated prediction sets: the hierarchy of a prediction and the softmax baselines."""
 
 from conformal.coverage_law import coverage_law
-from conformal.predictor import HierarchicalPredictor, aps, raps, thr
+from conformal.scores import METHODS
+from conformal.scores.aps import aps
+from conformal.scores.hierarchical import HierarchicalPredictor
+from conformal.scores.raps import raps
+from conformal.scores.thr import thr
 from conformal.split import calibration_split
 
-__all__ = ["HierarchicalPredictor", "aps", "calibration_split", "coverage_law", "raps", "thr"]
+__all__ = [
+    "METHODS",
+    "HierarchicalPredictor",
+    "aps",
+    "calibration_split",
+    "coverage_law",
+    "raps",
+    "thr",
+]

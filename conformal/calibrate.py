@@ -10,7 +10,9 @@ from configs.open_run import OpenRun
 from configs.run_folder import Artefact, RunFolder, sha256
 from configs.runs import calibration_file, feature_table_file, sparse_model_file
 from configs.settings import Settings
-from conformal.predictor import ConformalPredictor, HierarchicalPredictor, thr
+from conformal.predictor import ConformalPredictor
+from conformal.scores.hierarchical import SCORE, HierarchicalPredictor
+from conformal.scores.thr import thr
 from conformal.split import calibration_split
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,8 @@ def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor 
 
 def _artefact(settings: Settings, run: RunFolder) -> Artefact:
     table = run.digest(feature_table_file(settings, "test"))
-    return run.artefact(calibration_file(settings), {"table": table, "seed": settings.seed})
+    depends_on = {"table": table, "seed": settings.seed, "score": SCORE}
+    return run.artefact(calibration_file(settings), depends_on)
 
 
 def _load(settings: Settings, path: Path) -> ConformalPredictor:

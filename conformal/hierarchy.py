@@ -6,7 +6,7 @@ path from the root of a tree to a leaf, and every other class leaves this path a
 one feature: its branch. All quantities here are constant on branches, which is what keeps
 prediction sets coherent.
 
-Pure functions on arrays; the level that is used and the threshold belong to `conformal.predictor`.
+Pure functions on arrays; the level that is used and the threshold belong to `conformal.scores.hierarchical`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from architectures.activations import strongest_first
 
 
 def class_feature_indices(weight: Tensor) -> Tensor:
@@ -49,11 +51,14 @@ class Hierarchy:
         path: activations of the predicted class's features, most active first, `[N, k]`.
         depth: number of leading features shared with the predicted class, `[N, M]`, 0..k.
         own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
+        branch: number of the branch that a class is in, `[N, M]`, below (k + 1) * (n_features + 1). Silent features
+            (activation 0) do not tell classes apart.
     """
 
     path: Tensor
     depth: Tensor
     own: Tensor
+    branch: Tensor
 
 
 def prediction_hierarchy(
@@ -71,7 +76,8 @@ def prediction_hierarchy(
         classes: classes to place in the hierarchy, `[N, M]`.
     """
     N, n_features = features.shape
-    activations, order = features.sort(dim=1, descending=True, stable=True)
+    order = strongest_first(features)
+    activations = features.gather(1, order)
     rank = order.argsort(dim=1).int()  # (N, n_features)
     path_rank = rank.gather(1, class_features[predicted]).sort(dim=1).values  # (N, k)
     candidates = class_features.expand(N, -1, -1) if classes is None else class_features[classes]
@@ -85,8 +91,12 @@ def prediction_hierarchy(
         dropped = on_path.unsqueeze(1) & (ranks == next_rank.unsqueeze(1))
         ranks.masked_fill_(dropped, n_features)
     # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
-    own = F.pad(activations, (0, 1)).gather(1, ranks.amin(dim=1).long())
-    return Hierarchy(activations.gather(1, path_rank.long()), depth, own)
+    own_rank = ranks.amin(dim=1).long()
+    own = F.pad(activations, (0, 1)).gather(1, own_rank)
+    path = activations.gather(1, path_rank.long())
+    active_depth = torch.minimum(depth, (path > 0).sum(dim=1, keepdim=True))
+    branch = active_depth * (n_features + 1) + own_rank.where(own > 0, n_features)
+    return Hierarchy(path, depth, own, branch)
 
 
 def shared_prefix(hierarchy: Hierarchy) -> Tensor:
@@ -116,13 +126,18 @@ def level_nonconformity(hierarchy: Hierarchy, level: int) -> Tensor:
     return -evidence.masked_fill(hierarchy.depth < level, 0)
 
 
-def relative_nonconformity(hierarchy: Hierarchy) -> Tensor:
-    """Evidence for the prediction that a class lacks: `[N, M]`, at least 0, lower is more conforming.
+def branch_nonconformity(hierarchy: Hierarchy, logits: Tensor) -> Tensor:
+    """One minus the mean probability of the classes of a branch, `[N, C]`; 0 for the prediction's branch.
 
-    The nonconformity of the class minus that of the predicted class. It is the same at every level that the class
-    reaches, because what both share cancels: the activations of the prediction's features beyond the split, minus
-    the activation of the class's own feature there. It is 0 for the predicted class and for classes that differ from
-    it only in features that are silent in this image.
+    Args:
+        hierarchy: of all C classes.
+        logits: `[N, C]`; their softmax gives the probabilities, their largest the prediction.
     """
-    beyond = F.pad(hierarchy.path.flip(1).cumsum(dim=1).flip(1), (0, 1))  # (N, k + 1)
-    return (beyond.gather(1, hierarchy.depth) - hierarchy.own).clamp(min=0)
+    branch = hierarchy.branch
+    total, count = logits.new_zeros(2, len(branch), int(branch.max()) + 1)
+    total.scatter_add_(1, branch, logits.softmax(dim=1))
+    count.scatter_add_(1, branch, torch.ones_like(logits))
+    # Computed once per branch and looked up, so classes of one branch have equal scores to the last bit.
+    scores = 1 - total / count.clamp(min=1)
+    scores.scatter_(1, branch.gather(1, logits.argmax(dim=1, keepdim=True)), 0)
+    return scores.gather(1, branch)

@@ -30,7 +30,8 @@ from configs.runs import (
     feature_table_file,
     sparse_results_file,
 )
-from conformal import calibration_split
+from conformal import METHODS, calibration_split
+from conformal.scores.hierarchical import SCORE
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
 from evaluation.plots import plot_prediction_sets
@@ -184,6 +185,8 @@ def evaluate_sparse(
             "attributes": run.data.test.attributes_fingerprint(),
             "coverage": coverages,
             "seed": settings.seed,
+            "methods": [method.name for method in METHODS],
+            "score": SCORE,
         },
     )
     return artefact.load_or_make(

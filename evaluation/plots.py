@@ -1,5 +1,6 @@
 """Plots of prediction sets: coverage against target, set size against coverage, coverage of every class."""
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,14 @@ from torch import Tensor
 from architectures.inference import FeatureTable
 from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
-from conformal import coverage_law
+from conformal import METHODS, coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered
 
 LONGEST_NAME = 30  # characters of a class
 TARGETS = np.linspace(0.7, 0.99, 30)
-# Colours that stay apart for colour-blind readers (Okabe and Ito).
-COLOURS = dict(
-    zip(
-        ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"],
-        ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"],
-        strict=True,
-    )
-)
+# Colours that stay apart for colour-blind readers (Okabe and Ito), in the order of the methods.
+PALETTE = ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#000000")
+COLOURS = dict(zip((method.name for method in METHODS), cycle(PALETTE), strict=False))
 
 
 def plot_prediction_sets(

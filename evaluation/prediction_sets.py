@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from architectures.inference import FeatureTable
-from conformal import HierarchicalPredictor, aps, raps, thr
+from conformal import METHODS
 from evaluation.metrics import set_coherence
 
 # Coverages of the published tables.
@@ -14,18 +14,16 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
     """Calibrated predictors by name.
 
     Args:
-        weight: binary class-feature weights `[C, n]`; None where classes are not sets of features: the softmax
-            baselines alone.
+        weight: binary class-feature weights `[C, n]`; None where classes are not sets of features: only methods
+            without a hierarchy.
         calibration: images that calibrate.
         seed: of the draws of APS and RAPS.
     """
-    by_name = {"THR": thr(), "APS": aps(seed=seed), "RAPS": raps(seed=seed)}
-    if weight is not None:
-        by_name = {
-            "CHiQPM": HierarchicalPredictor(weight, "exact"),
-            "CHiQPM (paper)": HierarchicalPredictor(weight, "paper"),
-            **by_name,
-        }
+    by_name = {
+        method.name: method.make(weight, seed)
+        for method in METHODS
+        if weight is not None or not method.hierarchical
+    }
     for method in by_name.values():
         method.calibrate(calibration.features, calibration.logits, calibration.labels)
     return by_name

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
+from architectures.activations import strongest_first
 from configs.errors import UsageError
 from visualization.class_grid import ColumnGroup
 
@@ -73,7 +74,7 @@ def local_columns(
         classes: the predicted class and those it is compared with.
     """
     own = np.flatnonzero(weight[classes[0]])
-    own = own[np.argsort(-features[own], kind="stable")].tolist()
+    own = own[strongest_first(features[own])].tolist()
     others = [f for f in comparison_columns(weight, classes) if f not in own]
     groups = [
         ColumnGroup("predicted class", tuple(own)),

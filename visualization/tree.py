@@ -9,6 +9,8 @@ import networkx as nx
 import numpy as np
 import torch
 
+from architectures.activations import strongest_first
+
 ROOT = 0
 
 
@@ -70,7 +72,7 @@ def active_paths(features: np.ndarray, weight: np.ndarray) -> dict[int, tuple[in
     paths = {}
     for c, row in enumerate(weight):
         assigned = np.flatnonzero(row)
-        ordered = assigned[np.argsort(-features[assigned], kind="stable")]
+        ordered = assigned[strongest_first(features[assigned])]
         paths[c] = tuple(int(f) for f in ordered if features[f] > 0)
     return paths
 

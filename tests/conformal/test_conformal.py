@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from configs.script import warn_once
 from conformal import HierarchicalPredictor, aps, predictor, raps, thr
 from conformal.hierarchy import (
+    branch_nonconformity,
     class_feature_indices,
-    level_nonconformity,
     prediction_hierarchy,
-    relative_nonconformity,
 )
 from conformal.split import calibration_split
 
@@ -111,19 +110,35 @@ def test_sets_hold_the_prediction(mode, seed, coverage, unrelated):
     assert sets[range(20), logits[40:].argmax(1)].all()
 
 
-def test_relative_nonconformity_is_the_same_at_every_level(rng):
-    weight = torch.from_numpy(random_model(rng))
-    features, logits, _ = random_table(rng, weight.numpy(), 50)
-    predicted = torch.from_numpy(logits).argmax(dim=1)
-    hierarchy = prediction_hierarchy(
-        torch.from_numpy(features), predicted, class_feature_indices(weight)
+def test_branches_are_ranked_by_the_mean_probability_of_their_classes():
+    weight = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]])
+    features, predicted = torch.tensor([[3.0, 2.0, 1.0, 0.0]]), torch.tensor([0])
+    # Class 1 leaves behind feature 0 through 2, class 2 at the root through 1, 3 through 2, and 4 has nothing but 0.
+    hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
+    logits = torch.tensor([[0.5, 0.2, 0.1, 0.15, 0.05]]).log()
+    scores = branch_nonconformity(hierarchy, logits)
+    torch.testing.assert_close(scores, torch.tensor([[0, 0.8, 0.9, 0.85, 0.95]]))
+    # Two classes that leave at the root through feature 2 share a branch.
+    weight[2] = torch.tensor([0, 0, 1, 1])
+    hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
+    expected = torch.tensor([[0, 0.8, 0.875, 0.875, 0.95]])
+    torch.testing.assert_close(branch_nonconformity(hierarchy, logits), expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_features_without_relu_count_from_their_lowest_value(rng, mode):
+    weight = random_model(rng)
+    features, _, labels = random_table(rng, weight, 400)
+    shifted = features - rng.uniform(1, 3, size=features.shape[1])
+    logits = features @ weight.T
+    plain = HierarchicalPredictor(weight, mode).calibrate(
+        features[:200], logits[:200], labels[:200]
     )
-    relative = relative_nonconformity(hierarchy)
-    for level in range(5):
-        scores = level_nonconformity(hierarchy, level)
-        difference = scores - scores.gather(1, predicted[:, None])
-        reached = hierarchy.depth >= level
-        torch.testing.assert_close(difference[reached], relative[reached])
+    moved = HierarchicalPredictor(weight, mode).calibrate(shifted[:200], logits[:200], labels[:200])
+    for coverage in (0.7, 0.9):
+        expected = plain.predict(features[200:], logits[200:], coverage)
+        sets = moved.predict(shifted[200:], logits[200:], coverage)
+        assert (sets == expected).double().mean() > 0.999  # but for rounding
 
 
 @pytest.mark.parametrize("method", range(4))

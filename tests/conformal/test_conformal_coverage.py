@@ -50,6 +50,15 @@ def test_coverage_of_exact_sets_has_the_beta_binomial_law(exact_counts, coverage
     assert p_value(exact_counts[coverage], coverage) > 1e-3
 
 
+def test_coverage_has_the_law_without_relu_too(pool):
+    weight, (_, _, labels) = pool
+    rng = np.random.default_rng(2)
+    features = torch.as_tensor(weight[labels] * 1.5 + 1.2 * rng.normal(size=(len(labels), 14)))
+    table = [features, features @ torch.as_tensor(weight).T, labels]
+    counts = covered_counts(lambda _: HierarchicalPredictor(weight), table, [0.9])
+    assert p_value(counts[0.9], 0.9) > 1e-3
+
+
 def test_the_law_is_told_from_its_neighbours(exact_counts):
     counts = exact_counts[0.9]
     assert p_value(counts, 0.91) < 1e-6  # a wrong coverage

@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from conformal import thr
 from conformal.quantiles import order_statistic
-from conformal.scores import aps_score, raps_score
+from conformal.scores.aps import aps_score
+from conformal.scores.raps import raps_score
 
 COVERAGES = [0.7, 0.88, 0.9, 0.95]
 SEED = 7

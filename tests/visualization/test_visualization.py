@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from architectures.inference import FeatureTable
 from configs.errors import UsageError
-from conformal.predictor import HierarchicalPredictor
+from conformal import HierarchicalPredictor
 from visualization.class_grid import ColumnGroup, GridRow, class_grid
 from visualization.colours import NEUTRAL, PALETTES, FeatureColours
 from visualization.comparison import (
