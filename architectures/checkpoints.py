@@ -3,15 +3,14 @@
 import io
 import pickle
 import zipfile
-import zlib
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.errors import RunError
-
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def save_tensors(content: dict, path: Path) -> None:
@@ -33,44 +32,65 @@ def load_tensors(path: Path) -> dict:
     Raises:
         Exception: of many kinds, if the file is missing or damaged.
     """
-    _compare_checksums(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _compare_checksums(path: str | Path) -> None:
-    """Raise `zipfile.BadZipFile` if a part of an archive is not what was written."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, on the CPU.
+    """The tensors of a checkpoint, on the CPU, by the names of the plain model.
 
     Only tensors and plain containers are unpickled, so a downloaded file cannot run code.
+
+    Args:
+        path: of a state dict as `torch.save` or safetensors writes it, by itself or as `state_dict` or `model` of a
+            training's checkpoint; of a model that was wrapped by `DataParallel` or `torch.compile` or not.
 
     Raises:
         RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
     """
     try:
-        if zipfile.is_zipfile(path):  # before PyTorch 1.6 files were no archives
-            _compare_checksums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if Path(path).suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {path}") from None
-    except pickle.UnpicklingError as error:
-        raise RunError(
-            f"{path} is not a plain state dict and is not loaded (it may be damaged, or hold code): "
-            f"{str(error).splitlines()[0]}"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, *BAD_ARCHIVE) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise RunError(
-            f"{path} cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"
-        ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    except (
+        pickle.UnpicklingError,
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+    ) as error:
+        raise RunError(f"{path} {_why_unreadable(path, error)}") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise RunError(f"{path} does not hold a state dict (names and tensors)")
-    return state
+    return {_unwrapped(name): value for name, value in state.items()}
+
+
+def _why_unreadable(path: str | Path, error: Exception) -> str:
+    try:
+        page = Path(path).read_bytes()[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    except OSError:
+        page = False
+    reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+    if page:
+        return "is a web page and no checkpoint (the download was answered with it): remove it, or replace it"
+    if isinstance(error, pickle.UnpicklingError):
+        return f"is not a plain state dict and is not loaded (it may be damaged, or hold code): {reason}"
+    return (
+        f"cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"
+    )
+
+
+def _unwrapped(name: str) -> str:
+    """A parameter's name without what `DataParallel` and `torch.compile` put before it."""
+    return name.removeprefix("_orig_mod.").removeprefix("module.").removeprefix("_orig_mod.")

@@ -90,6 +90,7 @@ def build_dense_model(
     weights: str = "none",
     reduced_strides: bool = True,
     dropout: float = 0.0,
+    frozen: bool = False,
 ) -> InterpretableClassifier:
     """A classifier with a dense head, on the asked weights.
 
@@ -99,6 +100,7 @@ def build_dense_model(
         weights: as in `load_weights`.
         reduced_strides: whether the late stages of the backbone keep their resolution.
         dropout: as in `InterpretableClassifier`.
+        frozen: whether the weights of the backbone are kept, see `Backbone.freeze`.
 
     Raises:
         UsageError: if there is no such backbone.
@@ -106,6 +108,8 @@ def build_dense_model(
     """
     backbone = build_backbone(arch)
     backbone.reduce_strides(reduced_strides)
+    if frozen:
+        backbone.freeze()
     model = InterpretableClassifier(backbone, nn.Linear(backbone.n_features, n_classes), dropout)
     model.has_classifier = load_weights(model, arch, weights)
     return model

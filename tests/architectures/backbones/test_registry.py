@@ -24,11 +24,29 @@ def test_every_family_knows_its_names():
 
 
 @pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("ResNet50", "resnet50"),
+        ("timm/ResNet50", "timm/resnet50"),
+        ("timm/tf_efficientnet_lite0", "tf_efficientnet_lite0"),
+        ("tf_efficientnet_lite0.in1k", "tf_efficientnet_lite0.in1k"),
+    ],
+)
+def test_a_backbone_has_one_spelling(given, name):
+    settings, *_ = parse_settings(["--arch", given], "")
+    assert settings.arch == backbone_of(settings).name == name
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         ("--arch resnet19", "unknown arch 'resnet19'; similar names are resnet18"),
         ("--arch no-such-network", "unknown arch 'no-such-network'; similar names are resnet18, resnet34, resnet50"),
         ("--arch ResNet18 --n_features 513", "resnet18 has only 512 features"),
+        ("--arch tf_efficientnet_lit0", "unknown arch 'tf_efficientnet_lit0'; similar names are tf_efficientnet_lite0"),
+        ("--arch vit_tiny_patch16_224 --img_size 100", "must be a multiple of 16 pixels for vit_tiny"),
+        ("--arch swin_tiny_patch4_window7_224 --img_size 64", "must be 224 pixels for swin_tiny"),
+        ("--arch inception_v3 --img_size 32", "must be at least 76 pixels for inception_v3, not 32"),
         ("--img_size 16", "--img_size must be at least 32 pixels for resnet50, not 16"),
     ],
 )  # fmt: skip

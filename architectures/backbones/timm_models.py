@@ -1,0 +1,278 @@
+"""timm's networks by their names there: any convolutional one, and vision transformers as maps of their patches.
+
+What has to be known of a network (size, features, where its strides are) comes from a pass on the meta device, which
+needs no weights and takes a fraction of a second.
+
+Maps are made >= 0 by a ReLU behind the network. One that ends in ReLU does not notice. Below SiLU, GELU and hard-swish
+there is little to cut: their lowest values are -0.28, -0.17 and -0.38. One that ends in a sum or a normalisation
+(ConvNeXt, transformers) keeps of each feature what lies above 0, and learns what to put there. Adding a constant
+instead would make every feature present everywhere; splitting each in two would tie features to their opposites.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import timm
+import torch
+from timm.layers import create_pool2d
+from torch import Tensor, nn
+
+from architectures.backbones.base import Backbone, BackboneSpec
+from configs.errors import UsageError
+from configs.recipes import PAPER_ARCHS, TIMM
+
+log = logging.getLogger(__name__)
+
+# With reduced strides no cell is larger than so many pixels, as in the papers' ResNets (28 x 28 cells of 224 pixels).
+FINE_CELL = 8
+# torch means to say that a kernel of 2 x 2 pixels costs a copy of its input.
+warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a pass on the meta device tells of a network.
+
+    Attributes:
+        spec: what the registry says of it.
+        options: arguments that timm builds it with.
+        idle: children that take no part in the maps, as a classifier's layers.
+        late: convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
+            `FINE_CELL` that is: what reduced strides change.
+        classifier: name of timm's classifier if it takes the average of the maps and nothing lies between.
+    """
+
+    spec: BackboneSpec
+    options: dict
+    idle: tuple[str, ...]
+    late: dict[str, int]
+    classifier: str | None
+
+
+class TimmBackbone(Backbone):
+    """A network of timm up to its last maps.
+
+    Reduced strides become 1 where a cell is `FINE_CELL` pixels already. The filters behind them are spread instead
+    (dilated, arXiv 1511.07122), so that pretrained ones see what they are used to: every second or fourth cell of the
+    finer maps is a cell of the ordinary ones.
+
+    Args:
+        network: as timm builds it with `layout.options`.
+        layout: of this network.
+    """
+
+    def __init__(self, network: nn.Module, layout: Layout):
+        super().__init__()
+        self.n_features = layout.spec.n_features
+        self.layout = layout
+        self.network = network
+        for child in layout.idle:
+            setattr(network, child, nn.Identity())
+        self._strides = []  # (convolution, its ordinary attributes, its fine ones)
+        self._pools = {}  # name: (ordinary, fine)
+        for key, times in layout.late.items():
+            module = network.get_submodule(key)
+            if isinstance(module, nn.Conv2d):
+                self._strides.append((module, *_strides(module, times)))
+            else:
+                self._pools[key] = (module, _fine_pool(module))
+
+    def reduce_strides(self, reduced: bool) -> None:
+        """Let cells be no larger than `FINE_CELL` pixels, or as large as the network is made for."""
+        if reduced and not self.layout.late:
+            log.info("%s has no strides that can be reduced.", self.layout.spec.name)
+        for convolution, *attributes in self._strides:
+            vars(convolution).update(attributes[reduced])
+        for key, pools in self._pools.items():
+            self.network.set_submodule(key, pools[reduced])
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last maps: of convolutions after their activation, of transformers after the last normalisation."""
+        return _maps(self.network, images)
+
+
+@cache
+def names() -> Iterable[str]:
+    """timm's networks, also with the name of a training: `resnet50.a1_in1k`."""
+    known = (*timm.list_models(), *timm.list_pretrained())
+    return {TIMM + name if name in PAPER_ARCHS else name: None for name in known}.keys()
+
+
+def spec(name: str) -> BackboneSpec:
+    """What is known of a network; errors as in `layout_of`."""
+    return layout_of(name).spec
+
+
+def build(name: str) -> Backbone:
+    """A network with random weights; errors as in `layout_of`."""
+    layout = layout_of(name)
+    return TimmBackbone(timm_network(name, **layout.options), layout)
+
+
+def timm_network(name: str, **options) -> nn.Module:
+    """A network as timm builds it.
+
+    Args:
+        name: with or without `timm/`.
+        options: of `timm.create_model`.
+    """
+    return timm.create_model(name.removeprefix(TIMM), **options)
+
+
+@cache
+def layout_of(name: str) -> Layout:
+    """What passes on the meta device tell of a network.
+
+    Raises:
+        UsageError: if it does not make maps of images; says why.
+    """
+    try:
+        with torch.device("meta"):
+            return _look_at(name)
+    except Exception as error:  # timm's networks raise whatever they like
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UsageError(f"timm's {name.removeprefix(TIMM)} cannot be used: {reason}") from None
+
+
+def _look_at(name: str) -> Layout:
+    options = {"num_classes": 0}
+    network = timm_network(name, **options)
+    patches = _has_patches(network)
+    if patches:
+        options["dynamic_img_size"] = True  # other sizes than in pretraining
+        network = timm_network(name, **options)
+    config = network.eval().pretrained_cfg
+    channels, _, side = config["input_size"]
+    if channels != 3:
+        raise ValueError(f"it takes {channels} channels, not the 3 of a photo")
+    maps, sides = _observed(network, side)
+    if maps.ndim != 4 or maps.shape[1] != network.num_features:
+        raise ValueError(f"it makes {list(maps.shape[1:])} of an image, and no maps of features")
+    cell = math.ceil(side / maps.shape[-1])
+    fixed = config.get("fixed_input_size", False) and not patches
+    idle = _idle_children(network, sides)
+    ends_in_average = not idle and not patches and isinstance(config.get("classifier"), str)
+    layout = Layout(
+        spec=BackboneSpec(
+            name,
+            n_features=network.num_features,
+            img_size=side,
+            min_size=side if fixed else _smallest(network, cell, side),
+            max_size=side if fixed else None,
+            size_step=cell if patches else 1,
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            interpolation=config["interpolation"],
+        ),
+        options=options,
+        idle=idle,
+        late={} if patches or fixed else _late_strides(network, side, sides),
+        classifier=config["classifier"] if ends_in_average else None,
+    )
+    return layout if _becomes_finer(network, layout) else replace(layout, late={})
+
+
+def _has_patches(network: nn.Module) -> bool:
+    """Whether maps have to be put together from the tokens of patches."""
+    return hasattr(network, "num_prefix_tokens")
+
+
+def _maps(network: nn.Module, images: Tensor) -> Tensor:
+    if _has_patches(network):
+        return network.forward_intermediates(
+            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )[0]
+    maps = network.forward_features(images)
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    return maps.permute(0, 3, 1, 2) if channels_last else maps
+
+
+def _observed(network: nn.Module, side: int) -> tuple[Tensor, dict[str, tuple[int, int]]]:
+    """The maps of an image, and of every module that took part the sides of its input and output (0: no maps)."""
+    sides = {}
+
+    def observe(key: str):
+        def note(module: nn.Module, inputs: tuple, output) -> None:
+            sides[key] = tuple(
+                x.shape[-1] if isinstance(x, Tensor) and x.ndim == 4 else 0
+                for x in (inputs[0] if inputs else None, output)
+            )
+
+        return note
+
+    handles = [m.register_forward_hook(observe(key)) for key, m in network.named_modules()]
+    maps = _maps(network, torch.empty(1, 3, side, side))
+    for handle in handles:
+        handle.remove()
+    return maps, sides
+
+
+def _idle_children(network: nn.Module, sides: dict) -> tuple[str, ...]:
+    """Children with parameters that took no part."""
+    return tuple(
+        key
+        for key, child in network.named_children()
+        if next(child.parameters(), None) is not None
+        and not any(f"{used}.".startswith(f"{key}.") for used in sides)
+    )
+
+
+def _smallest(network: nn.Module, cell: int, side: int) -> int:
+    """Side of the smallest images that leave a cell of the maps: usually one cell."""
+    for size in range(cell, side, cell):
+        try:
+            _maps(network, torch.empty(1, 3, size, size))
+        except RuntimeError:  # unpadded filters need more
+            continue
+        return size
+    return side
+
+
+def _late_strides(network: nn.Module, side: int, sides: dict) -> dict[str, int]:
+    """`Layout.late` of a network that subsamples by convolutions and poolings."""
+    late = {}
+    for key, module in network.named_modules():
+        before, after = sides.get(key, (0, 0))
+        if not before or not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            continue
+        times = 2 ** round(math.log2(side / before)) // FINE_CELL
+        spread = isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
+        if (times >= 1 and after < before) or (times > 1 and spread):
+            late[key] = times
+    return late
+
+
+def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
+    """Whether the maps have cells of `FINE_CELL` pixels once the strides are reduced."""
+    backbone = TimmBackbone(network, layout)
+    side = layout.spec.img_size
+    try:
+        backbone.reduce_strides(True)
+        return backbone.maps(torch.empty(1, 3, side, side)).shape[-1] >= side // FINE_CELL - 1
+    except RuntimeError:  # it subsamples by other means as well, and sizes no longer fit
+        return False
+
+
+def _strides(convolution: nn.Conv2d, times: int) -> tuple[dict, dict]:
+    """Attributes of a late convolution: the ordinary ones, and the fine ones."""
+    ordinary = {key: getattr(convolution, key) for key in ("stride", "padding", "dilation")}
+    fine = {
+        **ordinary,
+        "stride": (1, 1),
+        "dilation": tuple(times * d for d in ordinary["dilation"]),
+    }
+    if max(convolution.stride) > 1:
+        fine["padding"] = "same"
+    elif isinstance(convolution.padding, tuple):
+        fine["padding"] = tuple(times * p for p in convolution.padding)
+    return ordinary, fine
+
+
+def _fine_pool(pool: nn.MaxPool2d | nn.AvgPool2d) -> nn.Module:
+    """A pooling with stride 1 in place of a late one."""
+    kind = "max" if isinstance(pool, nn.MaxPool2d) else "avg"
+    return create_pool2d(kind, pool.kernel_size, stride=1, padding="same")
