@@ -1,5 +1,6 @@
 """Tiny datasets in the official layouts: `make_cub(tmp_path)` and its like return the data root."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -103,18 +104,13 @@ def make_cars(root: Path, classes=3, train=2, test=1) -> Path:
     return root
 
 
-def make_traveling_birds(root: Path, layout="split", annotations="CUB") -> Path:
-    """TravelingBirds: images in `CUB_fixed/{train,test}` ("split") or `CUB_fixed` ("flat"), text files of CUB."""
+def make_traveling_birds(root: Path, annotations="CUB") -> Path:
+    """TravelingBirds: all birds both in `CUB_fixed/train` and in `CUB_fixed/test`, and the text files of CUB."""
     make_cub(root)
     cub, fixed = root / "CUB200" / "CUB_200_2011", root / "TravelingBirds" / "CUB_fixed"
-    is_train = dict(
-        line.split() for line in (cub / "train_test_split.txt").read_text().splitlines()
-    )
-    for line in (cub / "images.txt").read_text().splitlines():
-        image_id, name = line.split()
-        split = ("train" if is_train[image_id] == "1" else "test") if layout == "split" else ""
-        (fixed / split / name).parent.mkdir(parents=True, exist_ok=True)
-        (cub / "images" / name).rename(fixed / split / name)
+    for split in ("train", "test"):
+        shutil.copytree(cub / "images", fixed / split)
+    shutil.rmtree(cub / "images")
     if annotations == "fixed":
         for path in cub.glob("*.txt"):
             path.rename(fixed / path.name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,36 +40,36 @@ def cache_folder(tmp_path_factory, monkeypatch):
 # TravelingBirds -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["split", "flat"])
 @pytest.mark.parametrize("annotations", ["CUB", "fixed"])
-def test_traveling_birds_layouts(tmp_path, layout, annotations):
-    splits = load("TravelingBirds", make_traveling_birds(tmp_path, layout, annotations))
+def test_no_traveling_bird_is_on_both_sides(tmp_path, annotations):
+    splits = load("TravelingBirds", make_traveling_birds(tmp_path, annotations))
     assert (len(splits.train), len(splits.test)) == (6, 3)
+    sides = {"train": splits.train, "test": splits.test}
+    birds = {side: {Path(path).name for path in data.paths} for side, data in sides.items()}
+    assert not birds["train"] & birds["test"]
+    assert all(f"CUB_fixed/{side}" in path for side, data in sides.items() for path in data.paths)
     assert splits.train.classes == ["Black-footed Albatross", "Laysan Albatross", "Crested Auklet"]
     assert splits.test.image(0).size == (BOX[2], BOX[3])
     assert splits.train.mean == (0.4584, 0.4369, 0.3957)
-    assert "CUB_fixed" in splits.test.paths[0]
 
 
-def test_traveling_birds_without_text_files(tmp_path):
+@pytest.mark.parametrize("crop_gt", [True, False])
+def test_traveling_birds_without_cubs_split_are_refused(tmp_path, crop_gt):
     root = make_traveling_birds(tmp_path, annotations="none")
-    splits = load("TravelingBirds", root, crop_gt=False)
-    assert sorted(splits.train.labels) == [0, 0, 1, 1, 2, 2]
-    assert splits.train.classes[2] == "Crested Auklet"
     with pytest.raises(RunError) as error:
-        load("TravelingBirds", root, crop_gt=True)
-    assert_one_line(error, "bounding_boxes.txt", "--cropGT False")
+        load("TravelingBirds", root, crop_gt=crop_gt)
+    assert_one_line(error, "train_test_split.txt", "CUB_fixed", "CUB200/CUB_200_2011")
 
 
 def test_traveling_birds_takes_the_cropped_copy(tmp_path):
-    root = make_traveling_birds(tmp_path, annotations="none")
+    root = make_traveling_birds(tmp_path)
     for split in ("train", "test"):
-        (root / "PPTravelingBirds" / "CUB_200_2011").mkdir(parents=True, exist_ok=True)
+        (root / "PPTravelingBirds" / "CUB_fixed").mkdir(parents=True, exist_ok=True)
         images = root / "TravelingBirds" / "CUB_fixed" / split
-        (root / "PPTravelingBirds" / "CUB_200_2011" / f"{split}_cropped").symlink_to(images)
+        (root / "PPTravelingBirds" / "CUB_fixed" / f"{split}_cropped").symlink_to(images)
     data = TravelingBirds(root, "train", crop_gt=True)
-    assert "PPTravelingBirds" in data.paths[0]
-    assert data.boxes is None
+    assert "PPTravelingBirds/CUB_fixed/train_cropped" in data.paths[0]
+    assert len(data) == 6 and data.boxes is None
 
 
 def test_traveling_birds_missing(tmp_path):
