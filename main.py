@@ -13,7 +13,7 @@ from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import training_run, with_seed, write_config
+from configs.runs import keep_models_of_other_images, training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from configs.stages import StageFlags, forget_from
@@ -36,12 +36,14 @@ def main() -> None:
     backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
-    settings = processes.agreed(lambda: with_seed(settings))
     data = data_of(settings, backbone)
+    settings = processes.agreed(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
     with run.folder.locked():
         if processes.is_main():
+            if not flags.overwrite:
+                keep_models_of_other_images(run.folder, data.fingerprints())
             log_to(run.folder.file("log.txt"))
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)

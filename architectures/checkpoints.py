@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.errors import RunError
+
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def save_tensors(content: dict, path: Path) -> None:
@@ -32,11 +35,16 @@ def load_tensors(path: Path) -> dict:
     Raises:
         Exception: of many kinds, if the file is missing or damaged.
     """
+    _compare_checksums(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _compare_checksums(path: str | Path) -> None:
+    """Raise `zipfile.BadZipFile` if a part of an archive is not what was written."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} is damaged")
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -55,6 +63,8 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         if Path(path).suffix == ".safetensors":
             state = load_file(path)
         else:
+            if zipfile.is_zipfile(path):  # before PyTorch 1.6 files were no archives
+                _compare_checksums(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {path}") from None
@@ -66,6 +76,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         EOFError,
         ValueError,
         KeyError,
+        *BAD_ARCHIVE,
     ) as error:
         raise RunError(f"{path} {_why_unreadable(path, error)}") from None
     for key in ("state_dict", "model"):

@@ -38,8 +38,9 @@ def load_finished_model(
             f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
             f"{len(classes)}; give the --data_root it was trained on"
         )
-    recorded = recorded_data(run)
-    if recorded is not None and recorded["classes"] != list(classes):
+    data, _ = recorded_data(settings, run)
+    recorded = data.get("classes") if isinstance(data, dict) else None
+    if isinstance(recorded, list) and recorded != list(classes):
         raise RunError(
             f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
             "give the --data_root it was trained on"

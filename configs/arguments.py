@@ -67,16 +67,21 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
     Raises:
         UsageError: on an unknown flag or a value that does not fit.
     """
+    given = given_flags(argv, description, *kinds)
+    return tuple(
+        kind(**{f.name: given.get(f.name, f.default) for f in fields(kind)}) for kind in kinds
+    )
+
+
+def given_flags(argv: Sequence[str] | None, description: str, *kinds: type) -> dict[str, Any]:
+    """The flags that a command line names, and their values; arguments and errors as in `parse_flags`."""
     declared = [f for kind in kinds for f in fields(kind)]
     parser = _parser(description, declared)
     arguments = _canonical_flags(list(sys.argv[1:] if argv is None else argv), declared)
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise UsageError(_unknown(unknown[0], declared))
-    return tuple(
-        kind(**{f.name: getattr(namespace, f.name, f.default) for f in fields(kind)})
-        for kind in kinds
-    )
+    return vars(namespace)
 
 
 class _OneLineParser(argparse.ArgumentParser):

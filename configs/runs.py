@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 
-from configs.arguments import parse_flags
+from configs import recipes
+from configs.arguments import given_flags, parse_flags
 from configs.errors import RunError, UsageError
+from configs.model_card import ModelCard
 from configs.overrides import named
 from configs.run_folder import RunFolder, read_json, write_json
 from configs.settings import BACKBONE, Settings, parse_settings, resolve
@@ -27,6 +30,10 @@ SPARSE_MODEL = "_FinetunedModel.pth"
 # Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
 OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision")
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
+# What names one of the models in a folder.
+MODEL_NAME = ("model_type", "n_features", "n_per_class")
+# What nobody can see in a downloaded model, though it changes what the model says.
+UNSEEN = ("img_size", "reduced_strides", "cropGT")
 # Settings that do not change a result.
 INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage")
 
@@ -70,8 +77,13 @@ def sparse_results_file(settings: Settings) -> str:
     return f"Results_{settings.model_name}_FinetunedModel.json"
 
 
-def with_seed(settings: Settings) -> Settings:
-    """The settings with a seed: the given one, that of an unfinished run of the same settings, or a new one."""
+def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
+    """The settings with a seed: the given one, that of an unfinished run of the same settings, or a new one.
+
+    Args:
+        settings: as asked for.
+        images: fingerprints of the training and the test images; runs on others are not gone on with.
+    """
     if settings.seed is not None:
         return settings
     unfinished = [
@@ -79,9 +91,11 @@ def with_seed(settings: Settings) -> Settings:
         for folder in _newest_first(settings, CONFIG)
         if not (folder / sparse_results_file(settings)).exists()
         and _same_request(_arguments(folder), settings)
+        and folder.name == str(_arguments(folder).get("seed"))
+        and model_of_other_images(folder, images) is None
     ]
     if unfinished:
-        seed = _arguments(unfinished[0])["seed"]
+        seed = int(unfinished[0].name)
         log.info("Going on with the unfinished run of seed %d.", seed)
     else:
         seed = secrets.randbelow(2**31)
@@ -97,7 +111,8 @@ def training_run(settings: Settings) -> RunFolder:
 def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
     """The finished run that a command line means: its settings, its folder, and further flags.
 
-    Settings are those of the folder's config.json, and flags override them. A downloaded model has no config.json.
+    Settings are those that were recorded with the model (earlier versions: in the folder's config.json), and flags
+    override them. A downloaded model records nothing.
 
     Args:
         argv: arguments without the script's name; `sys.argv[1:]` if None. `--folder` names the run, `--model_type`,
@@ -107,23 +122,28 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
-        UsageError: if a flag does not fit or contradicts what the run was made with, or `--folder` is not a folder.
+        UsageError: if a flag does not fit or contradicts what the run was made with, a downloaded model needs further
+            ones, or `--folder` is not a folder.
         RunError: if there is no such run, or its config.json cannot be used.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    named_flags = given_flags(given, description, Settings, *more)
     asked, *_ = parse_flags(given, description, Settings, *more)
     if asked.folder is None:
         asked, *_ = parse_settings(given, description, *more)
         asked = replace(asked, folder=str(_asked_folder(asked)))
-        given += _as_flags(asked.as_dict(), ("folder", "model_type", "n_features", "n_per_class"))
+        given += _as_flags(asked.as_dict(), ("folder", *MODEL_NAME))
+        named_flags = given_flags(given, description, Settings, *more)
     elif not Path(asked.folder).is_dir():
         raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
     run = RunFolder(asked.folder)
-    recorded = _recorded_settings(run)
+    recorded = _recorded_settings(run, named_flags)
     flags = [] if recorded is None else _as_flags(_less_overrides(recorded, asked), RESTORED)
     settings, *others = parse_settings([*flags, *given], description, *more)
     if not run.file(sparse_model_file(settings)).is_file():
         raise RunError(_no_model(settings, run.path))
+    if recorded is None:
+        _check_unseen(settings, run, named_flags)
     _check_model(settings, recorded, run)
     # A downloaded model does not say its seed, but calibration images are drawn with one.
     return replace(settings, seed=settings.seed or 0), run, *others
@@ -157,37 +177,133 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
     )
 
 
-def recorded_data(run: RunFolder) -> dict | None:
-    """What a run noted of its data; None for downloaded models."""
-    return (read_json(run.file(CONFIG)) or {}).get("data")
+def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
+    """What was noted of the data of a run's model, and where; None for downloaded models.
+
+    With the model itself; earlier versions noted it in config.json.
+    """
+    path = run.file(sparse_model_file(settings))
+    card = ModelCard.read(path)
+    if card is not None:
+        return card.data, str(path)
+    config = read_json(run.file(CONFIG))
+    return config.get("data") if isinstance(config, dict) else None, str(run.file(CONFIG))
+
+
+def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
+    """A finished model in a folder that was made with other images than these; None if there is none.
+
+    Args:
+        folder: of a run.
+        images: fingerprints of the training and the test images.
+    """
+    manifest = RunFolder(folder).manifest()
+    for path in sorted([folder / dense_model_file(), *folder.glob(f"*{SPARSE_MODEL}")]):
+        card = ModelCard.read(path)
+        # Earlier versions noted the training images in the manifest.
+        listed = manifest.get(path.name, {}).get("settings", {}).get("images")
+        if (card and card.images != images) or (
+            not card and listed not in (None, images.get("train"))
+        ):
+            return path
+    return None
+
+
+def keep_models_of_other_images(run: RunFolder, images: dict[str, str]) -> None:
+    """Refuse to train where a finished model of other images would be overwritten.
+
+    Raises:
+        UsageError: names the folder and the ways out.
+    """
+    path = model_of_other_images(run.path, images)
+    if path is None:
+        return
+    card = ModelCard.read(path)
+    whose = (
+        ""
+        if card is None
+        else f" ({card.settings.get('dataset')} under {card.settings.get('data_root')})"
+    )
+    raise UsageError(
+        f"{run.path} holds {path.name}, a finished model of other images{whose}, which is kept: choose another --seed "
+        "or --log_dir, or give --overwrite to have it made again from these"
+    )
+
+
+def is_downloaded(settings: Settings, run: RunFolder) -> bool:
+    """Whether a run's model was not made here, as far as its folder says."""
+    path = run.file(sparse_model_file(settings))
+    return path.exists() and ModelCard.read(path) is None and path.name not in run.manifest()
 
 
 def shared_flags(settings: Settings, run: RunFolder) -> str:
-    """The flags with which another script finds this model: the folder, and what its config.json does not say."""
-    said = (_recorded_settings(run) or resolve(Settings())).as_dict()
+    """The flags with which another script finds this model: the folder, and what is recorded of no model."""
+    recorded = _recorded_settings(run, {name: getattr(settings, name) for name in MODEL_NAME})
     now = {**settings.as_dict(), "folder": str(run.path)}
-    unsaid = [name for name in RESTORED if now[name] != said[name]]
+    said = (recorded or resolve(Settings())).as_dict()
+    chosen = _recorded_settings(run, {})  # without flags
+    named_by = (chosen or resolve(Settings())).as_dict()
+    unsaid = [
+        name
+        for name in RESTORED
+        if now[name] != (named_by if name in MODEL_NAME else said)[name]
+        or (recorded is None and name in _unseen(settings))
+    ]
     return shlex.join(_as_flags(now, ("folder", *unsaid)))
 
 
-def _recorded_settings(run: RunFolder) -> Settings | None:
-    """The settings in a run's config.json; None for downloaded models.
+def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
+    """The settings that one of a run's models was made with; None for downloaded models.
+
+    Args:
+        run: the folder.
+        given: flags by name; they may say which of its models.
 
     Raises:
-        RunError: if there are none in the file, or none of ours.
+        RunError: if they are in config.json alone, and not to be used.
     """
-    path = run.file(CONFIG)
-    if not path.exists():
+    arguments = _arguments(run.path)
+    model = _chosen_model(run, arguments, given)
+    card = ModelCard.read(model)
+    path, noted = (run.file(CONFIG), arguments) if card is None else (model, card.settings)
+    if card is None and not path.exists():
         return None
     try:
-        arguments = _arguments(run.path)
-        if not arguments:
+        if not noted:
             raise UsageError("it holds no arguments")
-        return parse_settings(_as_flags(arguments, RESTORED), "")[0]
+        return parse_settings(_as_flags(noted, RESTORED), "")[0]
     except UsageError as error:
         raise RunError(
             f"{path} is damaged: {error}; remove it and give the flags the model was trained with"
         ) from None
+
+
+def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
+    """The model that flags name, else that of the last call of `main.py`, else the only one there is."""
+    defaults = Settings()
+    name = "_".join(
+        str(given.get(key, arguments.get(key, getattr(defaults, key)))) for key in MODEL_NAME
+    )
+    path = run.file(f"{name}{SPARSE_MODEL}")
+    there = list(run.path.glob(f"*{SPARSE_MODEL}"))
+    only = len(there) == 1 and not any(key in given for key in MODEL_NAME)
+    return there[0] if only and not path.exists() else path
+
+
+def _unseen(settings: Settings) -> list[str]:
+    """The flags of a downloaded model that change what it says and cannot be seen in it."""
+    boxes = recipes.DATASETS[settings.dataset].boxes
+    return [name for name in UNSEEN if boxes or name != "cropGT"]
+
+
+def _check_unseen(settings: Settings, run: RunFolder, given: dict) -> None:
+    """Raise a UsageError if a downloaded model is asked for without the flags that it cannot say."""
+    missing = [f"--{name}" for name in _unseen(settings) if name not in given]
+    if missing:
+        raise UsageError(
+            f"{run.path} does not record how its model was trained; give {', '.join(missing)} as in its training: with "
+            "other values its results would be others, without an error"
+        )
 
 
 def _less_overrides(recorded: Settings, asked: Settings) -> dict:
@@ -253,16 +369,17 @@ def _same_request(earlier: dict, settings: Settings) -> bool:
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:
     """Run folders of this architecture and data that hold a file, by the file's age."""
-    found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p.parent, settings)]
+    found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p, settings)]
     return [path.parent for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
 
 
-def _same_images(folder: Path, settings: Settings) -> bool:
-    """Whether a run is about the images asked for: runs on all folders of images share a place."""
-    made_with = _arguments(folder)
-    if settings.dataset != "ImageFolder" or "data_root" not in made_with:
+def _same_images(file: Path, settings: Settings) -> bool:
+    """Whether a run's file is about the images asked for: runs on all folders of images share a place."""
+    card = ModelCard.read(file)
+    root = (_arguments(file.parent) if card is None else card.settings).get("data_root")
+    if settings.dataset != "ImageFolder" or not isinstance(root, str):
         return True
-    return os.path.realpath(made_with["data_root"]) == os.path.realpath(settings.data_root)
+    return os.path.realpath(root) == os.path.realpath(settings.data_root)
 
 
 def _no_model(settings: Settings, folder: Path) -> str:

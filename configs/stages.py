@@ -28,6 +28,9 @@ class StageFlags:
         OUTPUT, None, f"do a stage and all that follow it again: {', '.join(STAGES)}; leave it out to go on afterwards",
         parse=choice(STAGES, "stage"), metavar="STAGE",
     )  # fmt: skip
+    overwrite: bool = flag(
+        OUTPUT, False, "replace finished models of other images that the run folder holds"
+    )
 
 
 def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:

@@ -44,7 +44,9 @@ def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPred
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:
     """The calibrated predictor that a run left for its model, without a look at any data; None if there is none."""
     table = run.manifest().get(feature_table_file(settings, "test"))
-    if table is None or table["settings"]["model"] != sha256(run.file(sparse_model_file(settings))):
+    if table is None or table["settings"].get("model") != sha256(
+        run.file(sparse_model_file(settings))
+    ):
         return None
     artefact = _artefact(settings, run)
     return _load(settings, artefact.path) if artefact.is_current() else None

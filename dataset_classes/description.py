@@ -1,11 +1,21 @@
 """What a finished model needs to know of its dataset, so that it can be used where the dataset is not."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Self
 
+from configs.model_card import ModelCard
+from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
-from configs.runs import recorded_data
+from configs.runs import RESTORED, recorded_data
+from configs.script import warn_once
+from configs.settings import Settings
 from dataset_classes.base import ImageDataset
 from dataset_classes.transforms import FixedTransform, Resize
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,27 +31,79 @@ class DataDescription:
     transform: FixedTransform
 
     @classmethod
-    def of(cls, test: ImageDataset) -> "DataDescription":
+    def of(cls, test: ImageDataset) -> Self:
         """The description of a dataset under its test transform."""
         return cls(test.classes, test.transform)
 
     @classmethod
-    def recorded(cls, run: RunFolder) -> "DataDescription | None":
-        """The description that a run left in its folder, if it did."""
-        data = recorded_data(run)
+    def recorded(cls, settings: Settings, folder: RunFolder) -> Self | None:
+        """The description that belongs to a model of a run; None if there is none, or none of ours."""
+        data, source = recorded_data(settings, folder)
         if data is None:
             return None
-        numbers = data["transform"]
-        return cls(
-            data["classes"],
-            FixedTransform(
-                Resize(**numbers["resize"]),
-                numbers["side"],
-                tuple(numbers["mean"]),
-                tuple(numbers["std"]),
-            ),
-        )
+        try:
+            return cls.from_dict(data)
+        except ValueError as error:
+            warn_once(
+                log, "%s: %s; what it says of the data counts as not recorded.", source, str(error)
+            )
+            return None
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """What `as_dict` gave.
+
+        Raises:
+            ValueError: names the entry that is missing or of a wrong kind.
+        """
+        classes = _entry(data, "data.classes", list)
+        if not classes or not all(isinstance(name, str) for name in classes):
+            raise ValueError("data.classes is no list of names")
+        mean, std = (_channels(data, f"data.transform.{name}") for name in ("mean", "std"))
+        if min(std) <= 0:
+            raise ValueError("data.transform.std is not positive")
+        size = _pixels(data, "data.transform.resize.size")
+        square = _entry(data, "data.transform.resize.square", bool)
+        side = _pixels(data, "data.transform.side")
+        return cls(classes, FixedTransform(Resize(size, square), side, mean, std))
 
     def as_dict(self) -> dict:
-        """Plain values that a run's config.json can hold."""
+        """Plain values that a model's card and a run's config.json can hold."""
         return asdict(self)
+
+
+def model_card(run: OpenRun) -> ModelCard:
+    """What describes a model that is made by a run."""
+    settings = run.settings.as_dict()
+    return ModelCard(
+        {name: settings[name] for name in RESTORED},
+        DataDescription.of(run.data.test).as_dict(),
+        run.data.fingerprints(),
+    )
+
+
+def _entry(data: Any, path: str, kind: type) -> Any:
+    """The entry at a path such as `data.transform.side`."""
+    value = data
+    for name in path.split(".")[1:]:
+        if not isinstance(value, Mapping) or name not in value:
+            raise ValueError(f"{path} is missing")
+        value = value[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} is of a wrong type")
+    return value
+
+
+def _pixels(data: Any, path: str) -> int:
+    value = _entry(data, path, int)
+    if isinstance(value, bool) or value < 1:
+        raise ValueError(f"{path} is no number of pixels")
+    return value
+
+
+def _channels(data: Any, path: str) -> tuple[float, float, float]:
+    values = _entry(data, path, list | tuple)
+    numbers = [v for v in values if isinstance(v, int | float) and isfinite(v)]
+    if len(numbers) != 3 or len(values) != 3:
+        raise ValueError(f"{path} is no list of three numbers")
+    return tuple(numbers)

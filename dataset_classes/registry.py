@@ -1,18 +1,22 @@
 """Datasets by name, and the three views of one that the pipeline works with."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from architectures.backbones.base import BackboneSpec
 from configs.errors import RunError
+from configs.model_card import ModelCard
 from configs.paths import expanded_default
 from configs.recipes import canonical_name
+from configs.run_folder import RunFolder
+from configs.runs import sparse_model_file
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
 from dataset_classes.cub import CUB2011
+from dataset_classes.description import DataDescription
 from dataset_classes.image_folder import ImageFolder
 from dataset_classes.imagenet import ImageNet
 from dataset_classes.stanford_cars import StanfordCars
@@ -36,6 +40,10 @@ class DataSplits:
     train_plain: ImageDataset
     test: ImageDataset
 
+    def fingerprints(self) -> dict[str, str]:
+        """Which images these are, training and test images apart."""
+        return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
+
 
 def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
     """The data of a run, as its backbone needs them; errors as in `load_data`."""
@@ -45,6 +53,32 @@ def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
         img_size=settings.img_size,
         crop_gt=settings.crop,
         backbone=backbone,
+    )
+
+
+def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:
+    """The data of a finished model under the transform that it was trained with; errors as in `load_data`.
+
+    Says so if these are not the images that the model was made with.
+    """
+    splits = data_of(settings, backbone)
+    about = DataDescription.recorded(settings, folder)
+    card = ModelCard.read(folder.file(sparse_model_file(settings)))
+    if about is None or about.classes != splits.test.classes:
+        return splits  # nothing is known, or loading the model will fail
+    now = splits.fingerprints()
+    for split, known in ({} if card is None else card.images).items():
+        if known != now.get(split):
+            logger.warning(
+                "The %s images under %s are not those that %s was made with.",
+                {"train": "training"}.get(split, split),
+                settings.data_root,
+                folder.file(sparse_model_file(settings)),
+            )
+    return replace(
+        splits,
+        train_plain=splits.train_plain.with_transform(about.transform),
+        test=splits.test.with_transform(about.transform),
     )
 
 

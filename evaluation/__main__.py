@@ -3,7 +3,8 @@
     python -m evaluation RUN_FOLDER
 
 The same as --folder RUN_FOLDER: settings are those of the run, and flags override them. A downloaded model has no
-config.json: name its --dataset, --arch and --model_type.
+config.json: name its --dataset, --arch, --model_type, --img_size, --reduced_strides and, where images have boxes,
+--cropGT. Its results go to Evaluated_Results_*.json, and those of its authors stay.
 """
 
 import logging
@@ -15,10 +16,10 @@ from architectures.inference import feature_tables
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import read_json
-from configs.runs import dense_results_file, finished_run
+from configs.runs import dense_results_file, finished_run, is_downloaded
 from configs.script import run_script
 from conformal.calibrate import calibrate
-from dataset_classes.registry import data_of
+from dataset_classes.registry import data_of_model
 from evaluation.evaluate import evaluate_sparse
 from evaluation.results import summary
 
@@ -29,14 +30,17 @@ def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
     settings, folder = finished_run(with_folder_flag(sys.argv[1:]), __doc__)
     hardware = Hardware.choose(settings.device, settings.workers)
-    data = data_of(settings, backbone_of(settings))
+    data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
     run = OpenRun(settings, folder, hardware, data)
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
-        results = evaluate_sparse(run, model, tables, again=True)
-    dense_results = read_json(folder.file(dense_results_file())) or {}
+        results = evaluate_sparse(
+            run, model, tables, again=True, downloaded=is_downloaded(settings, folder)
+        )
+    dense_results = read_json(folder.file(dense_results_file()))
+    dense_results = dense_results if isinstance(dense_results, dict) else {}
     log.info(summary(settings, folder, dense_results, results))
 
 

@@ -157,7 +157,12 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
 
 
 def evaluate_sparse(
-    run: OpenRun, model: InterpretableClassifier, tables: FeatureTables, *, again: bool = False
+    run: OpenRun,
+    model: InterpretableClassifier,
+    tables: FeatureTables,
+    *,
+    again: bool = False,
+    downloaded: bool = False,
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
 
@@ -166,11 +171,14 @@ def evaluate_sparse(
         model: the finetuned sparse model.
         tables: its feature tables.
         again: whether to evaluate although the results are current.
+        downloaded: whether others made the model: `Results_*.json` is theirs then, and these results are left in
+            `Evaluated_Results_*.json`, as by the published code.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
+    beside = "Evaluated_" if downloaded else ""
     artefact = folder.artefact(
-        sparse_results_file(settings),
+        beside + sparse_results_file(settings),
         {
             "train": folder.digest(feature_table_file(settings, "train")),
             "test": folder.digest(feature_table_file(settings, "test")),

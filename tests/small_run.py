@@ -56,6 +56,7 @@ def make_small_run(root: Path) -> list[str]:
         "log_dir": root / "logs",
         "arch": "resnet18",
         "img_size": 32,
+        "reduced_strides": True,
         "n_features": 6,
         "n_per_class": 3,
         "device": "cpu",

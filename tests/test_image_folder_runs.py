@@ -11,7 +11,7 @@ from state_files import published, save
 
 import main
 from architectures.finished_model import load_finished_model
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.run_folder import RunFolder
 from configs.runs import finished_run, training_run, with_seed, write_config
@@ -60,8 +60,8 @@ def test_scripts_take_the_newest_run_on_the_same_images(tmp_path, monkeypatch):
 
 def test_an_unfinished_run_on_other_images_is_not_gone_on_with(tmp_path):
     leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
-    assert with_seed(settings_of(tmp_path, tmp_path / "birds")).seed == 1
-    assert with_seed(settings_of(tmp_path, tmp_path / "cars")).seed != 1
+    assert with_seed(settings_of(tmp_path, tmp_path / "birds"), {}).seed == 1
+    assert with_seed(settings_of(tmp_path, tmp_path / "cars"), {}).seed != 1
 
 
 def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
@@ -77,13 +77,13 @@ def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
     assert changed.fingerprint() != first.fingerprint()
 
 
-def test_the_same_seed_on_other_images_trains_again(tmp_path, monkeypatch):
-    def train(name):
+def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_path, monkeypatch):
+    def train(name, *more):
         flags = "--dataset ImageFolder --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
         rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --selection_seconds 2 --seed 1"
         places = ["--data_root", tmp_path / name, "--log_dir", tmp_path / "runs"]
         monkeypatch.setattr(
-            sys, "argv", ["main.py", *flags.split(), *rest.split(), *map(str, places)]
+            sys, "argv", ["main.py", *flags.split(), *rest.split(), *map(str, places), *more]
         )
         main.main()
         folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
@@ -100,7 +100,12 @@ def test_the_same_seed_on_other_images_trains_again(tmp_path, monkeypatch):
         save_image(
             tmp_path / "two" / "train" / "wren" / f"{i}.jpg", (0, 90, 255), size=(40 + i, 30)
         )
-    assert not torch.equal(train("two"), first)
+    folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=r"other images .*: choose another --seed or --log_dir"):
+        train("two")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not torch.equal(train("two", "--overwrite"), first)
 
 
 def test_a_script_refuses_a_run_on_other_classes(tmp_path):

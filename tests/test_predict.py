@@ -13,6 +13,7 @@ from PIL import Image
 from small_run import WEIGHT
 
 import predict
+import prediction.model
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
 from configs.hardware import Hardware
@@ -77,7 +78,7 @@ def test_the_run_folder_alone_gives_the_sets_of_the_run(
     finished, tmp_path, monkeypatch, model_type
 ):
     folder, expected = finished[0][model_type], finished[1][model_type]
-    monkeypatch.setattr(predict, "data_of", None)  # the dataset is not looked at
+    monkeypatch.setattr(prediction.model, "data_of_model", None)  # the dataset is not looked at
     flags = ["--folder", folder, "--coverage", "0.8", "0.95", "--output", tmp_path / "out.json"]
     assert call(*flags, "--image", *expected) == 0
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from architectures.classifier import InterpretableClassifier, build_dense_model
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
+from dataset_classes.description import model_card
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
@@ -55,6 +56,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         run.data.train,
         hardware,
         seed=settings.seed,
+        card=model_card(run),
     )
     return model
 

@@ -11,6 +11,7 @@ from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
 from configs.recipes import FinetuneRecipe
 from configs.runs import selection_file, sparse_model_file
+from dataset_classes.description import model_card
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
@@ -60,6 +61,7 @@ def finetune(
         run.data.train,
         run.hardware,
         seed=settings.seed,
+        card=model_card(run),
     )
     return model
 

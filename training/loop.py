@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.loading import Batches
+from configs.model_card import ModelCard
 from configs.run_folder import Artefact
 from configs.script import progress
 from training.batches import epoch_batches, seed_everything, seed_of
@@ -55,11 +57,17 @@ def train_artefact(
     hardware: Hardware,
     *,
     seed: int,
+    card: ModelCard,
 ) -> None:
-    """Train a model and leave its state dict as a finished file of the run; other arguments as in `train_phases`."""
+    """Train a model and leave its state dict and its card as a finished file; other arguments as in `train_phases`."""
+
+    def write(path: Path) -> None:
+        save_tensors(model.state_dict(), path)
+        card.add_to(path)
+
     checkpoint = checkpoint_of(artefact)
     train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
-    artefact.write(lambda path: save_tensors(model.state_dict(), path))
+    artefact.write(write)
     checkpoint.remove()
 
 

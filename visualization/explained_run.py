@@ -10,7 +10,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
-from dataset_classes.registry import DataSplits, data_of
+from dataset_classes.registry import DataSplits, data_of_model
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
 from visualization.report import ReportBuilder
@@ -62,7 +62,7 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
         RunError: if its model or its images cannot be read.
     """
     hardware = Hardware.choose(settings.device, settings.workers)
-    data = data_of(settings, backbone_of(settings))
+    data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
     run = OpenRun(settings, folder, hardware, data)
     tables = feature_tables(run, model)

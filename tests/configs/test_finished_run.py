@@ -202,13 +202,15 @@ def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tm
     run = leave(ODD)
     run.file("sldd_20_7_FinetunedModel.pth").touch()
     downloaded = RunFolder(tmp_path / "downloaded")
+    unseen = ["--model_type", "qsenn", "--arch", "resnet18", "--cropGT", "no"]
+    unseen += ["--img_size", "224", "--no-reduced_strides"]
     downloaded.path.mkdir()
     downloaded.file("qsenn_50_5_FinetunedModel.pth").touch()
     for folder, more, expected in (
         (run, [], ""),
         (run, ["--model_type", "sldd", "--n_features", "20"], " --model_type sldd --n_features 20"),
         (run, ["--data_root", "/a b", "--coverage", "0.8", "0.9"], None),
-        (downloaded, ["--model_type", "qsenn", "--arch", "resnet18", "--cropGT", "False"], None),
+        (downloaded, unseen, None),
     ):
         settings, _ = find("--folder", folder.path, *more)
         flags = shared_flags(settings, folder)

@@ -1,0 +1,52 @@
+"""A finished model with all that predicting needs."""
+
+from dataclasses import dataclass
+
+from architectures.backbones.registry import backbone_of
+from architectures.classifier import InterpretableClassifier
+from architectures.finished_model import load_finished_model
+from architectures.inference import feature_table
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.open_run import OpenRun
+from configs.run_folder import RunFolder
+from configs.settings import Settings
+from conformal.calibrate import calibrate, saved_calibration
+from conformal.predictor import ConformalPredictor
+from dataset_classes.description import DataDescription
+from dataset_classes.registry import data_of_model
+
+
+@dataclass(frozen=True)
+class FinishedModel:
+    """A model, what it knows of its data, and its calibrated prediction sets."""
+
+    model: InterpretableClassifier
+    data: DataDescription
+    predictor: ConformalPredictor
+
+
+def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> FinishedModel:
+    """The model of a run with all that predicting needs: from the run folder, else made from the dataset.
+
+    Raises:
+        RunError: if the run folder lacks something and the dataset is not there.
+    """
+    data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
+    if data is not None and predictor is not None:
+        return FinishedModel(
+            load_finished_model(settings, run, data.classes, hardware), data, predictor
+        )
+    try:
+        splits = data_of_model(settings, run, backbone_of(settings))
+    except RunError as error:
+        lacks = "class names" if data is None else "calibration of this model"
+        raise RunError(
+            f"{run.path} has no {lacks} (config.json, manifest.json, *_Calibration.npz), so the dataset is needed: "
+            f"{error}"
+        ) from None
+    model = load_finished_model(settings, run, splits.test.classes, hardware)
+    opened = OpenRun(settings, run, hardware, splits)
+    table = feature_table(opened, model, "test")
+    predictor = calibrate(opened, model.class_weight.cpu(), table)
+    return FinishedModel(model, DataDescription.of(splits.test), predictor)

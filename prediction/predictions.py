@@ -1,0 +1,111 @@
+"""What a finished model says about images, and the table of it."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from architectures.inference import INFERENCE_BATCH
+from configs.errors import RunError
+from configs.hardware import Hardware
+from configs.loading import Batches
+from configs.run_folder import write_atomically, write_json
+from configs.script import progress
+from prediction.images import ImageFiles, stack_readable
+from prediction.model import FinishedModel
+
+SEPARATOR = " | "  # between the classes of a set, which may hold commas
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes:
+        file: the image.
+        prediction: name of the predicted class.
+        probability: its softmax probability.
+        prediction_sets: for every coverage the names of the classes, most probable first.
+        features: of the predicted class, largest contribution first: number (as in the figures), activation (in
+            standard deviations), weight.
+    """
+
+    file: str
+    prediction: str
+    probability: float
+    prediction_sets: dict[str, list[str]]
+    features: list[dict]
+
+
+@torch.inference_mode()
+def predict(
+    finished: FinishedModel, files: Sequence[str], coverages: Sequence[float], hardware: Hardware
+) -> Iterator[Prediction | RunError]:
+    """For every file in turn its prediction, or the error that says why it cannot be read."""
+    images = ImageFiles(files, finished.data.transform)
+    rows = torch.arange(len(files)).split(INFERENCE_BATCH)
+    loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
+    names = iter(files)
+    for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
+        predicted: Iterator[tuple] = iter(())
+        if tensors is not None:
+            output = finished.model(hardware.to_device(tensors))
+            predicted = describe(finished, output.features.cpu(), output.logits.cpu(), coverages)
+        for error in errors:
+            file = next(names)
+            yield error or Prediction(file, *next(predicted))
+
+
+def describe(
+    finished: FinishedModel, features: Tensor, logits: Tensor, coverages: Sequence[float]
+) -> Iterator[tuple]:
+    """The fields of `Prediction` but the file, for each row of features `[B, n]` and logits `[B, C]`."""
+    classes = finished.data.classes
+    weight = finished.model.class_weight.cpu()
+    sets = list(finished.predictor.predict_each(features, logits, coverages))
+    for row, scores in enumerate(logits):
+        ranked = scores.argsort(descending=True).tolist()
+        predicted = ranked[0]
+        contribution = weight[predicted] * features[row]
+        used = [
+            f for f in contribution.argsort(descending=True).tolist() if weight[predicted, f] != 0
+        ]
+        yield (
+            classes[predicted],
+            round(scores.softmax(dim=0)[predicted].item(), 4),
+            {
+                f"{coverage:g}": [classes[c] for c in ranked if in_set[row, c]]
+                for coverage, in_set in zip(coverages, sets, strict=True)
+            },
+            [
+                {
+                    "feature": f,
+                    "activation": round(features[row, f].item(), 3),
+                    "weight": round(weight[predicted, f].item(), 4),
+                }
+                for f in used
+            ],
+        )
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write the predictions as JSON, or as CSV with one line per image, by the file's suffix."""
+    if path.suffix.lower() == ".json":
+        write_json(path, [asdict(prediction) for prediction in predictions])
+    else:
+        write_atomically(path, lambda temporary: _write_csv(temporary, predictions))
+
+
+def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
+    coverages = list(predictions[0].prediction_sets)
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table = csv.writer(file)
+        sets = [f"prediction_set_{coverage}" for coverage in coverages]
+        table.writerow(["file", "prediction", "probability", *sets, "features"])
+        for p in predictions:
+            members = [SEPARATOR.join(p.prediction_sets[coverage]) for coverage in coverages]
+            features = " ".join(f"{f['feature']}={f['activation']:g}" for f in p.features)
+            table.writerow([p.file, p.prediction, p.probability, *members, features])
