@@ -28,6 +28,7 @@ ODD = Settings(
     arch="resnet34",
     model_type="qpm",
     weights="/weights of mine.pth",
+    freeze_backbone=True,
     reduced_strides=False,
     n_features=31,
     n_per_class=7,
