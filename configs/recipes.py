@@ -113,8 +113,9 @@ SCRATCH_FINETUNE_SCALE = 0.8
 
 @dataclass(frozen=True)
 class DatasetRecipe:
-    """A dataset's own defaults; a flag that is given always wins."""
+    """A dataset: where it is read, and its own defaults; a flag that is given always wins."""
 
+    source: str  # its class: `module:class` in dataset_classes
     arch: str = "resnet50"
     img_size: int = 224  # pixels
     weights: str = "imagenet"
@@ -126,18 +127,20 @@ class DatasetRecipe:
 
 
 DATASETS = {
-    "CUB2011": DatasetRecipe(boxes=True),
-    "StanfordCars": DatasetRecipe(),
-    "TravelingBirds": DatasetRecipe(boxes=True),
+    "CUB2011": DatasetRecipe("cub:CUB2011", boxes=True),
+    "StanfordCars": DatasetRecipe("stanford_cars:StanfordCars"),
+    "TravelingBirds": DatasetRecipe("traveling_birds:TravelingBirds", boxes=True),
     # The dense model is the pretrained one; finetuning starts where its training ended.
     "ImageNet": DatasetRecipe(
+        "imagenet:ImageNet",
         do_dense=False,
         dense=DenseRecipe(batch_size=64),
         finetuning={"lr": 0.005 * 0.4**4, "batch_size": 64},
     ),
-    "ImageFolder": DatasetRecipe(),
+    "ImageFolder": DatasetRecipe("image_folder:ImageFolder"),
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(
+        "synthetic_birds:SyntheticBirds",
         arch="resnet18",
         img_size=64,
         weights="none",

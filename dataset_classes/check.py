@@ -20,7 +20,7 @@ from configs.errors import RunError
 from configs.script import progress, run_script
 from configs.settings import Settings, parse_settings
 from dataset_classes.base import ImageDataset
-from dataset_classes.registry import DATASETS
+from dataset_classes.registry import dataset_class
 
 SHOWN = 5  # of each kind of finding
 BATCH = 4096  # images in work at a time, so that millions need no more memory
@@ -137,7 +137,7 @@ def examine(data: ImageDataset, index: int) -> Examination | RunError:
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:
     """Both splits without the checks that would end at the first problem."""
-    dataset = DATASETS[settings.dataset]
+    dataset = dataset_class(settings.dataset)
     options = {"img_size": settings.img_size, "crop_gt": settings.crop}
     return tuple(dataset(settings.data_root, split, **options) for split in ("train", "test"))
 

@@ -1,6 +1,7 @@
 """Datasets by name, and the three views of one that the pipeline works with."""
 
 import logging
+import pkgutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,26 +11,15 @@ from architectures.backbones.base import BackboneSpec
 from configs.errors import RunError
 from configs.model_card import ModelCard
 from configs.paths import expanded_default
-from configs.recipes import canonical_name
+from configs.recipes import DATASETS, canonical_name
 from configs.run_folder import RunFolder
 from configs.runs import sparse_model_file
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
-from dataset_classes.cub import CUB2011
 from dataset_classes.description import DataDescription
-from dataset_classes.image_folder import ImageFolder
-from dataset_classes.imagenet import ImageNet
-from dataset_classes.stanford_cars import StanfordCars
-from dataset_classes.synthetic_birds import SyntheticBirds
 from dataset_classes.transforms import interpolated
-from dataset_classes.traveling_birds import TravelingBirds
 
 logger = logging.getLogger(__name__)
-
-DATASETS = {
-    dataset.name: dataset
-    for dataset in (CUB2011, StanfordCars, TravelingBirds, ImageNet, ImageFolder, SyntheticBirds)
-}
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,16 @@ class DataSplits:
     def fingerprints(self) -> dict[str, str]:
         """Which images these are, training and test images apart."""
         return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
+
+
+def dataset_class(name: str) -> type[ImageDataset]:
+    """The class of a dataset, which its recipe names.
+
+    Raises:
+        UsageError: if there is no dataset of this name, in any capitalisation.
+    """
+    recipe = DATASETS[canonical_name(name, DATASETS, "dataset")]
+    return pkgutil.resolve_name(f"dataset_classes.{recipe.source}")
 
 
 def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
@@ -98,7 +98,7 @@ def load_data(
         UsageError: for an unknown name.
         RunError: if the dataset is missing or broken, or too small to train on.
     """
-    dataset = DATASETS[canonical_name(name, DATASETS, "dataset")]
+    dataset = dataset_class(name)
     root = Path(expanded_default(str(data_root)))
     train, test = (
         dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 # A room imports from the rooms before it. Scripts, tests and benchmarks import from all.
 ROOMS = (
     "configs", "architectures", "dataset_classes", "sparsification", "conformal", "training",
-    "evaluation", "visualization", "live",
+    "evaluation", "prediction", "visualization", "live",
 )  # fmt: skip
 
 
