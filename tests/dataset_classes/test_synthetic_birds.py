@@ -1,10 +1,13 @@
 """The drawn birds: what their classes promise, that parts are where they are said to be, and the cache."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from dataset_classes import synthetic_birds
-from dataset_classes.bird_drawing import LOOKS, PART_NAMES, Scene, draw_bird
+from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
+from dataset_classes.bird_scene import Scene
 from dataset_classes.registry import load_data
 from dataset_classes.synthetic_birds import (
     CLASS_PARTS,
@@ -87,6 +90,17 @@ def test_drawing_depends_on_the_seed_alone():
     np.testing.assert_array_equal(one.image, same.image)
     np.testing.assert_array_equal(one.locations, same.locations)
     assert not np.array_equal(one.image, other.image)
+
+
+def test_the_drawing_is_the_one_all_results_were_measured_on():
+    """A change of any pixel, place or visibility needs a new VERSION of the dataset, and new results."""
+    digest = hashlib.sha256()
+    for s in range(8):
+        looks = [s % 4, (s + 1) % 4, s // 2 % 4, 3 * s % 4, (s + 2) % 4]
+        bird = draw_bird(looks, 48, np.random.default_rng(s))
+        for array in (bird.image, bird.locations, bird.visible):
+            digest.update(array.tobytes())
+    assert digest.hexdigest().startswith("c70efa128bd879b3")
 
 
 @pytest.mark.parametrize("part", range(len(PART_NAMES)))
