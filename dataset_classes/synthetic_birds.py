@@ -10,6 +10,7 @@ draws all species on one page.
 
 import logging
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,7 @@ IMAGES_PER_CLASS = 40  # in each split
 SEED = 2025  # of the dataset; the seed of a run does not change the images
 VERSION = 1  # part of the cache's name: raise it when the drawing changes
 SPLITS = ("train", "test")
+SWAPPED_PER_CLASS = 4  # test images of every class that are drawn again with other looks
 
 
 class SyntheticBirds(ImageDataset):
@@ -74,8 +76,9 @@ class SyntheticBirds(ImageDataset):
     class_parts = CLASS_PARTS
 
     def __init__(self, data_root, split: str, *, img_size: int = 64, crop_gt: bool = False):
-        cache = Path(data_root) / self.name / f"birds_{img_size}px_v{VERSION}.npz"
-        birds = load_birds(cache, img_size)
+        self._folder, self._img_size = Path(data_root) / self.name, img_size
+        cache = self._folder / f"birds_{img_size}px_v{VERSION}.npz"
+        birds = load_arrays(cache, lambda: generate(img_size))
         self._images = birds[f"{split}_images"]
         self.part_locations = birds[f"{split}_locations"]
         self.part_visibility = birds[f"{split}_visible"]
@@ -92,9 +95,42 @@ class SyntheticBirds(ImageDataset):
         """None: all images are in one file."""
         return []
 
+    def swapped_looks(self) -> "SwappedLooks":
+        """The first test images of every class again, each with the look of one part swapped."""
+        return SwappedLooks(self, self._folder, self._img_size)
+
     def train_transform(self, img_size: int) -> transforms.ImageTransform:
         """Mild augmentation: the scenes vary already, and colours tell looks apart."""
         return transforms.drawn_train(img_size, self.mean, self.std)
+
+
+class SwappedLooks(ImageDataset):
+    """Images that differ from test images in the look of one part: same pose, light, background and clutter.
+
+    Under the transform of `birds`.
+
+    Attributes:
+        shape: `(C * SWAPPED_PER_CLASS, P, L)`, test images, parts and other looks; the images are in this order.
+    """
+
+    name = SyntheticBirds.name
+    square = True
+
+    def __init__(self, birds: SyntheticBirds, folder: Path, img_size: int):
+        cache = folder / f"swapped_{img_size}px_v{VERSION}.npz"
+        images = load_arrays(cache, lambda: generate_swapped(img_size))["images"]
+        self.shape = images.shape[:3]
+        self._images = images.reshape(-1, *images.shape[3:])
+        super().__init__(
+            [f"{cache}/{i:05d}" for i in range(len(self._images))],
+            np.repeat(np.arange(len(SPECIES)), len(self._images) // len(SPECIES)),
+            SPECIES,
+        )
+        self.transform = birds.transform
+
+    def full_image(self, index: int) -> Image.Image:
+        """Image `index` as drawn."""
+        return Image.fromarray(self._images[index])
 
 
 def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
@@ -104,12 +140,8 @@ def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
     )
 
 
-def load_birds(cache: Path, img_size: int) -> dict[str, np.ndarray]:
-    """The arrays of both splits from `cache`, generated if it is missing or damaged.
-
-    Returns:
-        For `train` and `test`: `_images` `[N, S, S, 3]` uint8, `_locations` `[N, P, 2]`, `_visible` `[N, P]`;
-        and `statistics` `[2, 3]`, mean and standard deviation of the training pixels in [0, 1].
+def load_arrays(cache: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays in `cache`, made and stored there if it is missing or damaged.
 
     Raises:
         RunError: if the cache cannot be written.
@@ -121,13 +153,18 @@ def load_birds(cache: Path, img_size: int) -> dict[str, np.ndarray]:
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         logger.warning("%s is damaged and is drawn again", cache)
-    birds = generate(img_size)
-    write_atomically(cache, lambda path: np.savez(path, **birds))
-    return birds
+    arrays = make()
+    write_atomically(cache, lambda path: np.savez(path, **arrays))
+    return arrays
 
 
 def generate(img_size: int) -> dict[str, np.ndarray]:
-    """Draw both splits; see `load_birds` for the arrays."""
+    """Draw both splits.
+
+    Returns:
+        For `train` and `test`: `_images` `[N, S, S, 3]` uint8, `_locations` `[N, P, 2]`, `_visible` `[N, P]`;
+        and `statistics` `[2, 3]`, mean and standard deviation of the training pixels in [0, 1].
+    """
     labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
     birds = {}
     for s, split in enumerate(SPLITS):
@@ -141,6 +178,30 @@ def generate(img_size: int) -> dict[str, np.ndarray]:
         [pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64)]
     )
     return birds
+
+
+def generate_swapped(img_size: int) -> dict[str, np.ndarray]:
+    """Draw the first test images of every class with every other look of every part: `images` `[R, P, L, S, S, 3]`."""
+    each = min(SWAPPED_PER_CLASS, IMAGES_PER_CLASS)
+    rows = [c * IMAGES_PER_CLASS + i for c in range(len(SPECIES)) for i in range(each)]
+    shown = progress(rows, desc=f"Drawing birds with swapped looks at {img_size} px", unit="bird")
+    return {"images": np.stack([draw_swapped(row, img_size) for row in shown])}
+
+
+def draw_swapped(row: int, img_size: int) -> np.ndarray:
+    """Test image `row` with every other look of every part, `[P, L, S, S, 3]`.
+
+    Parts take nothing from the generator, so scene and pose stay.
+    """
+    own = CLASS_PARTS[row // IMAGES_PER_CLASS]
+    images = []
+    for part, names in enumerate(LOOKS.values()):
+        others = [look for look in range(len(names)) if look != own[part]]
+        for look in others:
+            looks = np.where(np.arange(len(own)) == part, look, own)
+            rng = np.random.default_rng((SEED, SPLITS.index("test"), row))
+            images.append(draw_bird(looks, img_size, rng).image)
+    return np.stack(images).reshape(len(own), -1, img_size, img_size, 3)
 
 
 def draw_specimen(label: int, img_size: int, seed: tuple[int, int, int]):

@@ -21,6 +21,7 @@ from architectures.inference import (
     collect_columns,
     measured_batches,
 )
+from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
 from configs.run_folder import read_json
@@ -189,13 +190,14 @@ def evaluate_sparse(
             "score": SCORE,
         },
     )
-    return artefact.load_or_make(
-        read_json,
-        lambda path: write_results(
-            path, sparse_results(run, model.class_weight, tables, coverages)
-        ),
-        again=again,
-    )
+
+    def make(path: Path | None) -> None:
+        swapped = swapped_features(run, model)
+        if path is not None:
+            results = sparse_results(run, model.class_weight, tables, coverages, swapped)
+            write_results(path, results)
+
+    return artefact.load_or_make(read_json, make, together=True, again=again)
 
 
 def warn_of_silent_features(features: Tensor) -> None:
@@ -211,7 +213,11 @@ def warn_of_silent_features(features: Tensor) -> None:
 
 
 def sparse_results(
-    run: OpenRun, weight: Tensor, tables: FeatureTables, coverages: Sequence[float]
+    run: OpenRun,
+    weight: Tensor,
+    tables: FeatureTables,
+    coverages: Sequence[float],
+    swapped: Tensor | None = None,
 ) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
     settings, data = run.settings, run.data
@@ -238,6 +244,23 @@ def sparse_results(
             classes=data.test.classes,
             coverage=settings.coverage[0],
         )
-    if hasattr(data.test, "part_locations"):
-        results["Explanation truth"] = explanation_truth(tables.test, weight, data.test)
+    if swapped is not None:
+        results["Explanation truth"] = explanation_truth(tables.test, weight, data.test, swapped)
     return results
+
+
+def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | None:
+    """Pooled features of test images with the look of one part swapped, `[R, P, L, n]`; None without known parts."""
+    swapped_looks = getattr(run.data.test, "swapped_looks", None)
+    if swapped_looks is None:
+        return None
+    swapped = processes.agreed(swapped_looks)
+    batches = measured_batches(
+        model,
+        swapped,
+        run.hardware,
+        "Sparse model on swapped looks",
+        lambda output, _: (output.feature_maps.mean(dim=(2, 3)),),
+    )
+    (pooled,) = collect_columns(batches, len(swapped))
+    return pooled.unflatten(0, swapped.shape)

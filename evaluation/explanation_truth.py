@@ -30,29 +30,35 @@ def part_under_peak(peaks: Tensor, part_locations: Tensor, part_visibility: Tens
     return distance.argmin(dim=2)
 
 
-def separating_feature_localisation(
-    parts: Tensor,
-    active: Tensor,
-    labels: Tensor,
-    weight: Tensor,
-    class_parts: Tensor,
-    part_visibility: Tensor,
-) -> tuple[float, float]:
-    """How often the feature that tells two classes apart lies on the part in which they differ, and chance.
+def causing_part(pooled: Tensor, swapped: Tensor, part_visibility: Tensor) -> Tensor:
+    """Index of the visible part whose look every feature depends on most, `[N, n]`.
 
-    Counted over ordered pairs (c, d) of classes that differ in exactly one part, the features that c has and d has
-    not, and the images of c in which that part is visible and the feature active.
+    That is the part whose exchange for another look lowers the feature most, in the mean over the other looks.
 
     Args:
-        parts: `part_under_peak`, `[N, n]`.
+        pooled: features of the images, `[N, n]`.
+        swapped: the same of the images drawn with another look of one part, `[N, P, L, n]`.
+        part_visibility: `[N, P]` bool.
+    """
+    drop = pooled.unsqueeze(1) - swapped.mean(dim=2)  # (N, P, n)
+    hidden = ~torch.as_tensor(part_visibility)
+    return drop.masked_fill(hidden.unsqueeze(2), -FAR).argmax(dim=1)
+
+
+def separating_cases(
+    active: Tensor, labels: Tensor, weight: Tensor, class_parts: Tensor, part_visibility: Tensor
+) -> Tensor:
+    """How many cases there are of every image, feature and part, `[N, n, P]`.
+
+    A case is an ordered pair (c, d) of classes that differ in exactly one part, a feature that c has and d has not,
+    and an image of c in which that part is visible and the feature active.
+
+    Args:
         active: which features are active, `[N, n]` bool.
         labels: `[N]`.
         weight: class-feature weights, `[C, n]`; a feature belongs to a class if its weight is not 0.
         class_parts: `[C, P]`, look of each part.
         part_visibility: `[N, P]` bool.
-
-    Returns:
-        `(rate, chance)`: chance is the rate of all n features on the same images and parts. nan where nothing counts.
     """
     class_parts = torch.as_tensor(class_parts)
     differs = class_parts[:, None] != class_parts[None]  # (C, C, P)
@@ -60,14 +66,28 @@ def separating_feature_localisation(
     has = (torch.as_tensor(weight) != 0).double()
     # How many classes d the feature tells from c through a difference in the part alone, (C, n, P).
     separates = torch.einsum("cdp,cf,df->cfp", only, has, 1 - has)
-    lies_on = F.one_hot(parts, class_parts.shape[1]).double()  # (N, n, P)
     visible = torch.as_tensor(part_visibility).double()
-    cases = separates[labels] * active.double().unsqueeze(2) * visible.unsqueeze(1)  # (N, n, P)
-    total = cases.sum().item()
-    if total == 0:
-        return math.nan, math.nan
-    by_chance = lies_on.mean(dim=1, keepdim=True)  # (N, 1, P)
-    return (cases * lies_on).sum().item() / total, (cases * by_chance).sum().item() / total
+    return separates[labels] * active.double().unsqueeze(2) * visible.unsqueeze(1)
+
+
+def differing_part_rate(cases: Tensor, parts: Tensor) -> tuple[float, float]:
+    """How often the part named for the feature that tells two classes apart is the one they differ in, and chance.
+
+    Args:
+        cases: `separating_cases`, `[N, n, P]`.
+        parts: the part named for every feature in every image, `[N, n]`: under its peak, or causing it.
+
+    Returns:
+        `(rate, chance)`: chance is the rate of all n features on the same images and parts. nan where nothing counts.
+    """
+    named = F.one_hot(parts, cases.shape[2]).double()  # (N, n, P)
+    by_chance = named.mean(dim=1, keepdim=True)  # (N, 1, P)
+    return _mean(named, cases), _mean(by_chance, cases)
+
+
+def _mean(values: Tensor, counts: Tensor) -> float:
+    total = counts.sum().item()
+    return (counts * values).sum().item() / total if total else math.nan
 
 
 def attribute_constancy(
@@ -108,18 +128,37 @@ def same_pair_rate(counts: Tensor) -> float:
     return (counts * (counts - 1)).sum().item() / pairs if pairs else math.nan
 
 
-def explanation_truth(table: FeatureTable, weight: Tensor, dataset) -> dict:
-    """Both measures on a feature table of a dataset that knows its parts, under readable names."""
-    labels = table.labels
-    parts = part_under_peak(table.peaks, dataset.part_locations, dataset.part_visibility)
+def explanation_truth(table: FeatureTable, weight: Tensor, dataset, swapped: Tensor) -> dict:
+    """All measures on a feature table of a dataset that knows its parts, under readable names.
+
+    Args:
+        table: of the whole dataset.
+        weight: class-feature weights, `[C, n]`.
+        dataset: the images; knows `class_parts`, `part_locations` and `part_visibility`.
+        swapped: pooled features of its first images of every class with the look of one part swapped,
+            `[C * m, P, L, n]`.
+    """
+    labels, visible = table.labels, torch.as_tensor(dataset.part_visibility)
+    parts = part_under_peak(table.peaks, dataset.part_locations, visible)
     active = table.features > 0
-    rate, rate_by_chance = separating_feature_localisation(
-        parts, active, labels, weight, dataset.class_parts, dataset.part_visibility
-    )
+    cases = separating_cases(active, labels, weight, dataset.class_parts, visible)
+    rate, rate_by_chance = differing_part_rate(cases, parts)
+    first = first_of_every_class(labels, len(swapped) // len(weight))
+    cause = causing_part(table.pooled[first], swapped, visible[first])
+    causal, causal_by_chance = differing_part_rate(cases[first], cause)
+    own = _mean((cause == parts[first]).double(), cases[first].sum(dim=2))
     same, same_by_chance = attribute_constancy(parts, active, labels, weight, dataset.class_parts)
     return {
         "Separating feature on the differing part": rate,
         "Separating feature on the differing part, chance": rate_by_chance,
+        "Differing part causes the separating feature": causal,
+        "Differing part causes the separating feature, chance": causal_by_chance,
+        "Separating feature on the part that causes it": own,
         "Same best attribute across a feature's classes": same,
         "Same best attribute across a feature's classes, chance": same_by_chance,
     }
+
+
+def first_of_every_class(labels: Tensor, count: int) -> Tensor:
+    """Indices of the first `count` images of every class, class by class, `[C * count]`."""
+    return torch.cat([(labels == c).nonzero()[:count, 0] for c in labels.unique()])

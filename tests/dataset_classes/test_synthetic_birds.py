@@ -160,6 +160,20 @@ def test_dataset_knows_its_parts(tmp_path, few):
     np.testing.assert_allclose(pixels.std((0, 2, 3)), 1, atol=1e-3)
 
 
+def test_a_swapped_look_changes_its_part_and_nothing_else(tmp_path, monkeypatch):
+    """Pose, background and clutter stay: all change lies near the part, and one image shows every other look."""
+    monkeypatch.setattr(synthetic_birds, "IMAGES_PER_CLASS", 1)
+    birds = SyntheticBirds(tmp_path, "test", img_size=32)
+    swapped = birds.swapped_looks()
+    assert swapped.shape == (24, 5, 3) and len(swapped) == 360
+    beaks = np.stack([swapped.image(3 + i) for i in range(3)]).astype(int)  # of the first bird
+    changed = np.abs(beaks - np.asarray(birds.image(0))).max(3) > 40
+    assert changed.any((1, 2)).all()
+    row, column = changed.any(0).nonzero()
+    x, y = birds.part_locations[0, 1] * 32
+    assert np.hypot(row - y, column - x).max() < 10
+
+
 def test_images_are_drawn_once(tmp_path, few, monkeypatch):
     first = SyntheticBirds(tmp_path, "train", img_size=32)
     monkeypatch.setattr(synthetic_birds, "generate", lambda size: pytest.fail("drawn again"))

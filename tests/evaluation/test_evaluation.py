@@ -36,9 +36,11 @@ from evaluation.evaluate import (
 )
 from evaluation.explanation_truth import (
     attribute_constancy,
+    causing_part,
+    differing_part_rate,
     explanation_truth,
     part_under_peak,
-    separating_feature_localisation,
+    separating_cases,
 )
 from evaluation.prediction_sets import compare_methods, coverage_per_class, methods
 from evaluation.results import results_table
@@ -242,12 +244,20 @@ def test_separating_features_are_sought_on_the_differing_part():
     # Feature 1 separates class 0 from 1, feature 2 class 1 from 0, both through part 1.
     parts = torch.tensor([[0, 1, 0], [0, 0, 0], [0, 0, 1], [1, 1, 1]])
     visible = torch.ones(4, 2, dtype=torch.bool)
-    rate = separating_feature_localisation(parts, active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
+    cases = separating_cases(active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
     # Right in images 0 and 2 of three; of all features 1/3, 0 and 1/3 lie on part 1 there.
-    assert rate == pytest.approx((2 / 3, 2 / 9))
+    assert differing_part_rate(cases, parts) == pytest.approx((2 / 3, 2 / 9))
     visible[0, 1], active[1, 1] = False, False  # leaves image 2 alone
-    rate = separating_feature_localisation(parts, active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
-    assert rate == pytest.approx((1, 1 / 3))
+    cases = separating_cases(active, labels, WEIGHT, PARTS_OF_CLASSES, visible)
+    assert differing_part_rate(cases, parts) == pytest.approx((1, 1 / 3))
+
+
+def test_the_part_that_causes_a_feature_is_the_visible_one_whose_swap_lowers_it_most():
+    pooled = torch.tensor([[5.0, 5.0]])
+    # Of two other looks: part 0 lowers feature 0 by 1 and 3, part 1 by 3 and 0; feature 1 by 0 and 0, 1 and 1.
+    swapped = torch.tensor([[[[4.0, 5.0], [2.0, 5.0]], [[2.0, 4.0], [5.0, 4.0]]]])
+    assert causing_part(pooled, swapped, torch.tensor([[True, True]])).tolist() == [[0, 1]]
+    assert causing_part(pooled, swapped, torch.tensor([[False, True]])).tolist() == [[1, 1]]
 
 
 def test_best_attributes_of_a_feature_are_compared_across_its_classes():
@@ -274,9 +284,10 @@ def test_random_peaks_explain_no_better_than_chance():
     weight = torch.tensor(
         [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]]
     )
-    truth = explanation_truth(table, weight, birds)
-    rate, chance = list(truth.values())[:2]
-    assert rate == pytest.approx(chance, abs=0.08) and 0.4 < chance < 0.6
+    swapped = torch.rand(n, P, 1, 6, generator=generator)
+    truth = list(explanation_truth(table, weight, birds, swapped).values())
+    for rate, chance in (truth[:2], truth[2:4]):
+        assert rate == pytest.approx(chance, abs=0.1) and 0.4 < chance < 0.6
 
 
 def test_run_folder_on_the_command_line(tmp_path):
