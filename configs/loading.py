@@ -98,7 +98,12 @@ class SendableBatch:
         Raises:
             NoSharedMemoryError: if not all loading processes could send one like it at once.
         """
-        batch = self._collate(items)
+        try:
+            batch = self._collate(items)
+        except RuntimeError as error:  # PyTorch stacks images right in shared memory
+            if not _about_shared_memory(error):
+                raise
+            raise NoSharedMemoryError(f"{SHARED_MEMORY} is full") from error
         if get_worker_info() is not None and sys.platform == "linux":
             needed, free = self._workers * n_bytes(batch), free_shared_memory()
             if needed > free:
@@ -134,8 +139,12 @@ def leave_interrupts_to_the_main_process(_: int) -> None:
 def _concerns_processes(error: Exception) -> bool:
     """Whether an error is about loading processes (their start, memory or end), not about what they load."""
     if isinstance(error, RuntimeError):
-        return str(error).startswith("DataLoader worker")
+        return str(error).startswith("DataLoader worker") or _about_shared_memory(error)
     return isinstance(error, NoSharedMemoryError | OSError)
+
+
+def _about_shared_memory(error: RuntimeError) -> bool:
+    return "shared memory" in str(error) or "</torch_" in str(error)
 
 
 def _reason(error: Exception) -> str:

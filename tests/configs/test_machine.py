@@ -1,0 +1,330 @@
+"""The machine's habits: homes, rights, links, consoles, memory, shared memory and variables of other programs."""
+
+import errno
+import io
+import logging
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from configs import loading, processes
+from configs.errors import RunError, UsageError
+from configs.fonts import optional_figure, prepare_fonts
+from configs.hardware import Hardware
+from configs.loading import Batches
+from configs.paths import cache_folder, expanded
+from configs.run_folder import RunFolder, write_atomically
+from configs.script import run_script
+from configs.settings import parse_settings, resolve
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def left(path: Path, text: str = "new") -> int:
+    """The rights of a file after it was written."""
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    assert path.read_text() == text
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def umask():
+    """Sets the umask for a test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def ends(main, capfd) -> tuple[int, str]:
+    """Exit code of a script's main function, and what it wrote to stderr."""
+    try:
+        run_script(main)
+    except SystemExit as stop:
+        return stop.code, capfd.readouterr().err.strip()
+    return 0, capfd.readouterr().err.strip()
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without a home, as of a container."""
+
+    def unknown(_):
+        raise KeyError
+
+    for name in ("HOME", "XDG_CACHE_HOME", "CHIQPM_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.parametrize(("mask", "rights"), [(0o077, 0o600), (0o002, 0o664), (0o022, 0o644)])
+def test_new_files_have_the_rights_that_the_umask_leaves(tmp_path, umask, mask, rights):
+    umask(mask)
+    assert left(tmp_path / "table.csv") == rights
+    with RunFolder(tmp_path / "run").locked() as run:
+        run.artefact("a.json", {}).write(lambda path: path.write_text("1"))
+    assert {stat.S_IMODE(p.stat().st_mode) for p in run.path.iterdir()} == {rights}
+
+
+def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, umask):
+    path = tmp_path / "table.csv"
+    for rights in (0o640, 0o600, 0o666):
+        path.write_text("old")
+        path.chmod(rights)
+        assert left(path) == rights
+
+
+def test_an_output_that_is_a_link_is_written_through(tmp_path):
+    target, link = tmp_path / "elsewhere" / "table.csv", tmp_path / "link.csv"
+    link.symlink_to(target)  # to nothing yet
+    for text in ("one", "two"):
+        left(link, text)
+        assert link.is_symlink() and target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "table.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, lambda temporary: temporary.write_text("rows"))
+    assert os.read(reader, 10) == b"rows" and stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("flag", ["--data_root", "--log_dir", "--folder", "--weights"])
+def test_an_unknown_home_is_named(flag):
+    with pytest.raises(UsageError, match=f"{flag}: ~birds: there is no user 'birds'"):
+        parse_settings([flag, "~birds"], "")
+
+
+def test_without_a_home_only_what_needs_it_is_refused(homeless, tmp_path):
+    settings, *_ = parse_settings(["--log_dir", str(tmp_path)], "")
+    assert settings.runs_folder.parts[: len(tmp_path.parts)] == tmp_path.parts
+    with pytest.raises(UsageError, match="give --log_dir or --folder"):
+        _ = parse_settings([], "")[0].runs_folder
+    assert cache_folder() is None
+    with pytest.raises(ValueError, match="give the whole path"):
+        expanded("~/a")
+
+
+def test_an_unknown_home_in_the_environment_is_named(monkeypatch):
+    monkeypatch.setenv("CHIQPM_DATA", "~birds")
+    with pytest.raises(UsageError, match="CHIQPM_DATA: ~birds"):
+        resolve(parse_settings(["--data_root", "x"], "")[0].__class__())
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)  # fmt: skip
+def test_no_memory_is_one_line_that_says_what_to_lower(error, capfd):
+    code, said = ends(raising(error), capfd)
+    assert code == 1 and "\n" not in said
+    assert all(
+        word in said for word in ("out of memory", "--batch_size", "--img_size", "--workers")
+    )
+
+
+def test_what_the_system_refuses_is_one_line_and_a_mistake_of_ours_is_not_hidden(capfd):
+    code, said = ends(raising(PermissionError(13, "Permission denied", "a.txt")), capfd)
+    assert code == 1 and "Permission denied: 'a.txt'" in said and "\n" not in said
+    with pytest.raises(ZeroDivisionError):
+        run_script(raising(ZeroDivisionError()))
+
+
+SCRIPT = """
+import sys
+{before}
+from configs.script import run_script
+def main():
+    {main}
+run_script(main)
+"""
+
+
+def script(
+    main: str, before: str = "", *, shell: str = "", **env: str
+) -> subprocess.CompletedProcess:
+    """A script in a process of its own; `shell` follows its command."""
+    command = [sys.executable, "-c", SCRIPT.format(main=main, before=before)]
+    if shell:
+        command = ["bash", "-c", f'"$0" "$@" {shell}', *command]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **env}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_letters_that_a_console_lacks_are_escaped_in_prints_logs_and_errors():
+    name = "\\u96c0 \\u0141"
+    main = f"import logging; print('{name}'); logging.getLogger().warning('{name}')"
+    done = script(main, PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout == r"\u96c0 \u0141" "\n" r"\u96c0 \u0141" "\n"
+
+
+def test_a_closed_pipe_ends_a_script_quietly():
+    main = "import logging\n    for i in range(10**5): print(i); logging.getLogger().warning('x')"
+    done = script(main, shell="| head -1; exit ${PIPESTATUS[0]}")
+    assert done.returncode == 141 and done.stderr == "" and done.stdout in ("0\n", "x\n")
+
+
+def test_a_full_disk_behind_the_output_is_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    done = script("print('x' * 10**5)", shell="> /dev/full")
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_during_the_imports_is_one_line():
+    interrupt = "import architectures, os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    done = script("pass", interrupt)
+    assert done.returncode in (130, -2) and done.stderr == "\nInterrupted.\n"
+
+
+def test_a_plot_backend_of_the_environment_is_left_alone():
+    done = script(
+        "pass", "import configs, matplotlib", MPLBACKEND="module://not_installed.anywhere"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_variables_of_torchrun_without_torchrun_are_ignored_with_a_line(monkeypatch):
+    names = processes.TORCHRUN_VARIABLES
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert processes.ignore_stray_variables() is None
+    for name, value in (("WORLD_SIZE", "two"), ("RANK", "1"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    assert "RANK, WORLD_SIZE, LOCAL_RANK without torchrun" in processes.ignore_stray_variables()
+    assert (processes.count(), processes.rank(), processes.local_rank()) == (1, 0, 0)
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    assert processes.ignore_stray_variables() is None and processes.rank() == 1
+
+
+class Numbered(torch.utils.data.Dataset):
+    """Items say their index; some cannot be loaded."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        if self.error and index == 4:
+            raise self.error
+        return torch.full((1000,), index)
+
+
+BATCHES = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("free", [0, 10**5, 10**9])
+def test_batches_are_the_same_however_little_memory_can_be_shared(monkeypatch, free):
+    monkeypatch.setattr(loading, "free_shared_memory", lambda: free)
+    loaded = [b[:, 0].tolist() for b in Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2))]
+    assert loaded == BATCHES
+
+
+def test_images_that_cannot_even_be_stacked_in_shared_memory_are_loaded(monkeypatch):
+    def stacked(items):
+        if torch.utils.data.get_worker_info() is None:
+            return torch.stack(items)
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_1>: No space left"
+        )
+
+    batches = Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2), stacked)
+    assert [b[:, 0].tolist() for b in batches] == BATCHES
+
+
+def test_little_shared_memory_is_said(monkeypatch, caplog):
+    said = []
+    monkeypatch.setattr(loading, "free_shared_memory", lambda: 50)
+    monkeypatch.setattr(
+        loading, "warn_once", lambda _, message, *values: said.append(message % values)
+    )
+    list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1)))
+    assert len(said) == 1 and "/dev/shm has 0.0 MB left" in said[0] and "--workers 0" in said[0]
+
+
+@pytest.mark.parametrize(
+    "error", [RunError("The image a.png is missing."), FileNotFoundError("a.png")]
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_errors_of_images_arrive_from_loading_processes(error, workers):
+    with pytest.raises(type(error), match=r"a\.png"):
+        list(Batches(Numbered(error), BATCHES, Hardware.choose("cpu", workers)))
+
+
+def drawn(text: str) -> np.ndarray:
+    """The pixels of a figure that says a text."""
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.text(0.1, 0.5, text)
+    figure.subplots().set_title(text)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba()).copy()
+
+
+def test_figures_do_not_depend_on_the_users_matplotlibrc():
+    prepare_fonts([])
+    ours = drawn("robin")
+    foreign = {
+        "text.color": "white",
+        "axes.facecolor": "black",
+        "text.usetex": True,
+        "font.size": 20,
+    }
+    matplotlib.rcParams.update(foreign)
+    prepare_fonts([])
+    assert np.array_equal(drawn("robin"), ours)
+
+
+@pytest.mark.parametrize(
+    "name", ["Ba$$in", "$1_$2", r"$\alpha$", "a_b^c{d}", r"50 % \& <b>", "$", r"\$5"]
+)
+def test_names_are_drawn_as_they_are(name):
+    prepare_fonts([name])
+    figure, file = Figure(figsize=(2, 1)), io.StringIO()
+    figure.text(0.1, 0.5, name)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg")
+    texts = ElementTree.fromstring(file.getvalue()).iter("{http://www.w3.org/2000/svg}text")
+    assert [text.text for text in texts] == [name]
+
+
+def test_a_figure_that_fails_is_a_warning(caplog):
+    with caplog.at_level(logging.WARNING), optional_figure("The plot"):
+        raise ValueError("too large")
+    assert "The plot could not be drawn (ValueError: too large)" in caplog.text
+    with pytest.raises(RunError), optional_figure("The plot"):
+        raise RunError("cannot write a.png: disk full")
