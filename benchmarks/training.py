@@ -39,8 +39,8 @@ def our_step(network, phase: Phase, images, targets, hardware: Hardware) -> torc
     """What the training does with a batch, as `training.loop` does it; returns the loss."""
     hardware.keep_freed_memory()
     images, targets = hardware.to_device(images), targets.to(hardware.device, non_blocking=True)
-    loss, _ = training_step(network, phase, images, targets, 0, hardware)
-    return loss
+    losses, _ = training_step(network, phase, images, targets, 0, hardware)
+    return losses["loss"]
 
 
 def plain_step(network, phase: Phase, images, targets, device: torch.device) -> torch.Tensor:
@@ -48,7 +48,9 @@ def plain_step(network, phase: Phase, images, targets, device: torch.device) -> 
     with torch.backends.cudnn.flags(enabled=True, benchmark=False):
         images, targets = images.to(device), targets.to(device)
         output = network(images)
-        loss = cross_entropy(output.logits, targets) + phase.extra_loss(output, targets, 0)
+        loss = cross_entropy(output.logits, targets) + sum(
+            phase.extra_losses(output, targets, 0).values()
+        )
         phase.optimizer.zero_grad()
         loss.backward()
         phase.optimizer.step()

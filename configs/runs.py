@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 CONFIG = "config.json"
 SPARSE_MODEL = "_FinetunedModel.pth"
 # Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
-OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision")
+OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision", "track")
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
 # What names one of the models in a folder.
 MODEL_NAME = ("model_type", "n_features", "n_per_class")
 # What nobody can see in a downloaded model, though it changes what the model says.
 UNSEEN = ("img_size", "reduced_strides", "cropGT")
 # Settings that do not change a result.
-INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage")
+INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage", "eval_every")
 
 
 POOLED_FILE = "DenseFeatures_train.npy"

@@ -114,6 +114,15 @@ class Settings:
     schedule_scale: float = flag(
         TRAINING, 1.0, "factor of all schedules' lengths; 0.1 for a quick look"
     )
+    validation: float = flag(
+        TRAINING, 0.0,
+        "share of every class's training images that is held out: not trained on, measured by --eval_every",
+    )  # fmt: skip
+    eval_every: int = flag(
+        TRAINING,
+        5,
+        "epochs between measurements of the accuracy on test (or held-out) images; 0: none",
+    )
     set: tuple[str, ...] = flag(
         TRAINING, (),
         "change fields of the recipes, which configs/recipes.py lists, to exactly these values: --set dense.lr=0.01 "
@@ -160,6 +169,10 @@ class Settings:
     folder: str | None = flag(
         OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
         parse=expanded,
+    )  # fmt: skip
+    track: str | None = flag(
+        OUTPUT, None, "follow the training elsewhere, too: tensorboard, or wandb (offline); packages to install",
+        parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...")
     workers: int | None = flag(
@@ -298,6 +311,10 @@ def check(settings: Settings) -> None:
         raise UsageError(f"--workers must be at least 0, not {s.workers}")
     if s.seed is not None and not 0 <= s.seed < 2**32:
         raise UsageError(f"--seed must lie between 0 and 4294967295, not {s.seed}")
+    if not 0 <= s.validation <= 0.5:
+        raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
+    if s.eval_every < 0:
+        raise UsageError(f"--eval_every must be at least 0, not {s.eval_every}")
     if s.n_per_class > s.n_features:
         raise UsageError(
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "

@@ -40,6 +40,11 @@ class ImageDataset(Dataset):
     std: tuple[float, float, float]
     square = False
     upright = False
+    per_image: tuple[str, ...] = (
+        "paths",
+        "labels",
+        "boxes",
+    )  # attributes that have a row for every image
 
     def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
         """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
@@ -129,6 +134,17 @@ class ImageDataset(Dataset):
         twin = copy.copy(self)
         twin.transform = transform
         return twin
+
+    def subset(self, rows: np.ndarray) -> "ImageDataset":
+        """The dataset of some of the images, by their indices, under the same transform."""
+        part = copy.copy(self)
+        for name in self.per_image:
+            values = getattr(self, name)
+            if values is not None:
+                taken = [values[i] for i in rows] if isinstance(values, list) else values[rows]
+                setattr(part, name, taken)
+        part._resized = ImageCache(CACHE_BYTES, len(rows))
+        return part
 
     def train_transform(self, img_size: int) -> ImageTransform:
         """The augmentation this dataset is trained with."""

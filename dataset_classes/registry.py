@@ -24,11 +24,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataSplits:
-    """Training images augmented, the same images under the test transform, and the test images."""
+    """Training images augmented, the same images under the test transform, and the test images.
+
+    `held_out` are training images, under the test transform, that a run was asked not to train on.
+    """
 
     train: ImageDataset
     train_plain: ImageDataset
     test: ImageDataset
+    held_out: ImageDataset | None = None
+
+    def without(self, share: float, seed: int) -> "DataSplits":
+        """The data of which a share of every class's training images, drawn by a seed, is held out.
+
+        Every class keeps 2 images or more.
+        """
+        generator = np.random.default_rng(seed)
+        held_out = np.zeros(len(self.train), dtype=bool)
+        for label in range(len(self.train.classes)):
+            rows = generator.permutation(np.flatnonzero(self.train.labels == label))
+            held_out[rows[: min(round(share * len(rows)), len(rows) - 2)]] = True
+        train, plain = (
+            images.subset(np.flatnonzero(~held_out)) for images in (self.train, self.train_plain)
+        )
+        kept_out = self.train_plain.subset(np.flatnonzero(held_out))
+        return replace(self, train=train, train_plain=plain, held_out=kept_out)
 
     def fingerprints(self) -> dict[str, str]:
         """Which images these are, training and test images apart."""
@@ -47,13 +67,14 @@ def dataset_class(name: str) -> type[ImageDataset]:
 
 def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
     """The data of a run, as its backbone needs them; errors as in `load_data`."""
-    return load_data(
+    data = load_data(
         settings.dataset,
         settings.data_root,
         img_size=settings.img_size,
         crop_gt=settings.crop,
         backbone=backbone,
     )
+    return data.without(settings.validation, settings.seed) if settings.validation else data
 
 
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:

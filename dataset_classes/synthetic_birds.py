@@ -74,6 +74,7 @@ class SyntheticBirds(ImageDataset):
     name = "SyntheticBirds"
     square = True
     class_parts = CLASS_PARTS
+    per_image = (*ImageDataset.per_image, "_images", "part_locations", "part_visibility")
 
     def __init__(self, data_root, split: str, *, img_size: int = 64, crop_gt: bool = False):
         self._folder, self._img_size = Path(data_root) / self.name, img_size

@@ -6,6 +6,7 @@ steps, forward passes and log lines. Their names hold what was finished before, 
 on after a kill.
 """
 
+import csv
 import fcntl
 import json
 import logging
@@ -38,6 +39,7 @@ FLAGS = {
     "redundancy_threshold": 0.5,  # the search for it may stop because of the time
 }
 NOT_RESULTS = ("config.json", "log.txt", ".lock")  # they tell when and how
+WATCHED = ("metrics.csv", "training.png")  # written beside what a run makes
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,16 @@ class Launcher:
         folder = self.run_folder(runs)
         files = [p for p in folder.rglob("*") if p.is_file() and p.name not in NOT_RESULTS]
         found = {str(p.relative_to(folder)): p.read_bytes() for p in files}
-        return {**found, "manifest.json": json.loads(found["manifest.json"])}
+        metrics = [
+            {
+                key: value
+                for key, value in row.items()
+                if key not in ("images_per_second", "memory_mb")
+            }
+            for row in csv.DictReader(found["metrics.csv"].decode().splitlines())
+        ]
+        manifest = json.loads(found["manifest.json"])
+        return {**found, "manifest.json": manifest, "metrics.csv": metrics}
 
     def close(self) -> None:
         """End the launcher and every process it has left."""
@@ -201,7 +212,7 @@ class Watch:
 
     def replaced(self, _, source, target) -> None:
         target = Path(target)
-        if target.name != "manifest.json":
+        if target.name not in ("manifest.json", *WATCHED):
             begins = target.name == "config.json"
             self.finished = last_finished(target.parent) if begins else target.name
             self.steps = 0

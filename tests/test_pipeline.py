@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 
+import numpy as np
 import pytest
 import torch
 from fake_datasets import make_cub, make_imagenet
@@ -16,6 +17,7 @@ import main
 import training.loop
 import visualize_tree
 from configs.script import run_script
+from training.history import read_metrics
 
 TINY = (
     "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
@@ -220,3 +222,26 @@ def test_imagenet_is_finetuned_from_its_weights_without_dense_training(
     # The classifier came with the weights, so the dense accuracy is known.
     assert json.loads((folder / "Results_DenseModel.json").read_text())["Accuracy"] is not None
     assert sparse_state(folder)["linear.layer.weight"].shape == (3, 8)
+
+
+def test_watching_a_training_changes_nothing_in_it(train):
+    unwatched, watched = (
+        sparse_state(train("--eval_every", every, runs=f"every_{every}")) for every in (0, 1)
+    )
+    assert all(torch.equal(unwatched[key], watched[key]) for key in unwatched)
+
+
+def test_held_out_images_are_measured_and_not_trained_on(train, caplog):
+    with caplog.at_level("INFO"):
+        folder = train("--validation", "0.3", "--eval_every", "1")
+    assert "held-out accuracy" in caplog.text and "test accuracy" not in caplog.text
+    assert len(np.load(folder / "DenseFeatures_train.npy")) == 3 * 4  # 6 images of each, 2 held out
+    rows = read_metrics(folder / "metrics.csv")
+    assert {row["stage"] for row in rows} == {"dense", "chiqpm_8_3"}
+    for row in rows:
+        terms = [row[name] or 0 for name in ("cross_entropy", "diversity", "grounding")]
+        assert row["loss"] == pytest.approx(sum(terms), abs=1e-4)
+        assert row["held_out_accuracy"] is None or 0 <= row["held_out_accuracy"] <= 1
+    assert [row["held_out_accuracy"] is not None for row in rows] == [
+        row["kind"] == "epoch" for row in rows
+    ]

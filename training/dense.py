@@ -16,6 +16,8 @@ from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss
+from training.monitor import Monitor
+from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         hardware,
         seed=settings.seed,
         card=model_card(run),
+        monitor=Monitor(run, DENSE),
     )
     return model
 
@@ -75,13 +78,13 @@ def dense_phases(
     model: InterpretableClassifier, recipe: DenseRecipe, reduced_strides: bool
 ) -> list[Callable[[bool], Phase]]:
     """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones."""
-    n_coarse = min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1)
+    n_coarse = coarse_epochs(recipe, reduced_strides)
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)
         return dense_phase(model, recipe, first, last)
 
-    if not (reduced_strides and n_coarse):
+    if not n_coarse:
         return [partial(make, 0, recipe.epochs, reduced_strides)]
     return [partial(make, 0, n_coarse, False), partial(make, n_coarse, recipe.epochs, True)]
 
@@ -109,8 +112,10 @@ def dense_phase(
             dense_learning_rate(recipe, base, first + epoch)
             for base in (recipe.lr, recipe.classifier_lr)
         ],
-        extra_loss=lambda output, targets, epoch: feature_diversity_loss(
-            output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
-        ),
+        extra_losses=lambda output, targets, epoch: {
+            "diversity": feature_diversity_loss(
+                output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
+            )
+        },
         label_smoothing=recipe.label_smoothing,
     )

@@ -17,6 +17,7 @@ from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
 from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss
+from training.monitor import Monitor
 from training.schedules import finetune_learning_rate, grounding_weight
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def finetune(
         run.hardware,
         seed=settings.seed,
         card=model_card(run),
+        monitor=Monitor(run, settings.model_name),
     )
     return model
 
@@ -79,15 +81,16 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
     if isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter):
         train_normalisation_in_own_units(head)
 
-    def extra_loss(output, targets, epoch):
+    def extra_losses(output, targets, epoch):
         weight = model.class_weight
-        loss = feature_diversity_loss(
+        diversity = feature_diversity_loss(
             output.feature_maps, output.logits, weight, recipe.diversity_weight
         )
         factor = grounding_weight(recipe, epoch)
-        if factor:
-            loss = loss + factor * feature_grounding_loss(output.features, targets, weight)
-        return loss
+        if not factor:
+            return {"diversity": diversity}
+        grounding = factor * feature_grounding_loss(output.features, targets, weight)
+        return {"diversity": diversity, "grounding": grounding}
 
     rounds = len(recipe.round_epochs)
     return Phase(
@@ -96,7 +99,7 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
         batch_size=recipe.batch_size,
         optimizer=optimizer,
         learning_rates=lambda epoch: [finetune_learning_rate(recipe, index, epoch)],
-        extra_loss=extra_loss,
+        extra_losses=extra_losses,
     )
 
 

@@ -1,14 +1,18 @@
 """The training loop: forward, loss, backward, step, log."""
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from tqdm import tqdm
 
 from architectures.checkpoints import save_tensors
 from architectures.classifier import InterpretableClassifier, ModelOutput
@@ -22,8 +26,12 @@ from configs.script import progress
 from training.batches import epoch_batches, seed_everything, seed_of
 from training.checkpoint import Checkpoint, checkpoint_of
 from training.distributed import spread
+from training.monitor import Monitor, memory_used
 
 log = logging.getLogger(__name__)
+
+STEPS_PER_READING = 10  # of losses that the device has summed up
+ROWS_PER_EPOCH = 20  # of metrics, at most
 
 
 @dataclass
@@ -36,7 +44,7 @@ class Phase:
         batch_size: images a step, of all processes together.
         optimizer: parameter groups; their rates are set by `learning_rates`.
         learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
-        extra_loss: output, targets, epoch -> what is added to the cross entropy.
+        extra_losses: output, targets, epoch -> what is added to the cross entropy, term by term.
         label_smoothing: of the cross entropy.
     """
 
@@ -45,7 +53,7 @@ class Phase:
     batch_size: int
     optimizer: torch.optim.Optimizer
     learning_rates: Callable[[float], list[float]]
-    extra_loss: Callable[[ModelOutput, Tensor, int], Tensor]
+    extra_losses: Callable[[ModelOutput, Tensor, int], dict[str, Tensor]]
     label_smoothing: float = 0.0
 
 
@@ -58,6 +66,7 @@ def train_artefact(
     *,
     seed: int,
     card: ModelCard,
+    monitor: Monitor,
 ) -> None:
     """Train a model and leave its state dict and its card as a finished file; other arguments as in `train_phases`."""
 
@@ -66,7 +75,9 @@ def train_artefact(
         card.add_to(path)
 
     checkpoint = checkpoint_of(artefact)
-    train_phases(model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint)
+    train_phases(
+        model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint, monitor=monitor
+    )
     artefact.write(write)
     checkpoint.remove()
 
@@ -79,6 +90,7 @@ def train_phases(
     *,
     seed: int,
     checkpoint: Checkpoint,
+    monitor: Monitor,
 ) -> None:
     """Train a model through phases, going on from the last finished epoch of an interrupted call.
 
@@ -90,6 +102,7 @@ def train_phases(
         hardware: device and loading workers.
         seed: of the run; shuffling, augmentation and dropout follow from it.
         checkpoint: written after every epoch; the caller removes it once the result is saved.
+        monitor: measures accuracy and takes the rows of metrics.
 
     Raises:
         RunError: if the loss is no longer finite.
@@ -99,6 +112,7 @@ def train_phases(
     if hardware.workers_share_memory:
         dataset.preload(hardware.workers)
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
+    monitor.history.restore(state.get("metrics", []))
     if "model" in state:
         model.load_state_dict(state["model"])
         log.info("Going on after epoch %d of an interrupted training.", state["epoch"])
@@ -112,15 +126,20 @@ def train_phases(
             epoch_seed = seed_of(seed, phase.name, epoch)
             seed_everything(epoch_seed, processes.rank())
             batches = epoch_batches(dataset, phase.batch_size, hardware, epoch_seed)
-            _train_epoch(network, phase, batches, hardware, epoch)
+            pace = partial(monitor.seconds_left, index)
+            rows = _train_epoch(network, phase, batches, hardware, epoch, pace)
+            rows[-1]["held_out_accuracy"] = monitor.measure(model, phase.name, epoch + 1)
             checkpoint.save(
                 {
                     "phase": index,
                     "epoch": epoch + 1,
                     "model": model.state_dict(),
                     "optimizer": phase.optimizer.state_dict(),
+                    "metrics": [*monitor.history.rows, *rows],
                 }
             )
+            monitor.history.add(rows)
+    monitor.history.draw()
 
 
 def training_step(
@@ -130,7 +149,7 @@ def training_step(
     targets: Tensor,
     epoch: int,
     hardware: Hardware,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[dict[str, Tensor], Tensor]:
     """One step of the optimiser.
 
     Args:
@@ -142,48 +161,82 @@ def training_step(
         hardware: precision of the network.
 
     Returns:
-        The loss (a scalar) and the logits `[B, C]`, without gradients, on the device.
+        The loss and its terms (scalars), and the logits `[B, C]`, without gradients, on the device.
     """
     with hardware.mixed_precision():
         output = network(images)
-    loss = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
-    loss = loss + phase.extra_loss(output, targets, epoch)
+    fit = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
+    extra = phase.extra_losses(output, targets, epoch)
+    loss = fit + sum(extra.values())
     phase.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     phase.optimizer.step()
-    return loss.detach(), output.logits.detach()
+    losses = {"loss": loss, "cross_entropy": fit, **extra}
+    return {name: value.detach() for name, value in losses.items()}, output.logits.detach()
 
 
 def _train_epoch(
-    network: nn.Module, phase: Phase, loader: Batches, hardware: Hardware, epoch: int
-) -> None:
+    network: nn.Module,
+    phase: Phase,
+    loader: Batches,
+    hardware: Hardware,
+    epoch: int,
+    seconds_left: Callable[[float, float], float],
+) -> list[dict]:
+    """Train for an epoch; its rows of metrics, the last one over the whole epoch and all processes."""
     network.train()
-    n_batches = len(loader)
-    # Loss, hits and images so far; they stay on the device: reading them every step would make a GPU wait.
-    sums = torch.zeros(3, dtype=hardware.sum_dtype, device=hardware.device)
+    n_batches, rows = len(loader), []
+    steps_per_row = STEPS_PER_READING * math.ceil(n_batches / STEPS_PER_READING / ROWS_PER_EPOCH)
+    # Losses by term and hits, each summed over the images; they stay on the device: reading them every step would make
+    # a GPU wait.
+    sums = torch.zeros(0)
+    total, seen, start = np.zeros(0), 0, time.perf_counter()
+    row_total, row_seen = total, 0
     bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
-    for step, (images, targets) in enumerate(bar):
-        rates = phase.learning_rates(epoch + step / n_batches)
+    for step, (images, targets) in enumerate(bar, start=1):
+        rates = phase.learning_rates(epoch + (step - 1) / n_batches)
         for group, rate in zip(phase.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         images = hardware.to_device(images)
         targets = targets.to(hardware.device, non_blocking=True)
-        loss, logits = training_step(network, phase, images, targets, epoch, hardware)
-        n_correct = (logits.argmax(dim=1) == targets).sum()
-        sums += torch.stack([loss * len(targets), n_correct, torch.full_like(loss, len(targets))])
-        if step % 10 == 9 or step + 1 == n_batches:
-            mean_loss, accuracy = (sums[:2] / sums[2]).tolist()
-            bar.set_postfix(
-                loss=f"{mean_loss:.3f}", accuracy=f"{accuracy:.1%}", lr=f"{rates[0]:.1e}"
+        losses, logits = training_step(network, phase, images, targets, epoch, hardware)
+        hits = (logits.argmax(dim=1) == targets).to(hardware.sum_dtype).mean()
+        values = torch.stack([value.to(hardware.sum_dtype) for value in (*losses.values(), hits)]) * len(targets)
+        sums = sums + values if len(sums) else values
+        seen += len(targets)
+        if step % STEPS_PER_READING and step < n_batches:
+            continue
+        total = sums.cpu().numpy()
+        seconds = time.perf_counter() - start
+        mean = total / seen
+        left = seconds_left(epoch + step / n_batches, seconds * n_batches / step)
+        bar.set_postfix(
+            loss=f"{mean[0]:.3f}", accuracy=f"{mean[-1]:.1%}", lr=f"{rates[0]:.1e}",
+            whole_run_left=tqdm.format_interval(left),
+        )  # fmt: skip
+        if not np.isfinite(mean[0]):
+            raise RunError(
+                f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step}, "
+                f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
             )
-            if not np.isfinite(mean_loss):
-                raise RunError(
-                    f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step + 1}, "
-                    f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
-                )
-    everyone = processes.gathered((mean_loss, accuracy))
-    mean_loss, accuracy = np.mean(everyone, axis=0)
+        common = {
+            "phase": phase.name,
+            "epoch": epoch + 1,
+            "step": epoch * n_batches + step,
+            **dict(zip(("lr", "classifier_lr"), rates, strict=False)),
+            "images_per_second": seen * processes.count() / seconds,
+            "memory_mb": memory_used(hardware.device),
+        }
+        names = (*losses, "train_accuracy")
+        if step % steps_per_row == 0 or step == n_batches:
+            since = (total - row_total if row_seen else total) / (seen - row_seen)
+            rows.append({"kind": "step", **common, **dict(zip(names, since.tolist(), strict=True))})
+            row_total, row_seen = total, seen
+    everyone = np.mean(processes.gathered(mean), axis=0).tolist()
+    rows.append({"kind": "epoch", **common, **dict(zip(names, everyone, strict=True))})
     log.info(
-        "%s  epoch %3d/%d  %3d left  loss %7.4f  train accuracy %6.2f %%  lr %.2e",
-        phase.name, epoch + 1, phase.epochs, phase.epochs - epoch - 1, mean_loss, 100 * accuracy, rates[0],
+        "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s left in the run",
+        phase.name, epoch + 1, phase.epochs, everyone[0], 100 * everyone[-1], rates[0],
+        common["images_per_second"], tqdm.format_interval(left),
     )  # fmt: skip
+    return rows

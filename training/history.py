@@ -1,0 +1,178 @@
+"""What a training has reached so far: `metrics.csv` and `training.png` in the run folder, and trackers on request.
+
+The rows of an unfinished training are part of its checkpoint, and the files are made from them. So a training that was
+killed goes on without a gap and without a row twice, whenever that was.
+"""
+
+import csv
+import io
+import time
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from configs import processes
+from configs.fonts import optional_figure
+from configs.run_folder import write_atomically
+from training.trackers import Tracker
+
+METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
+COLUMNS = (
+    "stage",  # `dense`, or the name of the sparse model
+    "phase",  # as in the log
+    "kind",  # `epoch`: over a whole epoch; `step`: over the steps since the row before
+    "epoch",  # of the phase, from 1
+    "step",  # of the phase: steps done
+    "loss",
+    "cross_entropy",
+    "diversity",  # terms of the loss, with their weights
+    "grounding",
+    "lr",
+    "classifier_lr",
+    "train_accuracy",  # fraction, of the augmented images while the network learns
+    "held_out_accuracy",  # fraction, see --eval_every and --validation
+    "images_per_second",
+    "memory_mb",  # largest so far: of the GPU if there is one, else of the process
+)
+OF_THE_MACHINE = (
+    "images_per_second",
+    "memory_mb",
+)  # what another run of the same training may differ in
+SECONDS_BETWEEN_FIGURES = 60
+
+
+class History:
+    """The rows of one stage's training, beside those of other stages in the same run folder.
+
+    Args:
+        folder: the run folder.
+        stage: `dense`, or the name of the sparse model.
+        tracker: is told every row, too.
+    """
+
+    def __init__(self, folder: Path, stage: str, tracker: Tracker | None = None):
+        self.rows: list[dict] = []
+        self._folder, self._stage, self._tracker = folder, stage, tracker
+        self._drawn = time.monotonic()
+
+    def restore(self, rows: list[dict]) -> None:
+        """Begin with the rows of an interrupted training; what the files hold of this stage is replaced."""
+        self.rows = rows
+        if processes.is_main():
+            self._write()
+            if self._tracker:
+                self._tracker.begin(self._stage, rows)
+
+    def add(self, rows: list[dict]) -> None:
+        """Take rows whose epoch is in the checkpoint; the main process writes them."""
+        self.rows = [*self.rows, *rows]
+        if not processes.is_main():
+            return
+        self._write()
+        if self._tracker:
+            self._tracker.add(rows)
+        if time.monotonic() - self._drawn > SECONDS_BETWEEN_FIGURES:
+            self.draw()
+
+    def draw(self) -> None:
+        """Write the figure of all stages so far."""
+        if processes.is_main():
+            self._drawn = time.monotonic()
+            with optional_figure(FIGURE_FILE):
+                figure = training_figure(read_metrics(self._folder / METRICS_FILE))
+                write_atomically(self._folder / FIGURE_FILE, figure.savefig)
+
+    def _write(self) -> None:
+        path = self._folder / METRICS_FILE
+        others = [row for row in read_metrics(path) if row["stage"] != self._stage]
+        own = [{"stage": self._stage, **row} for row in self.rows]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_rounded(row) for row in [*others, *own])
+        write_atomically(path, lambda file: file.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [
+            row for row in csv.DictReader(file) if {*COLUMNS} <= {*row} and None not in row.values()
+        ]
+    return [{key: _value(key, row[key]) for key in COLUMNS} for row in rows]
+
+
+def _value(key: str, text: str):
+    if key in ("stage", "phase", "kind"):
+        return text
+    if not text:
+        return None
+    return int(text) if key in ("epoch", "step") else float(text)
+
+
+def _rounded(row: dict) -> dict:
+    return {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
+
+
+def training_figure(rows: list[dict]) -> Figure:
+    """Loss, accuracy and learning rate over the epochs of all stages, one after the other.
+
+    Args:
+        rows: of a `metrics.csv`; those of whole epochs are drawn.
+    """
+    rows = [row for row in rows if row["kind"] == "epoch"]
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    loss, accuracy, rate = figure.subplots(3, sharex=True, height_ratios=(2, 2, 1))
+    for axes, label in ((loss, "Loss"), (accuracy, "Accuracy (%)"), (rate, "Learning rate")):
+        axes.set_ylabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
+    rate.set_yscale("log")
+    for name in ("loss", "cross_entropy", "diversity", "grounding"):
+        _line(loss, rows, name, name.replace("_", " "))
+    for name in ("train_accuracy", "held_out_accuracy"):
+        _line(accuracy, rows, name, name.removesuffix("_accuracy").replace("_", " "), scale=100)
+    _line(rate, rows, "lr", "backbone")
+    _line(rate, rows, "classifier_lr", "classifier")
+    for axes in (loss, accuracy, rate):
+        if axes.lines:
+            axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    _mark_stages(loss, rows)
+    return figure
+
+
+def _line(axes, rows: list[dict], name: str, label: str, scale: float = 1) -> None:
+    """A curve over the rows that have a value; broken between stages."""
+    points = [
+        (i + 1, scale * row[name], row["stage"])
+        for i, row in enumerate(rows)
+        if row[name] is not None
+    ]
+    if not points:
+        return
+    colour = None
+    for stage in dict.fromkeys(p[2] for p in points):
+        x, y = zip(*[p[:2] for p in points if p[2] == stage], strict=True)
+        (line,) = axes.plot(
+            x, y, marker=".", markersize=4, color=colour, label=None if colour else label
+        )
+        colour = line.get_color()
+
+
+def _mark_stages(axes, rows: list[dict]) -> None:
+    """The name of every stage above its first epoch."""
+    first = {}
+    for i, row in enumerate(rows):
+        first.setdefault(row["stage"], i + 1)
+    for stage, x in first.items():
+        for panel in axes.figure.axes:
+            panel.axvline(x - 0.5, color="0.8", linewidth=0.8)
+        axes.annotate(
+            stage,
+            (x - 0.5, 1.02),
+            xycoords=("data", "axes fraction"),
+            fontsize="small",
+            color="0.4",
+        )

@@ -1,0 +1,88 @@
+"""What is watched while a model is trained: accuracy on held-out images, rows of metrics, time left."""
+
+import logging
+
+import torch
+
+from architectures.classifier import InterpretableClassifier
+from architectures.inference import measured_batches
+from configs.open_run import OpenRun
+from training.history import History
+from training.plan import epochs_left
+from training.trackers import make_tracker
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Watches the training of one stage of a run.
+
+    Args:
+        run: its settings say how often the accuracy is measured; its held-out images are used, or else its test images.
+        stage: `plan.DENSE`, or the name of the sparse model.
+    """
+
+    def __init__(self, run: OpenRun, stage: str):
+        held_out = run.data.held_out
+        self._run, self._stage = run, stage
+        self._images = run.data.test if held_out is None else held_out
+        self._called = "test" if held_out is None else "held-out"
+        self.history = History(
+            run.folder.path, stage, make_tracker(run.settings.track, run.folder.path)
+        )
+
+    def measure(self, model: InterpretableClassifier, name: str, epochs_done: int) -> float | None:
+        """The accuracy on images that are not trained on (a fraction), if it is time for it.
+
+        It draws no random numbers and changes nothing in the model but its mode.
+
+        Args:
+            model: that is trained.
+            name: of the phase.
+            epochs_done: of the phase.
+        """
+        every = self._run.settings.eval_every
+        if not every or epochs_done % every:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            hits = measured_batches(
+                model,
+                self._images,
+                self._run.hardware,
+                f"{self._called.capitalize()} accuracy",
+                lambda output, labels: (output.logits.argmax(dim=1) == labels,),
+            )
+            accuracy = torch.cat([batch for (batch,) in hits]).double().mean().item()
+        log.info(
+            "%s  after epoch %3d: %s accuracy %6.2f %%",
+            name,
+            epochs_done,
+            self._called,
+            100 * accuracy,
+        )
+        return accuracy
+
+    def seconds_left(self, phase: int, epochs_done: float, seconds_per_epoch: float) -> float:
+        """How long all trainings of the run will still take, at the present pace.
+
+        Args:
+            phase: of the stage, from 0.
+            epochs_done: of the phase; a fraction within an epoch.
+            seconds_per_epoch: of the phase.
+        """
+        left = epochs_left(self._run.settings, self._stage, phase, epochs_done)
+        return seconds_per_epoch * left
+
+
+def memory_used(device: torch.device) -> float | None:
+    """The largest memory so far in MB: of the GPU, else of this process; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, else KiB

@@ -1,0 +1,60 @@
+"""What a run trains, known before it begins: its phases, and how long their epochs take beside one another."""
+
+from dataclasses import dataclass
+
+from configs.recipes import DenseRecipe
+from configs.settings import Settings
+
+DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
+COARSE_COST = (
+    0.22  # of an epoch with ordinary strides, measured on a CPU and a GPU; 1: with reduced ones
+)
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """Epochs of one kind.
+
+    Attributes:
+        stage: `DENSE`, or the name of the sparse model.
+        epochs: how many.
+        cost: of an epoch; that of one at the final resolution is 1.
+    """
+
+    stage: str
+    epochs: int
+    cost: float = 1.0
+
+
+def planned_phases(settings: Settings) -> list[PlannedPhase]:
+    """All phases of a run, in order."""
+    phases = []
+    if settings.do_dense:
+        coarse = coarse_epochs(settings.dense, settings.reduced_strides)
+        if coarse:
+            phases.append(PlannedPhase(DENSE, coarse, COARSE_COST))
+        phases.append(PlannedPhase(DENSE, settings.dense.epochs - coarse))
+    rounds = settings.finetuning.round_epochs
+    return [*phases, *(PlannedPhase(settings.model_name, epochs) for epochs in rounds)]
+
+
+def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:
+    """How many of the first dense epochs keep the ordinary strides."""
+    return (
+        min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1) if reduced_strides else 0
+    )
+
+
+def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> float:
+    """What is left to train in the whole run, in epochs as the present ones.
+
+    Args:
+        settings: the run's.
+        stage: that is trained.
+        phase: of the stage, from 0.
+        done: epochs of the phase.
+    """
+    planned = planned_phases(settings)
+    now = [p.stage for p in planned].index(stage) + phase
+    left = planned[now].cost * (planned[now].epochs - done)
+    return (left + sum(p.cost * p.epochs for p in planned[now + 1 :])) / planned[now].cost
