@@ -56,6 +56,11 @@ def boolean(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+def with_first(name: str, argv: list[str]) -> list[str]:
+    """The arguments, in which those before the first flag belong to the flag of that name."""
+    return [f"--{name}", *argv] if argv and not argv[0].startswith("-") else argv
+
+
 def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -> tuple[T, ...]:
     """One instance of every dataclass, filled from the command line.
 

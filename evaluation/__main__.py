@@ -13,6 +13,7 @@ import sys
 from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
+from configs.arguments import with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import read_json
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
-    settings, folder = finished_run(with_folder_flag(sys.argv[1:]), __doc__)
+    settings, folder = finished_run(with_first("folder", sys.argv[1:]), __doc__)
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
@@ -42,11 +43,6 @@ def main() -> None:
     dense_results = read_json(folder.file(dense_results_file()))
     dense_results = dense_results if isinstance(dense_results, dict) else {}
     log.info(summary(settings, folder, dense_results, results))
-
-
-def with_folder_flag(argv: list[str]) -> list[str]:
-    """The arguments, in which a folder named first is that of `--folder`."""
-    return ["--folder", *argv] if argv and not argv[0].startswith("-") else argv
 
 
 if __name__ == "__main__":

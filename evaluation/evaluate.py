@@ -31,7 +31,7 @@ from configs.runs import (
     feature_table_file,
     sparse_results_file,
 )
-from conformal import METHODS, calibration_split
+from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
@@ -212,6 +212,12 @@ def warn_of_silent_features(features: Tensor) -> None:
         )
 
 
+def accuracy_by_level(weight: Tensor, test: FeatureTable) -> dict[str, float]:
+    """Share of test images whose class has the first 1..k features of the prediction: the levels of the hierarchy."""
+    levels = HierarchicalPredictor(weight).calibrate(test.features, test.logits, test.labels)
+    return {str(i): x for i, x in enumerate(levels.level_accuracies.tolist(), start=1)}
+
+
 def sparse_results(
     run: OpenRun,
     weight: Tensor,
@@ -235,6 +241,8 @@ def sparse_results(
     results["Prediction sets"] = compare_methods(
         by_name, rest, coverages, data.test.class_similarity()
     )
+    if hierarchy is not None:
+        results["Level accuracies"] = accuracy_by_level(hierarchy, tables.test)
     with optional_figure("The plots of prediction sets"):
         plot_prediction_sets(
             run.folder.file(f"{settings.model_name}_PredictionSets"),

@@ -38,7 +38,7 @@ def test_a_run_killed_at_every_event_ends_as_one_left_alone(launcher, whole_run)
 def test_a_run_killed_in_the_middle_of_a_file_ends_as_one_left_alone(launcher, whole_run):
     created = [event for event in reversed(whole_run.events) if event.startswith("created")]
     events = Counter({Path(event.split()[1]).suffix: event for event in created}.values())
-    assert len(events) == 6  # the first of every kind of file
+    assert len(events) == 7  # the first of every kind of file
     kill_again_and_again(launcher, "cut", events, do="kill while writing")
     assert launcher.results("cut") == whole_run.results
 

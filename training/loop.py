@@ -201,7 +201,9 @@ def _train_epoch(
         targets = targets.to(hardware.device, non_blocking=True)
         losses, logits = training_step(network, phase, images, targets, epoch, hardware)
         hits = (logits.argmax(dim=1) == targets).to(hardware.sum_dtype).mean()
-        values = torch.stack([value.to(hardware.sum_dtype) for value in (*losses.values(), hits)]) * len(targets)
+        values = torch.stack(
+            [value.to(hardware.sum_dtype) for value in (*losses.values(), hits)]
+        ) * len(targets)
         sums = sums + values if len(sums) else values
         seen += len(targets)
         if step % STEPS_PER_READING and step < n_batches:

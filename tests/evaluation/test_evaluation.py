@@ -12,6 +12,7 @@ import torch
 from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
 from architectures.sparse_head import SparseLayer, build_head
+from configs.arguments import with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
@@ -26,7 +27,6 @@ from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from evaluation import metrics
-from evaluation.__main__ import with_folder_flag
 from evaluation.evaluate import (
     class_attribute_table,
     evaluate_dense,
@@ -295,10 +295,10 @@ def test_run_folder_on_the_command_line(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
     (tmp_path / "chiqpm_20_5_FinetunedModel.pth").touch()
     for argv in ([str(tmp_path)], ["--folder", str(tmp_path)]):
-        settings, run = finished_run(with_folder_flag([*argv, "--coverage", "0.7"]), "")
+        settings, run = finished_run(with_first("folder", [*argv, "--coverage", "0.7"]), "")
         assert (settings.dataset, settings.seed, settings.coverage) == ("StanfordCars", 5, (0.7,))
         assert run.path == tmp_path
-    assert with_folder_flag([]) == []
+    assert with_first("folder", []) == []
 
 
 def test_silent_features_are_named(caplog):

@@ -1,0 +1,94 @@
+"""Plots over runs: accuracy by the size of the model, set size by coverage, accuracy by level of the hierarchy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, stdev
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from configs.fonts import prepare_fonts
+from configs.run_folder import write_atomically
+from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
+
+SIZES = {"n_per_class": "Features per class", "n_features": "Features"}
+
+
+def write_plots(folder: Path, rows: list[Row]) -> list[str]:
+    """Write the plots that the rows have numbers for; the names of the files."""
+    prepare_fonts([])
+    figures = dict(_figures([row for row in rows if row.model != DENSE]))
+    for name, figure in figures.items():
+        write_atomically(folder / name, figure.savefig)
+    return list(figures)
+
+
+def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
+    for key, label in SIZES.items():
+        curves = _curves_over(rows, key)
+        if curves:
+            yield f"accuracy_by_{key}.png", _figure(label, "Accuracy (%)", curves)
+    sets = {
+        f"{method}, {row.label}": _points(
+            row, [(SETS, method, t) for t in row.entries(SETS, method)]
+        )
+        for row in rows
+        for method in row.entries(SETS)
+    }
+    if sets:
+        yield (
+            "set_size.png",
+            _figure("Coverage on test images (%)", "Average set size (classes)", sets),
+        )
+    levels = {
+        row.label: [
+            (int(level), *_spread([100 * v for v in row.values(LEVELS, level)]))
+            for level in row.entries(LEVELS)
+        ]
+        for row in rows
+        if row.entries(LEVELS)
+    }
+    if levels:
+        yield (
+            "accuracy_by_level.png",
+            _figure("Level: leading features that agree", "Accuracy (%)", levels),
+        )
+
+
+def _curves_over(rows: list[Row], key: str) -> dict[str, list[tuple]]:
+    """Accuracy over a setting, a curve for all rows that differ in nothing else; those of one point are left out."""
+    curves: dict[str, list[tuple]] = {}
+    for row in rows:
+        if key in row.differing:
+            others = (f"{k} {v}" for k, v in row.differing.items() if k != key)
+            name = ", ".join([NAMES[row.model], *others])
+            point = (int(row.settings[key]), *_spread([100 * v for v in row.values("Accuracy")]))
+            curves.setdefault(name, []).append(point)
+    return {name: sorted(points) for name, points in curves.items() if len(points) > 1}
+
+
+def _points(row: Row, paths: list[tuple[str, ...]]) -> list[tuple]:
+    """Coverage in percent, mean and spread of the set size, for every targeted coverage."""
+    return [
+        (100 * mean(row.values(*path, "Coverage")), *_spread(row.values(*path, "Average set size")))
+        for path in paths
+    ]
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figure:
+    """Curves of (x, mean, standard deviation) with error bars."""
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes: Axes = figure.subplots()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    for name, points in curves.items():
+        x, y, error = zip(*points, strict=True)
+        shown = error if any(error) else None
+        axes.errorbar(x, y, shown, marker="o", markersize=4, capsize=2, label=name)
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

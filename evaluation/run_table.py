@@ -1,0 +1,265 @@
+"""Results of many runs, gathered by model and settings: mean and standard deviation over seeds."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+
+from configs.errors import RunError, UsageError
+from configs.run_folder import RunFolder, read_json
+from configs.runs import CONFIG, dense_model_file, dense_results_file
+from evaluation.results import PERCENT
+
+log = logging.getLogger(__name__)
+
+DENSE = "dense"
+NAMES = {DENSE: "Dense", "chiqpm": "CHiQPM", "qpm": "QPM", "qsenn": "Q-SENN", "sldd": "SLDD"}
+KEPT = "Share of the dense accuracy"
+SETS, LEVELS, TRUTH = "Prediction sets", "Level accuracies", "Explanation truth"
+LOWER_IS_BETTER = ("Correlation", "Dependence")
+NOT_A_MATTER_OF_BETTER = (
+    "Number of features",
+    "Features per class",
+    "Calibration images",
+    "Prediction set images",
+)
+# Digests in the manifest: they follow from the other settings and from the seed.
+DIGESTS = ("images", "selection", "features", "seed")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model of one run.
+
+    Attributes:
+        folder: of the run.
+        model: `DENSE`, or the model type.
+        seed: of the run, None where it is not known.
+        settings: what the model was made from, flat, without the seed.
+        results: as in its `Results_*.json`.
+    """
+
+    folder: Path
+    model: str
+    seed: int | None
+    settings: dict[str, str]
+    results: dict
+
+
+@dataclass
+class Row:
+    """The same model under the same settings, over seeds.
+
+    Attributes:
+        model: `DENSE`, or the model type.
+        settings: flat.
+        runs: one for every seed.
+        differing: the settings in which it differs from other rows of its model.
+    """
+
+    model: str
+    settings: dict[str, str]
+    runs: list[Measured] = field(default_factory=list)
+    differing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What the row is called: the model, and what tells it from other rows of the model."""
+        own = ", ".join(f"{key} {value}" for key, value in self.differing.items())
+        return NAMES.get(self.model, self.model) + (f" ({own})" if own else "")
+
+    def values(self, *keys: str) -> list[float]:
+        """The numbers under a path of keys in the results, one of every run that has it."""
+        found = (_look_up(run.results, keys) for run in self.runs)
+        return [float(value) for value in found if isinstance(value, int | float)]
+
+    def entries(self, *keys: str) -> list[str]:
+        """The keys below a path of keys in the results of any run, in order."""
+        below = (_look_up(run.results, keys) for run in self.runs)
+        return list(dict.fromkeys(key for d in below if isinstance(d, dict) for key in d))
+
+
+def _look_up(results: dict, keys: tuple[str, ...]):
+    value = results
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def gather(paths: Iterable[str]) -> list[Row]:
+    """The models of all run folders at or below some paths, a row for every model under the same settings.
+
+    Raises:
+        UsageError: if a path does not exist.
+        RunError: if there is no finished run.
+    """
+    rows: dict[tuple, Row] = {}
+    for folder in _run_folders(paths):
+        for measured in _models(folder):
+            key = (measured.model, *sorted(measured.settings.items()))
+            row = rows.setdefault(key, Row(measured.model, measured.settings))
+            if measured.seed in [run.seed for run in row.runs]:
+                log.warning("%s repeats a run of seed %s; it is left out.", folder, measured.seed)
+            else:
+                row.runs.append(measured)
+    if not rows:
+        raise RunError(
+            f"no finished run in {', '.join(paths)}; a run leaves Results_*.json in its folder"
+        )
+    order = list(NAMES)
+    gathered = sorted(
+        rows.values(), key=lambda r: (order.index(r.model), _numbers_first(r.settings))
+    )
+    for row in gathered:
+        row.differing = _differing(row, [r for r in gathered if r.model == row.model])
+    return gathered
+
+
+def _run_folders(paths: Iterable[str]) -> list[Path]:
+    folders = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a folder; name run folders, or folders that hold some")
+        folders += sorted({file.parent for file in path.rglob("Results_*.json")})
+    return list(dict.fromkeys(folders))
+
+
+def _models(folder: Path) -> Iterator[Measured]:
+    """The models of a run folder whose results are there."""
+    run, manifest = RunFolder(folder), RunFolder(folder).manifest()
+    config = read_json(folder / CONFIG)
+    arguments = (config if isinstance(config, dict) else {}).get("arguments", {})
+    dense = read_json(run.file(dense_results_file())) or {}
+
+    def measured(model: str, results: dict, *files: str) -> Measured:
+        made_from: dict = {}
+        for file in files:
+            made_from |= manifest.get(file, {}).get("settings", {})
+        made_from = made_from or {k: arguments[k] for k in ("dataset", "arch") if k in arguments}
+        seed = made_from.get("seed", arguments.get("seed"))
+        return Measured(folder, model, seed, dict(_flat(made_from)), results)
+
+    if dense.get("Accuracy") is not None:
+        yield measured(DENSE, dense, dense_model_file(), dense_results_file())
+    for path in sorted(folder.glob("Results_*_FinetunedModel.json")):
+        results = read_json(path)
+        stem = path.stem.removeprefix("Results_").removesuffix("_FinetunedModel")
+        model = stem.partition("_")[0]
+        if not isinstance(results, dict) or model not in NAMES:
+            log.warning("%s is not a file of results; it is left out.", path)
+            continue
+        if dense.get("Accuracy"):
+            results = {
+                "Accuracy": results["Accuracy"],
+                KEPT: results["Accuracy"] / dense["Accuracy"],
+                **results,
+            }
+        yield measured(model, results, f"{stem}_FinetunedModel.pth", f"{stem}_Selection.npz")
+
+
+def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif key not in (*DIGESTS, "model", "attributes"):
+            yield prefix + key, ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _differing(row: Row, others: list[Row]) -> dict[str, str]:
+    return {
+        key: value
+        for key, value in row.settings.items()
+        if any(other.settings.get(key) != value for other in others)
+    }
+
+
+def _numbers_first(settings: dict[str, str]) -> list:
+    """A key that sorts numbers by size."""
+    return [
+        (float(v) if v.replace(".", "", 1).isdigit() else 0.0, v)
+        for _, v in sorted(settings.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A line of the tables.
+
+    Attributes:
+        name: what it is called.
+        path: its keys in the results.
+        percent: whether its numbers are shares that are shown in percent.
+        better: 1 if more is better, -1 if less is, 0 if neither.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    percent: bool = True
+    better: int = 1
+
+
+def metrics_of(rows: list[Row]) -> list[Metric]:
+    """All numbers in the results of some rows."""
+    found = []
+    rows = sorted(
+        rows, key=lambda row: row.model == DENSE
+    )  # a sparse model's metrics in their order
+    for name in dict.fromkeys(key for row in rows for key in row.entries()):
+        better = -1 if name in LOWER_IS_BETTER else 0 if name in NOT_A_MATTER_OF_BETTER else 1
+        found.append(Metric(name, (name,), name in (*PERCENT, KEPT), better))
+    for group, title in ((LEVELS, "Accuracy, level {}"), (TRUTH, "{}")):
+        for name in dict.fromkeys(key for row in rows for key in row.entries(group)):
+            better = 0 if name.endswith("chance") else 1
+            found.append(Metric(title.format(name), (group, name), better=better))
+    methods = dict.fromkeys(key for row in rows for key in row.entries(SETS))
+    for method in methods:
+        for target in dict.fromkeys(key for row in rows for key in row.entries(SETS, method)):
+            title = f"{method} at {100 * float(target):g} %"
+            at = (SETS, method, target)
+            found += [
+                Metric(f"{title}: coverage", (*at, "Coverage"), better=0),
+                Metric(f"{title}: set size", (*at, "Average set size"), percent=False, better=-1),
+                Metric(f"{title}: coherence", (*at, "Set coherence"), percent=False),
+            ]
+    return [metric for metric in found if any(row.values(*metric.path) for row in rows)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric of a row over its seeds; `std` is None for a single seed."""
+
+    mean: float
+    std: float | None
+    n: int
+    best: bool = False
+
+    def text(self, percent: bool) -> str:
+        """Mean and standard deviation as people read them."""
+        if not percent and self.mean == int(self.mean) and not self.std:
+            return str(int(self.mean))  # a count
+        factor, digits = (100, 1) if percent else (1, 2)
+        unit = " %" if percent else ""
+        spread = "" if self.std is None else f" ± {factor * self.std:.{digits}f}"
+        return f"{factor * self.mean:.{digits}f}{spread}{unit}"
+
+
+def cells_of(rows: list[Row], metric: Metric) -> list[Cell | None]:
+    """The metric in every row, the best of the sparse models marked; None where a row lacks it."""
+    values = [row.values(*metric.path) for row in rows]
+    shown = [
+        round(metric.better * mean(v), 3 if metric.percent else 2) if v else None for v in values
+    ]
+    rivals = [s for s, row in zip(shown, rows, strict=True) if s is not None and row.model != DENSE]
+    contest = metric.better != 0 and len(rivals) > 1
+    return [
+        Cell(
+            mean(v),
+            stdev(v) if len(v) > 1 else None,
+            len(v),
+            contest and row.model != DENSE and s == max(rivals),
+        )
+        if v
+        else None
+        for v, s, row in zip(values, shown, rows, strict=True)
+    ]

@@ -1,0 +1,69 @@
+"""Tables over runs as Markdown, LaTeX and CSV, models side by side."""
+
+import csv
+import io
+from collections.abc import Callable
+
+from evaluation.run_table import Cell, Metric, Row, cells_of
+
+LATEX_SIGNS = {
+    "\\": r"\textbackslash{}", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def markdown(rows: list[Row], metrics: list[Metric]) -> str:
+    """A Markdown table; the best sparse model of each line is bold."""
+    lines = _lines(rows, metrics, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex(rows: list[Row], metrics: list[Metric]) -> str:
+    """A LaTeX `tabular`, without packages; the best sparse model of each line is bold."""
+    head, *body = _lines(rows, metrics, _escaped, lambda text: rf"\textbf{{{text}}}")
+    ending = " \\\\\n"
+    return (
+        f"\\begin{{tabular}}{{l{'r' * len(rows)}}}\n\\hline\n{' & '.join(head)}{ending}\\hline\n"
+        + "".join(" & ".join(line) + ending for line in body)
+        + "\\hline\n\\end{tabular}\n"
+    )
+
+
+def csv_text(rows: list[Row], metrics: list[Metric]) -> str:
+    """A line for every model and metric: mean, standard deviation, number of seeds."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "settings", "metric", "mean", "std", "seeds"])
+    for metric in metrics:
+        for row, cell in zip(rows, cells_of(rows, metric), strict=True):
+            if cell is not None:
+                settings = "; ".join(f"{key}={value}" for key, value in row.differing.items())
+                std = "" if cell.std is None else f"{cell.std:.6g}"
+                writer.writerow([row.model, settings, metric.name, f"{cell.mean:.6g}", std, cell.n])
+    return text.getvalue()
+
+
+def _lines(
+    rows: list[Row], metrics: list[Metric], plain: Callable[[str], str], bold: Callable[[str], str]
+) -> list[list[str]]:
+    """Head, number of seeds, and a line for every metric, each cell as text."""
+
+    def shown(cell: Cell | None, percent: bool) -> str:
+        if cell is None:
+            return "-"
+        text = plain(cell.text(percent))
+        return bold(text) if cell.best else text
+
+    lines = [
+        ["", *(plain(row.label) for row in rows)],
+        ["seeds", *(str(len(row.runs)) for row in rows)],
+    ]
+    for metric in metrics:
+        cells = cells_of(rows, metric)
+        lines.append([plain(metric.name), *(shown(cell, metric.percent) for cell in cells)])
+    return lines
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX_SIGNS.get(character, character) for character in text)

@@ -1,0 +1,116 @@
+"""Tables over runs: what belongs together, and which numbers they show."""
+
+import csv
+import json
+import sys
+from statistics import stdev
+
+import pytest
+
+import compare_runs
+from configs.errors import RunError
+from evaluation.run_table import cells_of, gather, metrics_of
+from evaluation.table_files import latex, markdown
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes the results of a model of a run, as main.py leaves them."""
+
+    def make(seed: int, model: str, accuracy: float, n_per_class: int = 5, dense: float = 0.8):
+        folder = tmp_path / "runs" / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{model}_50_{n_per_class}"
+        common = {"dataset": "CUB2011", "seed": seed}
+        entries = (
+            json.loads(path.read_text()) if (path := folder / "manifest.json").exists() else {}
+        )
+        made = {
+            "Trained_DenseModel.pth": {**common, "images": f"digest{seed}"},
+            f"{name}_FinetunedModel.pth": {
+                **common,
+                "finetuning": {"lr": 1e-4},
+                "selection": f"{seed}",
+            },
+            f"{name}_Selection.npz": {"n_per_class": n_per_class, "features": f"{seed}"},
+        }
+        path.write_text(
+            json.dumps(entries | {k: {"settings": v, "sha256": ""} for k, v in made.items()})
+        )
+        (folder / "Results_DenseModel.json").write_text(json.dumps({"Accuracy": dense}))
+        sets = {
+            "THR": {
+                "0.9": {
+                    "Coverage": accuracy,
+                    "Average set size": 2 - accuracy,
+                    "Set coherence": None,
+                }
+            }
+        }
+        results = {"Accuracy": accuracy, "Dependence": accuracy / 2, "Prediction sets": sets}
+        results |= {"Level accuracies": {"1": 0.95, "2": accuracy}}
+        (folder / f"Results_{name}_FinetunedModel.json").write_text(json.dumps(results))
+
+    return make
+
+
+def test_seeds_are_one_column_and_other_settings_another(make_run, tmp_path):
+    for seed, accuracy in enumerate((0.78, 0.80, 0.79)):
+        make_run(seed, "chiqpm", accuracy)
+    make_run(0, "chiqpm", 0.70, n_per_class=3)
+    make_run(1, "qpm", 0.75)
+    rows = gather([str(tmp_path)])
+    labels = ["Dense", "CHiQPM (n_per_class 3)", "CHiQPM (n_per_class 5)", "QPM"]
+    assert [row.label for row in rows] == labels
+    assert [len(row.runs) for row in rows] == [3, 1, 3, 1]
+    accuracy, kept, *_ = metrics_of(rows)
+    cells = cells_of(rows, accuracy)
+    assert cells[2].mean == pytest.approx(0.79) and cells[2].std == pytest.approx(
+        stdev((0.78, 0.8, 0.79))
+    )
+    assert [cell.best for cell in cells] == [False, False, True, False]  # dense does not compete
+    assert cells[1].std is None
+    assert (
+        cells_of(rows, kept)[3].mean == pytest.approx(0.75 / 0.8)
+        and cells_of(rows, kept)[0] is None
+    )
+    dependence = next(m for m in metrics_of(rows) if m.name == "Dependence")
+    assert [cell and cell.best for cell in cells_of(rows, dependence)] == [None, True, False, False]
+
+
+def test_tables_and_plots_are_written(make_run, tmp_path, monkeypatch, caplog):
+    for n_per_class in (3, 5):
+        make_run(1, "chiqpm", 0.7 + n_per_class / 100, n_per_class=n_per_class)
+    output = tmp_path / "out"
+    monkeypatch.setattr(
+        sys, "argv", ["compare_runs.py", str(tmp_path / "runs"), "--output", str(output)]
+    )
+    with caplog.at_level("INFO"):
+        compare_runs.main()
+    assert "| Accuracy | 80.0 % | 73.0 % | **75.0 %** |" in caplog.text
+    plots = {"accuracy_by_n_per_class.png", "set_size.png", "accuracy_by_level.png"}
+    assert {p.name for p in output.iterdir()} == {
+        f"comparison.{s}" for s in ("md", "tex", "csv")
+    } | plots
+    assert (
+        r"Accuracy & 80.0 \% & 73.0 \% & \textbf{75.0 \%} \\"
+        in (output / "comparison.tex").read_text()
+    )
+    with open(output / "comparison.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["metric"] == "Accuracy"]
+    assert [(line["settings"], line["mean"]) for line in lines] == [
+        ("", "0.8"), ("n_per_class=3", "0.73"), ("n_per_class=5", "0.75"),
+    ]  # fmt: skip
+
+
+def test_signs_of_latex_and_markdown_in_settings_are_escaped(make_run, tmp_path):
+    make_run(1, "qpm", 0.5)
+    rows = gather([str(tmp_path)])
+    rows[1].differing = {"a_b": "50 % | {x}"}
+    assert r"QPM (a\_b 50 \% | \{x\})" in latex(rows, metrics_of(rows))
+    assert r"QPM (a_b 50 % \| {x})" in markdown(rows, metrics_of(rows))
+
+
+def test_a_folder_without_runs_is_one_line(tmp_path):
+    with pytest.raises(RunError, match="no finished run in"):
+        gather([str(tmp_path)])
