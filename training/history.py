@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from configs import processes
 from configs.fonts import optional_figure
 from configs.run_folder import write_atomically
+from training.plan import DENSE
 from training.trackers import Tracker
 
 METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
@@ -89,7 +90,9 @@ class History:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_rounded(row) for row in [*others, *own])
+        # All sparse models come from the dense one, also where it was trained again after them.
+        rows = sorted([*others, *own], key=lambda row: row["stage"] != DENSE)
+        writer.writerows(map(_rounded, rows))
         write_atomically(path, lambda file: file.write_text(text.getvalue(), encoding="utf-8"))
 
 
