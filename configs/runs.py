@@ -1,5 +1,6 @@
 """Which run folder a command means: a new one, an unfinished one, or the newest finished one."""
 
+import json
 import logging
 import os
 import platform
@@ -106,6 +107,26 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
 def training_run(settings: Settings) -> RunFolder:
     """The folder that `main.py` works in; the settings have a seed."""
     return RunFolder(settings.folder or settings.runs_folder / str(settings.seed))
+
+
+def is_finished(settings: Settings) -> bool:
+    """Whether a run has left results of these settings, as far as its manifest tells; no image is looked at."""
+    manifest = training_run(settings).manifest()
+    made_from = {file: entry["settings"] for file, entry in manifest.items()}
+    asked = {
+        selection_file(settings): settings.selection_dependencies(),
+        sparse_model_file(settings): {
+            **settings.backbone_dependencies(),
+            "dense": vars(settings.dense) if settings.do_dense else None,
+            "finetuning": vars(settings.finetuning),
+            "head": vars(settings.head),
+        },
+        sparse_results_file(settings): {"seed": settings.seed},
+    }
+    return all(
+        file in made_from and plain.items() <= made_from[file].items()
+        for file, plain in json.loads(json.dumps(asked)).items()
+    )
 
 
 def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:

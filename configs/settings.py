@@ -249,6 +249,21 @@ class Settings:
         content = sha256(weights_file) if weights_file.is_file() else None
         return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
 
+    def selection_dependencies(self) -> dict:
+        """What the choice of features depends on beside the features."""
+        keys = (
+            "model_type",
+            "n_features",
+            "n_per_class",
+            "solver",
+            "selection_seconds",
+            "redundancy_threshold",
+            "pairs",
+            "certificate",
+            "glm_solver",
+        )
+        return {**{key: getattr(self, key) for key in keys}, **vars(self.selection)}
+
     def as_dict(self) -> dict:
         """All fields as JSON has them: tuples are lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -28,23 +28,11 @@ from sparsification.qpm import SelectionProblem, solve
 def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
     """The sparse layer of a run: reused or solved."""
     settings = run.settings
-    keys = (
-        "model_type",
-        "n_features",
-        "n_per_class",
-        "solver",
-        "selection_seconds",
-        "redundancy_threshold",
-        "pairs",
-        "certificate",
-        "glm_solver",
-    )
     artefact = run.folder.artefact(
         selection_file(settings),
         {
             "features": run.folder.digest(POOLED_FILE),
-            **{key: getattr(settings, key) for key in keys},
-            **vars(settings.selection),
+            **settings.selection_dependencies(),
         },
     )
     return artefact.load_or_make(

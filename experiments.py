@@ -1,0 +1,236 @@
+"""Repeat runs: every combination of the settings in a table, over seeds.
+
+    python experiments.py FILE.toml [--jobs N]
+
+The file holds flags of main.py: those at its top are for all runs, each [[runs]] adds its own. A list of values means
+a run for each; for flags that take several values (coverage, set) a list of lists does. Every run has its ordinary
+folder, finished ones are skipped, and interrupted ones go on:
+
+    data_root = "~/datasets"
+    seed = [0, 1, 2]
+    [[runs]]
+    dataset = "CUB2011"
+    model_type = ["chiqpm", "qpm"]
+    n_per_class = [3, 5]
+
+Runs that share a folder (those of one dataset, architecture and seed) share a dense model and follow one another.
+"""
+
+import itertools
+import logging
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from configs.arguments import flag, parse_flags, with_first
+from configs.errors import RunError, UsageError
+from configs.paths import expanded
+from configs.runs import is_finished, training_run
+from configs.script import run_script
+from configs.settings import Settings, parse_settings
+
+log = logging.getLogger(__name__)
+GROUP = "experiments"
+SEVERAL = [f.name for f in fields(Settings) if f.metadata["many"]]  # flags that take several values
+
+
+@dataclass(frozen=True)
+class ExperimentFlags:
+    """Which runs, and how they are started."""
+
+    file: str | None = flag(GROUP, None, "table of runs, TOML; may be named first", parse=expanded)
+    jobs: int = flag(
+        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone"
+    )
+    processes: int = flag(GROUP, 1, "processes of every run, started by torchrun")
+    stop: bool = flag(GROUP, False, "stop at the first run that fails")
+    print_commands: bool = flag(
+        GROUP, False, "print the commands and start none: a line for all runs of one folder, for an array job"
+    )  # fmt: skip
+    dry_run: bool = flag(GROUP, False, "say what every run would do and cost, and start none")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: its flags of main.py, and what they mean."""
+
+    argv: list[str]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The run in one line of a log."""
+        return f"{training_run(self.settings).path} {self.settings.model_name}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there, made from these settings."""
+        return is_finished(self.settings)
+
+
+def main() -> None:
+    """Start all runs of a table that are not finished."""
+    (flags,) = parse_flags(with_first("file", sys.argv[1:]), __doc__, ExperimentFlags)
+    if flags.file is None:
+        raise UsageError("name the table of runs: python experiments.py FILE.toml (see --help)")
+    for name in ("jobs", "processes"):
+        if getattr(flags, name) < 1:
+            raise UsageError(f"--{name} must be at least 1, not {getattr(flags, name)}")
+    everything = read_table(Path(flags.file))
+    left = [experiment for experiment in everything if not experiment.finished]
+    if flags.print_commands:
+        for chain in chains(left):
+            print(" && ".join(shlex.join(shown_command(e, flags.processes)) for e in chain))
+        return
+    log.info("%d runs, %d of them finished.", len(everything), len(everything) - len(left))
+    if flags.dry_run:
+        for experiment in left:
+            log.info("\n%s", experiment.name)
+            subprocess.run([*command(experiment, 1), "--dry_run"], check=False)
+        return
+    failed = start_all(left, flags)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
+
+
+def read_table(path: Path) -> list[Experiment]:
+    """All runs of a table, in its order.
+
+    Raises:
+        UsageError: if it cannot be read, or a flag or a value of one of its runs is not one of main.py's.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {reason}") from None
+    runs = table.pop("runs", [{}])
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise UsageError(f"{path}: runs are tables that each begin with [[runs]]")
+    found: dict[tuple, Experiment] = {}
+    for number, run in enumerate(runs, start=1):
+        for argv in combinations({**table, **run}):
+            try:
+                (settings,) = parse_settings(argv, "")
+            except UsageError as error:
+                raise UsageError(f"{path}, run {number}: {error}") from None
+            if settings.seed is None:
+                raise UsageError(f"{path}, run {number}: give its seeds, such as seed = [0, 1, 2]")
+            found[tuple(argv)] = Experiment(argv, settings)
+    for chain in chains(list(found.values())):
+        refuse_to_overwrite(path, chain)
+    return list(found.values())
+
+
+def refuse_to_overwrite(path: Path, chain: list["Experiment"]) -> None:
+    """Raise a UsageError if runs of one folder would replace one another's models again and again."""
+    models = [experiment.settings.model_name for experiment in chain]
+    dense = [(e.settings.backbone_dependencies(), e.settings.dense) for e in chain]
+    if len({*models}) < len(models) or any(other != dense[0] for other in dense):
+        folder = training_run(chain[0].settings).path
+        raise UsageError(
+            f"{path}: several runs would leave different models under one name in {folder}; "
+            "give each a log_dir of its own"
+        )
+
+
+def combinations(flags: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The command lines of every combination of values."""
+    choices = []
+    for name, value in flags.items():
+        several = name.lower().replace("-", "_") in SEVERAL
+        ranged = isinstance(value, list) and (
+            not several or any(isinstance(v, list) for v in value)
+        )
+        choices.append([(name, v) for v in (value if ranged else [value])])
+    # The first flags change slowest, so that runs of one folder mostly follow one another.
+    for chosen in itertools.product(*choices):
+        argv: list[str] = []
+        for name, value in chosen:
+            values = value if isinstance(value, list) else [value]
+            argv += [f"--{name}", *map(str, values)] if values else []
+        yield argv
+
+
+def chains(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """The runs by folder: those of one folder wait for one another."""
+    by_folder: dict[Path, list[Experiment]] = {}
+    for experiment in experiments:
+        by_folder.setdefault(training_run(experiment.settings).path, []).append(experiment)
+    return list(by_folder.values())
+
+
+def command(experiment: Experiment, processes: int) -> list[str]:
+    """What starts a run with this Python."""
+    script = str(Path(__file__).with_name("main.py"))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return [sys.executable, *(torchrun if processes > 1 else []), script, *experiment.argv]
+
+
+def shown_command(experiment: Experiment, processes: int) -> list[str]:
+    """What a person would type to start a run."""
+    torchrun = ["torchrun", "--standalone", "--nproc_per_node", str(processes)]
+    return [*(torchrun if processes > 1 else ["python"]), "main.py", *experiment.argv]
+
+
+def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list[str]:
+    """Run them, some at a time; the names and errors of those that failed."""
+    failed: list[str] = []
+    done = itertools.count(1)
+
+    def run_chain(chain: list[Experiment]) -> None:
+        for experiment in chain:
+            if failed and flags.stop:
+                return
+            start = time.monotonic()
+            error = run(experiment, flags)
+            if error is not None:
+                failed.append(f"{experiment.name}: {error}")
+            log.info(
+                "%s of %s: %s, %s", next(done), len(experiments), experiment.name,
+                f"done in {tqdm.format_interval(time.monotonic() - start)}" if error is None else error,
+            )  # fmt: skip
+
+    in_parallel(run_chain, chains(experiments), flags.jobs)
+    return failed
+
+
+def in_parallel(
+    work: Callable[[list[Experiment]], None], chains: list[list[Experiment]], jobs: int
+) -> None:
+    """Do the work for every chain, some at a time; ends at once if interrupted."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        list(pool.map(work, chains))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run(experiment: Experiment, flags: ExperimentFlags) -> str | None:
+    """Start a run and wait for it; the line that says why it failed, or None."""
+    alone = flags.jobs == 1
+    ended = subprocess.run(
+        command(experiment, flags.processes),
+        stdout=None if alone else subprocess.DEVNULL,
+        stderr=None if alone else subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if ended.returncode == 0:
+        return None
+    said = [line for line in (ended.stderr or "").splitlines() if "error: " in line]
+    return said[-1].partition("error: ")[2] if said else f"ended with exit code {ended.returncode}"
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,166 @@
+"""Tables of runs: which runs they mean, what is skipped, and what happens when one fails."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from fake_datasets import make_cub
+
+import experiments
+from configs.errors import RunError, UsageError
+from configs.script import run_script
+
+TABLE = """
+dataset = "CUB2011"
+arch = "resnet18"
+weights = "none"
+img_size = 32
+n_features = 8
+n_per_class = 3
+schedule_scale = 0.01
+batch_size = 8
+device = "cpu"
+log_dir = "LOGS"
+data_root = "DATA"
+seed = [1, 2]
+[[runs]]
+model_type = ["qpm", "sldd"]
+set = ["dense.lr=0.01", "finetune.lr=0.001"]
+"""
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Writes the table; returns the arguments that name it."""
+    monkeypatch.setattr(sys, "argv", [])
+    file = tmp_path / "table.toml"
+    text = TABLE.replace("LOGS", str(tmp_path / "logs")).replace("DATA", str(tmp_path / "data"))
+
+    def write(*flags: str, more: str = "") -> None:
+        file.write_text(text + more)
+        sys.argv = ["experiments.py", str(file), *flags]
+
+    return write
+
+
+@dataclass
+class FakeRuns:
+    """Stands in for starting processes: remembers commands, fails where told."""
+
+    started: list[list[str]] = field(default_factory=list)
+    fails: tuple[str, ...] = ()
+
+    def __call__(self, command, **_):
+        self.started.append(command)
+        failed = any(word in command for word in self.fails)
+        return subprocess.CompletedProcess(
+            command, int(failed), None, "main.py: error: no images\n" if failed else ""
+        )
+
+
+@pytest.fixture
+def fake_runs(monkeypatch):
+    runs = FakeRuns()
+    monkeypatch.setattr(experiments.subprocess, "run", runs)
+    return runs
+
+
+def test_a_table_means_every_combination_and_runs_of_a_folder_follow_one_another(table, capsys):
+    table("--print_commands")
+    experiments.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2  # a line for each seed, of both models
+    for seed, line in zip("12", lines, strict=True):
+        first, second = line.split(" && ")
+        assert first.startswith("python main.py --dataset CUB2011") and f"--seed {seed}" in first
+        assert "--model_type qpm --set dense.lr=0.01 finetune.lr=0.001" in first
+        assert "--model_type sldd" in second and f"--seed {seed}" in second
+
+
+def test_a_list_of_lists_is_a_run_for_each():
+    made = experiments.combinations(
+        {"seed": 1, "set": [[], ["dense.lr=0.1", "dense.gamma=1"]], "Coverage": [0.8, 0.9]}
+    )
+    ends = ["--Coverage", "0.8", "0.9"]
+    assert [*made] == [
+        ["--seed", "1", *ends],
+        ["--seed", "1", "--set", "dense.lr=0.1", "dense.gamma=1", *ends],
+    ]
+
+
+def test_runs_of_several_processes_begin_with_torchrun(table, capsys):
+    table("--print_commands", "--processes", "2", more="n_per_class = [2, 3]\n")
+    experiments.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("torchrun --standalone --nproc_per_node 2 main.py") for line in lines] == [
+        4,
+        4,
+    ]
+
+
+@pytest.mark.parametrize(("stop", "started"), [(False, 4), (True, 2)])
+def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(
+    table, fake_runs, stop, started
+):
+    table("--jobs", "1", *(["--stop"] if stop else []))
+    fake_runs.fails = ("sldd",)
+    with pytest.raises(RunError, match=r"runs failed: .*1 sldd_8_3: no images"):
+        experiments.main()
+    assert len(fake_runs.started) == started
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("n_featurs = 3", "run 1: unknown flag --n_featurs; did you mean --n_features"),
+        ("n_features = 'x'", "run 1: argument --n_features: 'x' is not a whole number"),
+        ("= 3", "cannot be read"),
+        ("[[runs]]\nset = [['dense.lr=1'], ['dense.lr=2']]", "different models under one name"),
+    ],
+)
+def test_a_mistake_in_a_table_is_one_line(table, more, message):
+    table(more=more)
+    with pytest.raises(UsageError, match=message):
+        experiments.main()
+
+
+def test_finished_runs_are_skipped_and_changed_ones_are_not(table, tmp_path, capsys, caplog):
+    make_cub(tmp_path / "data", train=6, test=4)
+    table("--jobs", "2")
+    with caplog.at_level("INFO"):
+        experiments.main()
+    assert (
+        "4 of 4" in caplog.text
+        and len(list((tmp_path / "logs").rglob("Results_*_FinetunedModel.json"))) == 4
+    )
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        experiments.main()
+    assert "4 runs, 4 of them finished." in caplog.text
+    changed = (
+        (tmp_path / "table.toml").read_text().replace("finetune.lr=0.001", "finetune.lr=0.002")
+    )
+    (tmp_path / "table.toml").write_text(changed.replace('["qpm", "sldd"]', '"qpm"'))
+    sys.argv.append("--print_commands")
+    experiments.main()
+    assert capsys.readouterr().out.count("main.py") == 2  # of each seed
+
+
+def test_a_table_that_is_not_named_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["experiments.py"])
+    with pytest.raises(SystemExit) as stop:
+        run_script(experiments.main)
+    assert stop.value.code == 2 and "python experiments.py FILE.toml" in capsys.readouterr().err
+
+
+def test_a_task_of_an_array_job_does_its_line(tmp_path):
+    commands = tmp_path / "commands.txt"
+    commands.write_text("echo one > a && echo two > b\necho 'three words' > c\n")
+    script = Path(__file__).parents[1] / "docs" / "slurm_array.sh"
+    for task in "12":
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": task}
+        subprocess.run(["bash", script, commands], cwd=tmp_path, env=environment, check=True)
+    assert [(tmp_path / name).read_text() for name in "abc"] == ["one\n", "two\n", "three words\n"]
