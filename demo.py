@@ -13,6 +13,7 @@ from configs.arguments import flag
 from configs.errors import RunError
 from configs.runs import finished_run
 from configs.script import run_script
+from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from visualization.explained_run import open_run
 from visualize_tree import check_hierarchy
@@ -54,6 +55,7 @@ def main() -> None:
     explained = open_run(settings, run, "vivid")
     weight = explained.explainer.model.class_weight.cpu()
     predictor = calibrate(explained.run, weight, explained.tables.test)
+    assert isinstance(predictor, HierarchicalPredictor)
     log.info("Preparing the pictures of %d classes ...", len(explained.explainer.class_names))
     app = application(LiveModel(explained, predictor, settings.coverage[0]))
     with suppress(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from configs.arguments import flag
 from configs.errors import UsageError
@@ -66,6 +67,7 @@ def main() -> None:
     explained = open_run(settings, run, flags.palette)
     weight = explained.explainer.model.class_weight.cpu()
     predictor = calibrate(explained.run, weight, explained.tables.test)
+    assert isinstance(predictor, HierarchicalPredictor)
     samples = chosen_samples(flags, explained)
     class_images = ClassImages(
         explained.explainer, explained.data.train_plain, explained.tables.train
@@ -114,7 +116,7 @@ def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
         RunError: if an image file cannot be read.
     """
     test, see = explained.data.test, explained.explainer.see
-    indices = flags.index
+    indices: Sequence[int] = flags.index
     if not flags.index and not flags.image:
         _, fresh = calibration_split(explained.tables.test.labels, explained.settings.seed)
         indices = fresh[np.linspace(0, len(fresh) - 1, DEFAULT_IMAGES).round().astype(int)].tolist()
@@ -145,7 +147,8 @@ def prediction_set(
     predictor: HierarchicalPredictor, seen: SeenImage, coverage: float
 ) -> frozenset[int]:
     """Classes in the prediction set of one image."""
-    (in_set,) = predictor.predict(seen.features[None], seen.logits[None], coverage)
+    features, logits = (torch.from_numpy(x[None]) for x in (seen.features, seen.logits))
+    (in_set,) = predictor.predict(features, logits, coverage)
     return frozenset(in_set.nonzero().flatten().tolist())
 
 

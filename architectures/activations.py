@@ -1,5 +1,6 @@
 """What feature maps and activations say: shared by losses, locality statistics, hierarchy and metrics."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
     )
 
 
-def strongest_first(features: Tensor) -> Tensor:
+def strongest_first(features: Tensor | np.ndarray) -> Tensor:
     """Indices along the last dimension by activation, highest first; of equal ones the lower index first."""
     return torch.as_tensor(features).sort(dim=-1, descending=True, stable=True).indices
 

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -59,6 +60,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
     """
+    state: Any
     try:
         if Path(path).suffix == ".safetensors":
             state = load_file(path)

@@ -7,6 +7,9 @@ convolution of channels-last maps is one matrix product. PyTorch's library for C
 chooses among such algorithms itself. `python -m benchmarks` compares training steps.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -17,14 +20,15 @@ PATCH = TILE + 2  # pixels of the input that they depend on
 FEWEST_CHANNELS = 128  # with fewer, the transforms cost more than they save
 FEWEST_TILES = 32  # with fewer, transforming the filters does
 
+Matrix = Sequence[Sequence[float]]
 # The transforms of one dimension, for the points 0, 1, -1, 2, -2: tile = A^T [(G filter) * (B^T patch)].
-_A_T = [
+_A_T: Matrix = [
     [1, 1, 1, 1, 1, 0],
     [0, 1, -1, 2, -2, 0],
     [0, 1, 1, 4, 4, 0],
     [0, 1, -1, 8, -8, 1],
 ]
-_B_T = [
+_B_T: Matrix = [
     [4, 0, -5, 0, 1, 0],
     [0, -4, -4, 1, 1, 0],
     [0, 4, -4, -1, 1, 0],
@@ -32,7 +36,7 @@ _B_T = [
     [0, 2, -1, -2, 1, 0],
     [0, 4, 0, -5, 0, 1],
 ]
-_G = [
+_G: Matrix = [
     [1 / 4, 0, 0],
     [-1 / 6, -1 / 6, -1 / 6],
     [-1 / 6, 1 / 6, -1 / 6],
@@ -42,7 +46,7 @@ _G = [
 ]
 
 
-def _two_dimensional(rows: list[list[float]]) -> Tensor:
+def _two_dimensional(rows: Matrix) -> Tensor:
     matrix = torch.tensor(rows, dtype=torch.float64)
     return torch.kron(matrix, matrix)
 
@@ -61,8 +65,14 @@ class Conv2d(nn.Conv2d):
     @classmethod
     def like(cls, conv: nn.Conv2d) -> "Conv2d":
         """A convolution of the same shape with the very weights of another."""
-        shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
-        own = cls(*shape, bias=False, device="meta")
+        shape: Any = (
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+        )
+        own = cls(*shape, bias=False, device="meta")  # type: ignore[misc]
         own.weight = conv.weight
         return own
 

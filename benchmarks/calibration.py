@@ -91,18 +91,18 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
     own = present * strength * generator.normal(3, 1, size=present.shape)
     others = (1 - weight[labels]) * generator.normal(-0.3, 1, size=present.shape)
     features = torch.from_numpy(np.maximum(own + others, 0)).float()
-    weight, labels = torch.from_numpy(weight).float(), torch.from_numpy(labels)
-    logits = features @ weight.T
+    classes, targets = torch.from_numpy(weight).float(), torch.from_numpy(labels)
+    logits = features @ classes.T
     table = FeatureTable(
         features=features,
         pooled=features,
-        labels=labels,
+        labels=targets,
         predictions=logits.argmax(dim=1),
         peaks=torch.zeros(n_images, n_features, 2),
         sid=torch.ones(n_images),
         logits=logits,
     )
-    return weight, table
+    return classes, table
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def class_by_class(weight, calibration, test, coverage: float) -> np.ndarray:
     """The same sets, `[N, C]`, by the formula of docs/calibration.md for one image and one class at a time."""
     members = [set(np.flatnonzero(row)) for row in weight.numpy()]
 
-    def branch(features: np.ndarray, predicted: int, label: int) -> tuple[int, ...]:
+    def branch(features: np.ndarray, predicted: int, label: int) -> tuple:
         path, other = (
             sorted((f for f in members[c] if features[f] > 0), key=lambda f: (-features[f], f))
             for c in (predicted, label)

@@ -44,4 +44,4 @@ def two_passes(model, dataset, hardware: Hardware) -> tuple[torch.Tensor, torch.
         "Locality",
         lambda output, _: (locality_sums(output.feature_maps, output.features),),
     )
-    return pooled, sum(batch for (batch,) in sums)
+    return pooled, torch.stack([batch for (batch,) in sums]).sum(dim=0)

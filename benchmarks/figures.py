@@ -45,12 +45,13 @@ def explanation(arch: str, side: int, classes: int, features: int, per_class: in
     pictures = Pictures(2 * classes, classes, side)
     table = collect_feature_table(hardware.place(model), pictures, hardware)
     explainer = Explainer(model, hardware, table, pictures)
-    predictor = HierarchicalPredictor(explainer.weight)
+    predictor = HierarchicalPredictor(torch.from_numpy(explainer.weight))
     predictor.calibrate(table.features, table.logits, table.labels)
 
     def draw(folder: Path) -> None:
         seen = explainer.see(pictures[0][0])
-        (members,) = predictor.predict(seen.features[None], seen.logits[None], COVERAGE)
+        features, logits = (torch.from_numpy(x[None]) for x in (seen.features, seen.logits))
+        (members,) = predictor.predict(features, logits, COVERAGE)
         explained = LocalExplanation(
             name="Image 0",
             seen=seen,

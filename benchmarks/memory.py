@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,8 +64,8 @@ class StandInModel(nn.Module):
 def extraction(folder: Path, n_images: int, n_features: int, n_classes: int) -> None:
     """What stage 2 begins with."""
     images, hardware = StandInImages(n_images, n_classes), Hardware.choose("cpu", 0)
-    model = StandInModel(n_features)
-    found = extract_dense_features(model, images, hardware, folder / POOLED_FILE)
+    model: Any = StandInModel(n_features)
+    found: dict[str, Any] = extract_dense_features(model, images, hardware, folder / POOLED_FILE)
     np.savez(folder / STATISTICS_FILE, **found)
 
 

@@ -42,7 +42,7 @@ class Batches:
     def __init__(
         self,
         dataset: Dataset,
-        batches: Sequence[Sequence[int]],
+        batches: Sequence[list[int]],
         hardware: Hardware,
         collate: Callable = stacked,
     ):

@@ -40,7 +40,7 @@ def run_script(main: Callable[[], None]) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):  # no stream, or an odd one
-            stream.reconfigure(errors="backslashreplace")  # letters that the console lacks
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the console lacks
     stray = processes.ignore_stray_variables()
     # Of several processes the main one speaks; the others only when something is wrong.
     level = logging.INFO if processes.is_main() else logging.ERROR

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ class ConformalPredictor(ABC):
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
         self._quantile, self._conforms = MODES[mode]
-        self._calibration = None  # what `calibrate` remembers of the true classes
+        self._calibration: Any = None  # what `calibrate` remembers of the true classes
 
     @abstractmethod
     def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:

@@ -33,6 +33,7 @@ class DataDescription:
     @classmethod
     def of(cls, test: ImageDataset) -> Self:
         """The description of a dataset under its test transform."""
+        assert isinstance(test.transform, FixedTransform)
         return cls(test.classes, test.transform)
 
     @classmethod
@@ -82,7 +83,7 @@ def model_card(run: OpenRun) -> ModelCard:
     )
 
 
-def _entry(data: Any, path: str, kind: type) -> Any:
+def _entry(data: Any, path: str, kind: Any) -> Any:
     """The entry at a path such as `data.transform.side`."""
     value = data
     for name in path.split(".")[1:]:
@@ -106,4 +107,5 @@ def _channels(data: Any, path: str) -> tuple[float, float, float]:
     numbers = [v for v in values if isinstance(v, int | float) and isfinite(v)]
     if len(numbers) != 3 or len(values) != 3:
         raise ValueError(f"{path} is no list of three numbers")
-    return tuple(numbers)
+    red, green, blue = numbers
+    return red, green, blue

@@ -2,6 +2,7 @@
 
 import logging
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class DataSplits:
         return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
 
 
-def dataset_class(name: str) -> type[ImageDataset]:
+def dataset_class(name: str) -> Callable[..., ImageDataset]:
     """The class of a dataset, which its recipe names.
 
     Raises:

@@ -7,7 +7,9 @@ N samples, F features, C classes, H x W feature maps. Arrays may be torch tensor
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def _real(array):
     return torch.as_tensor(array).detach().double()
 
 
-def _chunks(*rows, width: int):
+def _chunks(*rows: Tensor, width: int) -> Any:
     """The rows in chunks of at most `ELEMENTS_PER_CHUNK` elements of `width` each."""
     size = max(1, ELEMENTS_PER_CHUNK // max(1, width))
     return zip(*(r.split(size) for r in rows), strict=True)
@@ -44,7 +46,8 @@ def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -
     """
     feature_maps, logits = (torch.as_tensor(x).detach() for x in (feature_maps, logits))
     parts = _chunks(feature_maps, logits, width=feature_maps[0].numel())
-    return torch.cat([spatial_diversity(*part, weight, k) for part in parts]).nanmean().item()
+    each = [spatial_diversity(maps, scores, weight, k) for maps, scores in parts]
+    return torch.cat(each).nanmean().item()
 
 
 def class_independence(features: Tensor, labels: Tensor, n_classes: int) -> float:
@@ -144,7 +147,7 @@ def dependence(features: Tensor, logits: Tensor, weight: Tensor) -> float:
     return float(torch.cat(shares).mean())
 
 
-def attribute_alignment(features: Tensor, attribute_table: Tensor) -> float:
+def attribute_alignment(features: Tensor, attribute_table: Tensor | np.ndarray) -> float:
     """How much more active a feature is with its best attribute than without, mean over features.
 
     In units of the feature's mean activation above its minimum. Annotations of certainty below 3
@@ -163,7 +166,7 @@ def attribute_alignment(features: Tensor, attribute_table: Tensor) -> float:
     return float(best.mean()) if best.isfinite().all() else math.nan
 
 
-def alignment_matrix(features: Tensor, attribute_table: Tensor) -> Tensor:
+def alignment_matrix(features: Tensor, attribute_table: Tensor | np.ndarray) -> Tensor:
     """Gain in activation of features with attributes, `[F, A]`; see `attribute_alignment`.
 
     nan for attributes that are never present or never absent.

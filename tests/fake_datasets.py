@@ -52,7 +52,7 @@ def make_cub(
         "Crested_Auklet",
     )
     base = root / folder
-    lines = {
+    lines: dict[str, list[str]] = {
         name: []
         for name in (
             "images",

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 FLAGS = {
@@ -170,7 +171,8 @@ class Watch:
     """Names the events of this process, reports them to a pipe, and acts at the first one asked for."""
 
     def __init__(self, request: dict, pipe: int):
-        self.at, self.do, self.pipe = set(request["at"]), ACTIONS[request["do"]], pipe
+        self.at, self.pipe = set(request["at"]), pipe
+        self.do: Any = ACTIONS[request["do"]]
         self.finished = "nothing"  # the file that was put in place last, the manifest apart
         self.writing = ""
         self.steps = 0
@@ -302,7 +304,7 @@ class Child:
         try:
             run_script(main.main)
         except SystemExit as stop:
-            code = stop.code
+            code = int(stop.code)
         except BaseException:
             traceback.print_exc()
             code = 1
@@ -335,9 +337,10 @@ def launch() -> None:
     narrow_resnet18()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
-    children = {}
+    children: dict[int, Child] = {}
     for line in sys.stdin:
         request = json.loads(line)
+        answer: Any
         if "wait" in request:
             answer = children[request["wait"]].wait()
             if answer[0] is not None:

@@ -35,7 +35,8 @@ def make_small_run(root: Path) -> list[str]:
     data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
     torch.manual_seed(0)
     model = build_dense_model("resnet18", len(CLASSES)).eval()
-    images = torch.stack([image for image, _ in data.train_plain])
+    plain = data.train_plain
+    images = torch.stack([plain[i][0] for i in range(len(plain))])
     with torch.inference_mode():
         pooled = model.backbone(images).mean(dim=(2, 3))
     # For every column of the weight the random feature that follows it best over the classes.

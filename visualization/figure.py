@@ -6,7 +6,9 @@ the figure is printed half as wide, in one column.
 
 import textwrap
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +26,7 @@ SMALLEST_FONT = 9.5
 DPI = 300
 FORMATS = ("png", "svg", "pdf")
 # Text stays text in vector files, and the same figure gives the same file.
-FILE_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}
+FILE_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}
 
 
 def page(width: float, height: float) -> tuple[Figure, Axes]:
@@ -75,9 +77,7 @@ def save(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
         with matplotlib.rc_context(FILE_STYLE):
             write_atomically(
                 path,
-                lambda p, kind=kind, metadata=metadata: figure.savefig(
-                    p, format=kind, dpi=DPI, metadata=metadata
-                ),
+                partial(figure.savefig, format=kind, dpi=DPI, metadata=metadata),
             )
         paths.append(path)
     return paths

@@ -79,7 +79,7 @@ def drawn_leaves(
 
     leaves = []
     for _, group in tree.nodes(data=True):
-        inside = prediction_set.intersection(group["classes"])
+        inside = prediction_set & set(group["classes"])
         parts = ((inside, True), (set(group["classes"]) - inside, False))
         leaves += [leaf(group["path"], classes, in_set) for classes, in_set in parts if classes]
     main_path = next((leaf.path for leaf in leaves if predicted in leaf.classes), ())

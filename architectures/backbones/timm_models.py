@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import timm
 import torch
@@ -65,17 +66,17 @@ class TimmBackbone(Backbone):
         layout: of this network.
     """
 
-    def __init__(self, network: nn.Module, layout: Layout):
+    def __init__(self, network: Any, layout: Layout):
         super().__init__()
         self.n_features = layout.spec.n_features
         self.layout = layout
         self.network = network
         for child in layout.idle:
             setattr(network, child, nn.Identity())
-        self._strides = []  # (convolution, its ordinary attributes, its fine ones)
-        self._pools = {}  # name: (ordinary, fine)
+        self._strides: list[tuple] = []  # (convolution, its ordinary attributes, its fine ones)
+        self._pools: dict[str, tuple] = {}  # name: (ordinary, fine)
         for key, times in layout.late.items():
-            module = network.get_submodule(key)
+            module: Any = network.get_submodule(key)
             if isinstance(module, nn.Conv2d):
                 self._strides.append((module, *_strides(module, times)))
             else:
@@ -113,7 +114,7 @@ def build(name: str) -> Backbone:
     return TimmBackbone(timm_network(name, **layout.options), layout)
 
 
-def timm_network(name: str, **options) -> nn.Module:
+def timm_network(name: str, **options) -> Any:
     """A network as timm builds it.
 
     Args:
@@ -139,7 +140,7 @@ def layout_of(name: str) -> Layout:
 
 
 def _look_at(name: str) -> Layout:
-    options = {"num_classes": 0}
+    options: dict[str, Any] = {"num_classes": 0}
     network = timm_network(name, **options)
     patches = _has_patches(network)
     if patches:
@@ -181,7 +182,7 @@ def _has_patches(network: nn.Module) -> bool:
     return hasattr(network, "num_prefix_tokens")
 
 
-def _maps(network: nn.Module, images: Tensor) -> Tensor:
+def _maps(network: Any, images: Tensor) -> Tensor:
     if _has_patches(network):
         return network.forward_intermediates(
             images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
@@ -193,14 +194,15 @@ def _maps(network: nn.Module, images: Tensor) -> Tensor:
 
 def _observed(network: nn.Module, side: int) -> tuple[Tensor, dict[str, tuple[int, int]]]:
     """The maps of an image, and of every module that took part the sides of its input and output (0: no maps)."""
-    sides = {}
+    sides: dict[str, tuple[int, int]] = {}
 
     def observe(key: str):
         def note(module: nn.Module, inputs: tuple, output) -> None:
-            sides[key] = tuple(
+            before, after = (
                 x.shape[-1] if isinstance(x, Tensor) and x.ndim == 4 else 0
                 for x in (inputs[0] if inputs else None, output)
             )
+            sides[key] = before, after
 
         return note
 

@@ -3,6 +3,7 @@
 import importlib
 import logging
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -179,6 +180,7 @@ def named_as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]
         state: in the order of its layers, and the classifier last.
     """
     theirs = [x for key, x in state.items() if not key.endswith("num_batches_tracked")]
-    ours = model.backbone.network.state_dict()
+    network: Any = model.get_submodule("backbone.network")
+    ours = network.state_dict()
     names = [key for key in ours if not key.endswith("num_batches_tracked")]
     return dict(zip([*names, "classifier.weight", "classifier.bias"], theirs, strict=True))

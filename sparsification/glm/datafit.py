@@ -137,7 +137,7 @@ class Curvature:
 class _Blocks:
     """`make(part)` for every part, made anew in every loop; a single one is made once and kept."""
 
-    def __init__(self, make: Callable[[Any], Any], parts: Sequence):
+    def __init__(self, make: Callable[[Any], Any], parts: "Sequence | _Blocks"):
         self._make, self._parts = make, parts
         self._kept = [make(part) for part in parts] if len(parts) == 1 else None
 

@@ -23,7 +23,10 @@ from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 from sparsification.glm.saga import GlmSaga
 
-SOLVERS = {"newton": ProximalNewton, "glm_saga": GlmSaga}
+SOLVERS: dict[str, type[ProximalNewton] | type[GlmSaga]] = {
+    "newton": ProximalNewton,
+    "glm_saga": GlmSaga,
+}
 
 SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99

@@ -206,7 +206,8 @@ class Relaxation:
         self.X += OVERRELAXATION * change
         self.balance = dual[:-1]
         self._drift()
-        self._balance_residuals(np.linalg.norm(residual), self.weight * np.linalg.norm(change))
+        norms = (float(np.linalg.norm(residual)), self.weight * float(np.linalg.norm(change)))
+        self._balance_residuals(*norms)
 
     def _drift(self) -> None:
         """Move the class multipliers to where k features, weighted by X, gain more."""

@@ -1,6 +1,7 @@
 """Gurobi (commercial): improves or proves the selection of the search where a licence allows it."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -71,8 +72,9 @@ def optimise(
         model.Params.Seed = seed
         model.Params.MIPGap = RELATIVE_GAP
         model.Params.TimeLimit = max(progress.time_limit - progress.elapsed, 0.0)
-        kinds = np.where(program.integer, GRB.BINARY, GRB.CONTINUOUS)
-        variables = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=program.cost, vtype=kinds)
+        cost: Any = program.cost
+        kinds: Any = np.where(program.integer, GRB.BINARY, GRB.CONTINUOUS)
+        variables = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=cost, vtype=kinds)
         model.ModelSense = GRB.MAXIMIZE
         equal = lower == upper
         above, below = np.isfinite(lower) & ~equal, np.isfinite(upper) & ~equal

@@ -253,8 +253,8 @@ def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.nd
     size = min(size, n - n_per_class + 1, n_classes)
     subsets = best_subsets(values, n_per_class)
     best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
-    cores = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
-    cores = np.array(sorted(cores), dtype=np.int64)
+    found = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
+    cores = np.array(sorted(found), dtype=np.int64)
     # A class keeps all but its weakest feature at best: good enough to rank the cores.
     strongest = best - np.take_along_axis(values, subsets, axis=1).min(axis=1)
     loss = strongest[:, None] - values @ weight_of(cores, n).T  # (C, cores)
