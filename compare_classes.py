@@ -2,7 +2,8 @@
 
     python compare_classes.py --folder RUN_FOLDER
 
-By default all pairs of classes that share all but one of their features, on training and on test images.
+By default all pairs of classes that share all but one of their features, on training and on test images; first those
+that are alike in truth, where the dataset knows the similarity of classes.
 """
 
 import logging
@@ -27,6 +28,8 @@ from visualization.report import write_index
 
 log = logging.getLogger(__name__)
 
+ALIKE = 0.8  # similarity of two classes above which their comparison comes first; the published figures show no others
+
 
 @dataclass(frozen=True)
 class CompareFlags(FigureFlags):
@@ -49,7 +52,11 @@ def main() -> None:
     explained = open_run(settings, run, flags.palette)
     explainer, data, tables = explained.explainer, explained.data, explained.tables
     comparisons = chosen_comparisons(
-        flags, explainer.weight, explainer.class_names, settings.n_per_class
+        flags,
+        explainer.weight,
+        explainer.class_names,
+        settings.n_per_class,
+        data.test.class_similarity(),
     )
     for split, dataset, table in (
         ("Train", data.train_plain, tables.train),
@@ -67,9 +74,13 @@ def main() -> None:
 
 
 def chosen_comparisons(
-    flags: CompareFlags, weight: np.ndarray, class_names: Sequence[str], n_per_class: int
+    flags: CompareFlags,
+    weight: np.ndarray,
+    class_names: Sequence[str],
+    n_per_class: int,
+    class_similarity: np.ndarray | None = None,
 ) -> list[tuple[int, ...]]:
-    """The classes of every figure.
+    """The classes of every figure, pairs of similar classes first.
 
     Raises:
         UsageError: if a class does not exist, or no pair shares as much as asked.
@@ -86,7 +97,10 @@ def chosen_comparisons(
             f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}"
         )
     wanted = min(n_per_class - 1, most) if flags.min_shared is None else flags.min_shared
-    return [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
+    pairs = [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
+    if class_similarity is None:
+        return pairs
+    return sorted(pairs, key=lambda pair: class_similarity[pair] <= ALIKE)
 
 
 def draw(

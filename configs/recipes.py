@@ -79,6 +79,8 @@ class FinetuneRecipe:
     grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
+    # Mean and std, where they are trained, in units of the std instead of plain.
+    normalisation_in_own_units: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ def finetune_recipe(
     ends = recipe.grounding_epochs
     return replace(
         recipe,
+        # Features of networks trained from scratch have so small a spread that the plain gradients diverge.
+        normalisation_in_own_units=weights == "none",
         round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),

@@ -119,6 +119,15 @@ class ImageDataset(Dataset):
         """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
         return self._attributes
 
+    def image_attributes(self) -> np.ndarray | None:
+        """What people saw on each image, or None where the dataset does not say.
+
+        Returns:
+            `[M, 4]` integers: image (its index here, from 1), attribute (from 1), whether it is present (0/1), and how
+            certain that is (1..4).
+        """
+        return None
+
     def attributes_fingerprint(self) -> str:
         """A short name of the attributes: what depends on them has to be computed again where it changes."""
         attributes = self.class_attributes()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import RunError
+from configs.run_folder import fingerprint
 from dataset_classes.base import ImageDataset, require
 
 SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
@@ -49,6 +50,39 @@ class CUB2011(ImageDataset):
             boxes=boxes,
             attributes=attributes,
         )
+        self._image_ids = {
+            path: int(index.image_ids[i]) for path, i in zip(self.paths, chosen, strict=True)
+        }
+        self._image_attribute_file = index.root / "attributes" / "image_attribute_labels.txt"
+
+    def image_attributes(self) -> np.ndarray | None:
+        """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file.
+
+        Raises:
+            RunError: if the file is no table of numbers, or lacks an image.
+        """
+        path = self._image_attribute_file
+        if not path.exists():
+            return None
+        try:  # some lines of the official file have a column too many
+            table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2)
+        except ValueError as error:
+            raise RunError(f"{path} is not a table of numbers ({error}).") from None
+        ids = np.array([self._image_ids[image] for image in self.paths])
+        position = np.zeros(max(ids.max(), table[:, 0].max()) + 1, dtype=np.int64)
+        position[ids] = np.arange(1, len(ids) + 1)
+        table[:, 0] = position[table[:, 0]]
+        table = table[table[:, 0] > 0]
+        missing = np.setdiff1d(position[ids], table[:, 0])
+        if len(missing):
+            raise RunError(f"{path} has no line for image {ids[missing[0] - 1]} of images.txt.")
+        return table
+
+    def attributes_fingerprint(self) -> str:
+        """As in `ImageDataset`; the file of image attributes is told by its size."""
+        path = self._image_attribute_file
+        size = path.stat().st_size if path.exists() else None
+        return fingerprint({"classes": super().attributes_fingerprint(), "image attributes": size})
 
     def read_index(self, root: Path) -> "Index":
         """Which images there are, and of which class and split."""

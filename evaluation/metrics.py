@@ -137,11 +137,16 @@ def dependence(features: Tensor, logits: Tensor, weight: Tensor) -> float:
         logits: `[N, C]`.
         weight: `[C, F]`.
     """
-    features, logits = _real(features), torch.as_tensor(logits).detach()
+    return dependence_of_predictions(features, torch.as_tensor(logits).argmax(dim=1), weight)
+
+
+def dependence_of_predictions(features: Tensor, predicted: Tensor, weight: Tensor) -> float:
+    """`dependence` from the predicted classes `[N]`."""
+    features, predicted = torch.as_tensor(features).detach(), torch.as_tensor(predicted)
     weight = _real(weight).to(features.device)
     shares = []
-    for rows, scores in _chunks(features, logits, width=features.shape[1]):
-        contribution = (rows * weight[scores.argmax(dim=1)]).abs()
+    for rows, classes in _chunks(features, predicted, width=features.shape[1]):
+        contribution = (rows.double() * weight[classes]).abs()
         total = contribution.sum(dim=1)
         shares.append((contribution.amax(dim=1) / total)[total > 0])
     return float(torch.cat(shares).mean())

@@ -14,12 +14,40 @@ PERCENT = (
     "Structural Grounding",
     "Correlation",
     "Dependence",
+    "Dependence on test images",
 )
+# What the published code calls it, in its JSON files, beside our names in ours.
+PUBLISHED_NAMES = {"Number of features": "NFfeatures", "Features per class": "PerClass"}
+PUBLISHED_METHODS = {"CHiQPM (paper)": "CHiQPM", "APS": "APS", "THR": "THR"}
+PUBLISHED_SET_NAMES = {
+    "Coverage": "Coverage_rate",
+    "Average set size": "Average_size",
+    "Set coherence": "SetCoherence",
+}
 
 
 def write_results(path, results: dict) -> None:
-    """Write results as JSON; what is not defined (nan) becomes null, which every reader of JSON understands."""
-    write_json(path, _without_nan(results))
+    """Write results as JSON, under the published names too.
+
+    What is not defined (nan) becomes null, which every reader of JSON understands.
+    """
+    write_json(path, _without_nan({**results, **published_entries(results)}))
+
+
+def published_entries(results: dict) -> dict:
+    """The results that the published code writes under other names, under these."""
+    sets = results.get("Prediction sets", {})
+    return {
+        **{theirs: results[ours] for ours, theirs in PUBLISHED_NAMES.items()},
+        **{
+            theirs: {
+                coverage: {name: values[key] for key, name in PUBLISHED_SET_NAMES.items()}
+                for coverage, values in sets[ours].items()
+            }
+            for ours, theirs in PUBLISHED_METHODS.items()
+            if ours in sets
+        },
+    }
 
 
 def _without_nan(value):
@@ -71,7 +99,7 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
     """
     lines = [f"{'':34}{'Dense':>10}{name:>14}"]
     for key, value in sparse.items():
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and key not in PUBLISHED_NAMES.values():
             lines.append(f"{key:34}{_number(key, dense.get(key)):>10}{_number(key, value):>14}")
     lines += ["", *_prediction_sets(sparse["Prediction sets"])]
     if "Explanation truth" in sparse:

@@ -78,7 +78,8 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
     )
 
     head = model.linear
-    if isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter):
+    trained = isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter)
+    if trained and recipe.normalisation_in_own_units:
         train_normalisation_in_own_units(head)
 
     def extra_losses(output, targets, epoch):
@@ -106,8 +107,8 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
 def train_normalisation_in_own_units(head: SparseHead) -> None:
     """Let mean and std of a head be trained in units of the std they have.
 
-    Their plain gradients grow with 1 / std and 1 / std^2: for features of small spread, as networks trained from
-    scratch have, the published rates then diverge. The published code leaves the gradients as they are.
+    Their plain gradients, which the published code takes, grow with 1 / std and 1 / std^2: for features of small
+    spread the published rates then diverge.
     """
     for parameter in (head.mean, head.std):
         parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)

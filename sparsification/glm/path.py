@@ -32,6 +32,8 @@ SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99
 N_STRENGTHS = 100
 SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
+# Features are chosen from this share of the largest strength on, and from there again after every feature.
+FIRST_CHOICE_STRENGTH = 0.1
 NO_SIGNAL = 1e-12  # gradients of the loss below are rounding
 
 
@@ -78,10 +80,10 @@ def linear_problem(features, labels) -> CrossEntropy:
 def choose_features(features, labels, n_features: int, solver: str = "newton") -> Tensor:
     """Indices `[n_features]` of the chosen features, in the order in which they entered.
 
-    lambda falls from where no feature is used. Whenever features outside would lower the
-    objective, the one with the largest gradient enters alone and the weights are fitted anew
-    before the next is looked for; a feature that is in stays in. So the choice of 10 features
-    begins with the choice of 5. If the path ends with too few, features keep entering at its end.
+    lambda falls from a tenth of where no feature is used until features outside would lower the objective. Then
+    the one with the largest gradient enters alone, and lambda falls from its start again; a feature that is in stays
+    in. So the choice of 10 features begins with the choice of 5. If lambda reaches its end with too few, features keep
+    entering there.
 
     Args:
         features: pooled features `[N, F]`, not standardised; may be mapped from a file, since only
@@ -107,7 +109,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     chosen: list[int] = []
     inside = datafit.subset(chosen)
     coefficients = inside.start()
-    strengths = _strengths(datafit, SELECTION_PENALTY).tolist()
+    strengths = (FIRST_CHOICE_STRENGTH * _strengths(datafit, SELECTION_PENALTY)).tolist()
     step = 0
     with progress(range(n_features), desc="Choosing features") as bar:
         while len(chosen) < n_features:
@@ -122,6 +124,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
                 step += 1
                 continue
             chosen.append(pull.argmax().item())
+            step = 0
             inside = datafit.subset(chosen)
             weight, bias = coefficients[:, :-1], coefficients[:, -1:]
             coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)

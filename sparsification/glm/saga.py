@@ -19,7 +19,8 @@ LEARNING_RATE = 0.1
 BATCH_SIZE = 256  # samples per step
 MAX_EPOCHS = 2000  # passes over the samples for one problem
 TOLERANCE = 1e-4  # nats: an epoch that lowers the objective by less is no progress
-PATIENCE = 3  # epochs without progress end a problem
+# Epochs without progress that end a problem: while features are chosen, and on the path.
+CHOICE_PATIENCE, PATH_PATIENCE = 3, 5
 
 
 class GlmSaga:
@@ -63,7 +64,7 @@ class GlmSaga:
                 n_ex=len(datafit.labels),
                 n_classes=n_classes,
                 tol=TOLERANCE,
-                lookbehind=PATIENCE,
+                lookbehind=CHOICE_PATIENCE if penalty.grouped else PATH_PATIENCE,
                 logger=log.debug,
             )
         return torch.cat([linear.weight, linear.bias[:, None]], 1).detach().to(start)

@@ -58,6 +58,25 @@ def test_cub_subset_labels_names_and_attributes(tmp_path):
     assert np.all(np.diag(similarity) == 0)
 
 
+def test_cub_attributes_of_images_are_those_of_the_split_in_its_order(tmp_path):
+    root = make_cub(tmp_path, class_ids=(1, 5))  # images 3 and 6 are for testing
+    assert CUB2011(root, "train").image_attributes() is None
+    file = root / CUB2011.folder / "attributes" / "image_attribute_labels.txt"
+    lines = [
+        f"{image} {attribute} {image % 2} 3 1.5" for image in range(1, 7) for attribute in (1, 2)
+    ]
+    lines[3] += " 0"  # some lines of the official file have more columns
+    file.write_text("\n".join(lines))
+    train, test = (CUB2011(root, split).image_attributes() for split in ("train", "test"))
+    assert train[:, 0].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert train[::2, 2].tolist() == [1, 0, 0, 1]  # of images 1, 2, 4 and 5
+    assert test.tolist() == [[1, 1, 1, 3], [1, 2, 1, 3], [2, 1, 0, 3], [2, 2, 0, 3]]
+    file.write_text("\n".join(lines[:-4]))
+    with pytest.raises(RunError, match="no line for image 5") as error:
+        CUB2011(root, "train").image_attributes()
+    assert_one_line(error, "image_attribute_labels.txt")
+
+
 def test_cub_attributes_of_all_classes_beside_a_subset(tmp_path):
     root = make_cub(tmp_path, class_ids=(1, 5))
     file = root / CUB2011.folder / "attributes" / "class_attribute_labels_continuous.txt"

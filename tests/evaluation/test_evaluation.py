@@ -73,6 +73,12 @@ class Birds(torch.utils.data.Dataset):
     def class_attributes(self):
         return np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
 
+    def image_attributes(self):
+        present = self.class_attributes()[self.labels].astype(int)
+        image, attribute = np.indices(present.shape)
+        rows = image + 1, attribute + 1, present, np.full_like(present, 4)
+        return np.stack(rows, axis=2).reshape(-1, 4)
+
     def attributes_fingerprint(self):
         return "parts"
 
@@ -112,6 +118,12 @@ def test_results_of_a_sparse_model(finished):
     assert results["SID@5"] is None and math.isnan(expected)  # only 3 features per class
     assert results["Accuracy"] == pytest.approx(tables.test.accuracy)
     assert (results["Number of features"], results["Features per class"]) == (6, 3)
+    assert results["Alignment"] == pytest.approx(results["Alignment with class attributes"])
+    assert (results["NFfeatures"], results["PerClass"]) == (6, 3)  # as the published files say it
+    ours, published = results["Prediction sets"]["CHiQPM (paper)"]["0.9"], results["CHiQPM"]["0.9"]
+    assert (ours["Coverage"], ours["Average set size"], ours["Set coherence"]) == (
+        published["Coverage_rate"], published["Average_size"], published["SetCoherence"],
+    )  # fmt: skip
     assert (results["Calibration images"], results["Prediction set images"]) == (40, 56)
     assert list(results["Prediction sets"]) == ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"]
     assert list(results["Prediction sets"]["THR"]) == ["0.8", "0.88", "0.9", "0.925", "0.95"]
@@ -130,7 +142,12 @@ def test_results_of_the_dense_model_have_the_same_names(finished):
     train_features = torch.rand(len(run.data.train_plain), 512)
     results = evaluate_dense(run, model, train_features)
     sparse = read_json(run.folder.file(sparse_results_file(run.settings)))
-    assert list(results) == list(sparse)[: len(results)]
+    own = [key for key in results if key not in ("NFfeatures", "PerClass")]
+    assert own == list(sparse)[: len(own)]
+    with torch.inference_mode():
+        logits = model.linear(train_features)
+    expected = metrics.dependence(train_features, logits, model.class_weight)
+    assert results["Dependence"] == pytest.approx(expected)
     assert results["Number of features"] == results["Features per class"] == 512
     assert 1 / 5 < results["SID@5"] <= 1
     untrained = replace(run, settings=replace(run.settings, do_dense=False))

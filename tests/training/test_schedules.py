@@ -57,6 +57,13 @@ def test_a_scaled_schedule_keeps_its_shape():
     assert dense_recipe("CUB2011", "imagenet", 0.001, None).epochs == 1
 
 
+def test_the_normalisation_is_trained_as_published_unless_weights_are_random():
+    recipe = MODEL_TYPES["qsenn"].finetuning
+    for weights, in_own_units in (("imagenet", False), ("none", True)):
+        found = finetune_recipe(recipe, "CUB2011", weights, 1, None)
+        assert found.normalisation_in_own_units == in_own_units
+
+
 def test_random_weights_get_the_recipe_for_them():
     assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
     finetuning = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, None)
