@@ -16,13 +16,12 @@ from architectures.inference import feature_tables
 from configs.arguments import with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.run_folder import read_json
 from configs.runs import dense_results_file, finished_run, is_downloaded
 from configs.script import run_script
 from conformal.calibrate import calibrate
 from dataset_classes.registry import data_of_model
 from evaluation.evaluate import evaluate_sparse
-from evaluation.results import summary
+from evaluation.results import recorded_results, summary
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,7 @@ def main() -> None:
         results = evaluate_sparse(
             run, model, tables, again=True, downloaded=is_downloaded(settings, folder)
         )
-    dense_results = read_json(folder.file(dense_results_file()))
-    dense_results = dense_results if isinstance(dense_results, dict) else {}
+    dense_results = recorded_results(folder.file(dense_results_file()))
     log.info(summary(settings, folder, dense_results, results))
 
 

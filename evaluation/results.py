@@ -1,8 +1,9 @@
 """Results for machines (JSON) and for people (a table)."""
 
 import math
+from pathlib import Path
 
-from configs.run_folder import RunFolder, write_json
+from configs.run_folder import RunFolder, read_json, write_json
 from configs.runs import shared_flags
 from configs.settings import Settings
 
@@ -47,6 +48,17 @@ def published_entries(results: dict) -> dict:
             for ours, theirs in PUBLISHED_METHODS.items()
             if ours in sets
         },
+    }
+
+
+def recorded_results(path: Path) -> dict:
+    """The numbers in a file of results that others may have written or edited; none if it is none."""
+    results = read_json(path)
+    numbers = results.items() if isinstance(results, dict) else ()
+    return {
+        key: value
+        for key, value in numbers
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
 
 

@@ -13,6 +13,7 @@ import main
 from architectures.finished_model import load_finished_model
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
+from configs.model_card import ModelCard
 from configs.run_folder import RunFolder
 from configs.runs import finished_run, training_run, with_seed, write_config
 from configs.settings import parse_settings
@@ -62,6 +63,16 @@ def test_an_unfinished_run_on_other_images_is_not_gone_on_with(tmp_path):
     leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
     assert with_seed(settings_of(tmp_path, tmp_path / "birds"), {}).seed == 1
     assert with_seed(settings_of(tmp_path, tmp_path / "cars"), {}).seed != 1
+
+
+def test_a_seed_left_out_does_not_land_on_a_model_of_other_images(tmp_path):
+    birds = tmp_path / "birds"
+    run = leave_run(settings_of(tmp_path, birds, "--seed", "1"), finished=False)
+    ours, others = {"train": "a", "test": "b"}, {"train": "a", "test": "c"}
+    torch.save({"weight": torch.zeros(1)}, run.file("Trained_DenseModel.pth"))
+    ModelCard({}, {}, ours).add_to(run.file("Trained_DenseModel.pth"))
+    assert with_seed(settings_of(tmp_path, birds), ours).seed == 1
+    assert with_seed(settings_of(tmp_path, birds), others).seed != 1
 
 
 def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
