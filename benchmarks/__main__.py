@@ -1,282 +1,42 @@
-"""Every stage against the plain way of doing the same, and how its cost grows: one page, one run, some five minutes.
+"""Benchmarks: five minutes for one page about every stage, or a closer look at one question.
 
-    python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]
-
-The page is printed, and written to a file if one is named. `--quick` takes tiny sizes: it shows in a minute that all
-rows can be measured, and its numbers mean nothing. Larger sizes and further questions have commands of their own:
-benchmarks.selection, .glm_path, .calibration, .evaluation and .memory.
+python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]     every stage against the plain way of doing it
+python -m benchmarks selection [--seconds 20] [--certificate 60]    solvers on the large programs of the tests
+python -m benchmarks paths                                          sparse linear paths at the size of CUB2011
+python -m benchmarks coverage [RUN_FOLDER] [--splits 1000]          prediction sets over random splits
+python -m benchmarks large [--images 20000 80000]                   time and memory at the size of ImageNet
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import (
-    calibration,
-    constants,
-    evaluation,
-    extraction,
-    figures,
-    glm_path,
-    loading,
-    selection,
-    training,
-)
-from benchmarks.measuring import machine
-from benchmarks.table import (
-    Growth,
-    Row,
-    compare,
-    grow,
-    markdown,
-    quick_look,
-)
+from benchmarks import calibration, glm_path, large, selection
+from benchmarks.page import page
 from configs.run_folder import write_atomically
-from configs.script import progress, run_script
+from configs.script import run_script
 
-PLAIN_STEP = "plain float32 step, channels first"
-
-ROWS = (
-    Row(
-        "Training step, {arch} at {side} px, {images} images",
-        training.step,
-        sizes={"arch": "resnet50", "side": 224, "images": 8},
-        quick={"arch": "resnet18", "side": 32, "images": 2},
-        against=PLAIN_STEP,
-        rounds=3,
-        counts="images",
-    ),
-    Row(
-        "Training step, {arch} at {side} px, {images} images",
-        training.step,
-        sizes={"arch": "resnet18", "side": 64, "images": 32},
-        quick={"arch": "resnet18", "side": 32, "images": 2},
-        against=PLAIN_STEP,
-        rounds=7,
-        counts="images",
-    ),
-    Row(
-        "The same in {precision}",
-        training.step,
-        sizes={"arch": "resnet18", "side": 64, "images": 32, "precision": "bf16"},
-        quick={"arch": "resnet18", "side": 32, "images": 2, "precision": "bf16"},
-        against=PLAIN_STEP,
-        rounds=5,
-        counts="images",
-    ),
-    Row(
-        "Loading {images} JPEG files of {width} x {height} px for training at {side} px",
-        loading.epoch,
-        sizes={"images": 128, "width": 400, "height": 300, "side": 224},
-        quick={"images": 2, "width": 40, "height": 30, "side": 16},
-        against="decoding each time",
-        rounds=5,
-        counts="images",
-    ),
-    Row(
-        "Dense features and locality of {images} images at {side} px, {arch}",
-        extraction.passes,
-        sizes={"arch": "resnet18", "images": 128, "side": 64},
-        quick={"arch": "resnet18", "images": 2, "side": 32},
-        against="two passes",
-        rounds=3,
-        counts="images",
-    ),
-    Row(
-        "A and R: {images} images, {features} features, {classes} classes",
-        constants.correlations,
-        sizes={"images": 6000, "features": 2048, "classes": 200},
-        quick={"images": 60, "features": 12, "classes": 5},
-        against="numpy.corrcoef with a 0/1 column per class",
-        rounds=3,
-    ),
-    Row(
-        "Clusters for b: {features} features",
-        constants.clusters,
-        sizes={"features": 512},
-        quick={"features": 20},
-        against="scikit-learn's MeanShift",
-    ),
-    Row(
-        "Selection, proven optimal: 12 of {features} features, {classes} classes",
-        selection.proven,
-        sizes={"features": 64, "classes": 16, "seconds": 60},
-        quick={"features": 20, "classes": 6, "seconds": 20},
-        against="HiGHS",
-        rounds=3,
-        shows="objective {:.4f}",
-    ),
-    Row(
-        "CHiQPM's selection, {instance}, and {bound_seconds} s for its upper bound",
-        selection.certified,
-        sizes={"instance": "large_qpm_512x196", "rho": 0.5, "bound_seconds": 10},
-        quick={"instance": "chiqpm_00", "rho": 0.5, "bound_seconds": 0.1},
-        shows="gap {:.2f} %",
-    ),
-    Row(
-        "Sparse path, {points} points: {images} images, {features} features, {classes} classes",
-        glm_path.strengths,
-        sizes={"images": 2000, "features": 50, "classes": 50, "points": 2},
-        quick={"images": 60, "features": 5, "classes": 3, "points": 1},
-        against="glm-saga",
-        shows="objective {:.4f}",
-    ),
-    Row(
-        "Calibration and prediction sets: {images} images, {classes} classes",
-        calibration.prediction_sets,
-        sizes={"images": 2000, "classes": 100},
-        quick={"images": 40, "classes": 4},
-        against="the formula, class by class",
-        rounds=3,
-        counts="images",
-    ),
-    Row(
-        "Contrastiveness: {images} images, {features} features",
-        evaluation.modes,
-        sizes={"images": 6000, "features": 50},
-        quick={"images": 60, "features": 3},
-        against="scikit-learn's mixtures, one feature after another",
-        rounds=3,
-        shows="{:.4f}",
-    ),
-    Row(
-        "All metrics that need no images: {images} images, {classes} classes, 50 features",
-        evaluation.all_at_once,
-        sizes={"images": 10_000, "classes": 200},
-        quick={"images": 100, "classes": 10},
-        rounds=3,
-    ),
-    Row(
-        "Four figures that explain an image: {arch} at {side} px, {classes} classes",
-        figures.explanation,
-        sizes={"arch": "resnet18", "side": 224, "classes": 50, "features": 50, "per_class": 5},
-        quick={"arch": "resnet18", "side": 32, "classes": 4, "features": 6, "per_class": 2},
-    ),
-)
-
-GROWTHS = (
-    Growth(
-        "A and R: {features} features, {classes} classes",
-        constants.correlations,
-        sizes={"images": (2000, 8000, 32_000), "features": 512, "classes": 200},
-        quick={"images": (50, 100), "features": 10, "classes": 5},
-    ),
-    Growth(
-        "A and R: {images} images, {classes} classes",
-        constants.correlations,
-        sizes={"images": 6000, "features": (256, 1024, 4096), "classes": 200},
-        quick={"images": 50, "features": (10, 20), "classes": 5},
-    ),
-    Growth(
-        "A and R: {images} images, {features} features",
-        constants.correlations,
-        sizes={"images": 6000, "features": 512, "classes": (100, 400, 1600)},
-        quick={"images": 50, "features": 10, "classes": (5, 10)},
-    ),
-    Growth(
-        "Clusters for b",
-        constants.clusters,
-        sizes={"features": (512, 1024, 2048)},
-        quick={"features": (10, 20)},
-    ),
-    Growth(
-        "Redundancy threshold (stops after 2 ms per feature, at least 1 s), {classes} classes",
-        selection.threshold,
-        sizes={"features": (256, 512, 1024, 2048), "classes": 100},
-        quick={"features": (51, 52), "classes": 3},
-        rounds=1,
-    ),
-    Growth(
-        "Search, {count} steps: {classes} classes",
-        selection.swaps,
-        sizes={"features": (256, 512, 1024, 2048), "classes": 200, "count": 100},
-        quick={"features": (55, 60), "classes": 3, "count": 2},
-    ),
-    Growth(
-        "Search, {count} steps: {features} features",
-        selection.swaps,
-        sizes={"features": 512, "classes": (50, 200, 800), "count": 100},
-        quick={"features": 55, "classes": (3, 4), "count": 2},
-    ),
-    Growth(
-        "Sparse path, first point: {features} features, {classes} classes",
-        glm_path.strengths,
-        sizes={"images": (1000, 4000, 16_000), "features": 50, "classes": 50, "points": 1},
-        quick={"images": (30, 60), "features": 5, "classes": 3, "points": 1},
-    ),
-    Growth(
-        "Sparse path, first point: {images} images, {classes} classes",
-        glm_path.strengths,
-        sizes={"images": 4000, "features": (25, 50, 100), "classes": 50, "points": 1},
-        quick={"images": 60, "features": (5, 6), "classes": 3, "points": 1},
-    ),
-    Growth(
-        "Sparse path, first point: {images} images, {features} features",
-        glm_path.strengths,
-        sizes={"images": 4000, "features": 50, "classes": (25, 100, 400), "points": 1},
-        quick={"images": 60, "features": 5, "classes": (3, 4), "points": 1},
-    ),
-    Growth(
-        "Calibration and prediction sets: {classes} classes",
-        calibration.prediction_sets,
-        sizes={"images": (1000, 4000, 16_000), "classes": 100},
-        quick={"images": (40, 80), "classes": 4},
-    ),
-    Growth(
-        "Calibration and prediction sets: {images} images",
-        calibration.prediction_sets,
-        sizes={"images": 2000, "classes": (100, 400, 1600)},
-        quick={"images": 40, "classes": (4, 8)},
-    ),
-)
-
-COMPARED = ["what", "ours", "compared with", "takes", "ratio", "peak memory, ours", "the other"]
-GROWN = ["what", "size that grows", "time", "slope"]
-
-PAGE = """# Benchmarks
-
-`{command}`, {minutes:.1f} minutes.
-
-{machine}
-
-## Against the plain way
-
-Ratio: time of the other way over ours, so above 1 ours is faster. Each way has a process of its own; times are medians
-of runs in turns, after a first one that is not counted; where a run takes long, the first is all. Peak memory: what the
-first run allocates beside its input. Training: dense model, reduced strides, 200 classes, the same losses and SGD on
-both sides.
-
-{comparisons}
-
-## As sizes grow
-
-Slope p: time grows as size^p (least squares in logarithms; small sizes pay constant costs too).
-
-{growths}
-"""
+TOPICS = {"selection": selection, "paths": glm_path, "coverage": calibration, "large": large}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all rows and print the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure and print the page, or the tables of one topic."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, help="also write the page to this file")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: do all rows work?")
+    topics = parser.add_subparsers(dest="topic")
+    for name, module in TOPICS.items():
+        module.add_arguments(topics.add_parser(name, help=module.__doc__.splitlines()[0]))
     asked = parser.parse_args(arguments)
-    about, start = machine(), time.perf_counter()
-    rows, growths = (map(quick_look, x) if asked.quick else x for x in (ROWS, GROWTHS))
-    comparisons = [compare(row) for row in progress(rows, desc="Comparing", total=len(ROWS))]
-    slopes = [grow(growth) for growth in progress(growths, desc="Growing", total=len(GROWTHS))]
-    page = PAGE.format(
-        command="python -m benchmarks" + (" --quick" if asked.quick else ""),
-        minutes=(time.perf_counter() - start) / 60,
-        machine=markdown(["machine", ""], map(list, about.items())),
-        comparisons=markdown(COMPARED, (comparison.cells() for comparison in comparisons)),
-        growths=markdown(GROWN, (slope.cells() for slope in slopes)),
-    )
-    print(page)
+    if asked.topic:
+        TOPICS[asked.topic].report(asked)
+        return
+    text = page(asked.quick)
+    print(text)
     if asked.output:
-        write_atomically(asked.output, lambda path: path.write_text(page, encoding="utf-8"))
+        write_atomically(asked.output, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Coverage and set size of every method over random splits of a run's test images, or of simulated features.
 
-    python -m benchmarks.calibration [RUN_FOLDER] [--model chiqpm_50_5] [--splits 1000] [--stratified]
-
 For every method and coverage: mean and standard deviation of the coverage on the images that do not calibrate, average
 set size, and `p`, the p-value of a chi-square test of the coverage's distribution against the law of split-conformal
 prediction (`conformal.coverage_law`); a small value means another law. Splits are drawn over all test images, as the
@@ -21,6 +19,7 @@ import torch.nn.functional as F
 
 from architectures.inference import FeatureTable
 from architectures.sparse_head import SparseLayer
+from benchmarks.table import markdown
 from configs.script import progress
 from conformal.coverage_law import coverage_law, law_p_value
 from conformal.hierarchy import Hierarchy, class_feature_indices, prediction_hierarchy
@@ -174,14 +173,16 @@ def always_covered(method, table) -> int:
     return int(covered(method.predict(table.features, table.logits, 1e-6), table.labels).sum())
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model and how many splits."""
     parser.add_argument("run_folder", type=Path, nargs="?", help="simulated features without it")
     parser.add_argument("--model", default="chiqpm_50_5")
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--stratified", action="store_true")
-    arguments = parser.parse_args()
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Print the table."""
     if arguments.run_folder is None:
         weight, table = simulated()
     else:
@@ -205,17 +206,15 @@ def main() -> None:
         f"{arguments.splits} splits of {len(table)} images into {n_calibration} that calibrate "
         f"({CALIBRATION_PER_CLASS} per class on average) and {n_test}; accuracy {table.accuracy:.1%}"
     )
-    print(f"{'method':18}{'target':>8}{'coverage':>10}{'std':>7}{'size':>8}{'p':>9}")
+    rows = []
     for name, method in compared.items():
         certain = always_covered(method, table)
         for coverage in COVERAGES:
             observed = np.array(counts[name, coverage])
             p = law_p_value(observed, coverage_law(n_calibration, n_test, coverage, certain))
-            print(
-                f"{name:18}{coverage:8.1%}{observed.mean() / n_test:10.2%}{observed.std() / n_test:7.2%}"
-                f"{np.mean(sizes[name, coverage]):8.2f}{p:9.1g}"
+            mean, deviation = observed.mean() / n_test, observed.std() / n_test
+            size = f"{np.mean(sizes[name, coverage]):.2f}"
+            rows.append(
+                [name, f"{coverage:.1%}", f"{mean:.2%}", f"{deviation:.2%}", size, f"{p:.1g}"]
             )
-
-
-if __name__ == "__main__":
-    main()
+    print(markdown(["method", "target", "coverage", "std", "size", "p"], rows))

@@ -1,19 +1,12 @@
-"""Sparse linear paths: our solver against glm-saga, in one run on the same strengths.
-
-    python -m benchmarks.glm_path               # ten minutes or more, nearly all of it glm-saga
-    python -m benchmarks.glm_path --points 0    # ours only, a minute or two
-
-Prints the seconds of ours for the whole path and for choosing 50 of 2048 features; then, at points
-spread over the path and each solver warm from its own last point, both objectives and seconds.
-"""
+"""Sparse linear paths at the size of CUB2011, and single points against glm-saga."""
 
 import argparse
-import os
 from contextlib import contextmanager
 
 import torch
 
-from benchmarks.measuring import Measurement, measured
+from benchmarks.measuring import measured
+from benchmarks.table import markdown, memory, seconds
 from sparsification.glm import choose_features, regularisation_path
 from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.path import PATH_ALPHA, SOLVERS
@@ -62,59 +55,22 @@ def objective(datafit: CrossEntropy, layer: torch.Tensor, strength: float) -> fl
     return loss + PENALTY.value(layer, strength)
 
 
-def compare(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> None:
-    """Print a line per strength with both solvers' objectives and seconds, and the totals."""
-    datafit = CrossEntropy(features, labels)
-    names = ("newton", "glm_saga")
-    solvers = {name: SOLVERS[name]() for name in names}
-    layers = {name: datafit.start() for name in names}
-    seconds = {name: torch.zeros(2) for name in names}  # clock, processor
-    print(
-        f"{'lambda':>10} {'non-zeros':>10} {'ours':>12} {'glm-saga':>12} {'ours s':>8} {'saga s':>8}"
-    )
-    for strength in lambdas.tolist():
-        objectives, clocks = [], []
-        for name in names:
-            run = measured(solvers[name].minimise, datafit, PENALTY, strength, layers[name])
-            layers[name] = run.result
-            objectives.append(objective(datafit, layers[name], strength))
-            clocks.append(run.seconds)
-            seconds[name] += torch.tensor([run.seconds, run.processor_seconds])
-        line = f"{objectives[0]:12.8f} {objectives[1]:12.8f} {clocks[0]:8.2f} {clocks[1]:8.1f}"
-        count = (layers["newton"][:, :-1] != 0).sum()
-        print(f"{strength:10.3g} {count:10d} {line}", flush=True)
-    for name in names:
-        clock, processor = seconds[name]
-        print(f"{name}: {clock:.1f} s ({processor:.1f} s of processor) for {len(lambdas)} points")
-    clock, processor = seconds["glm_saga"] / seconds["newton"]
-    print(f"ours is {clock:.0f} times faster ({processor:.0f} times in processor seconds)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
 
 
-def main() -> None:
-    """Run all three measurements."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=10, help="points for glm-saga (default 10)")
-    points = parser.parse_args().points
-    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the start")
-
+def report(_: argparse.Namespace) -> None:
+    """Print what the whole path and the choice of features take; the page compares points with glm-saga."""
     features, labels = pooled_features(N_FEATURES)
     path = measured(regularisation_path, features, labels)
-    print(f"100-point path: {both_clocks(path)}", flush=True)
-
     wide, labels = pooled_features(N_BACKBONE_FEATURES)
     choice = measured(choose_features, wide, labels, N_FEATURES)
-    print(f"{N_FEATURES} of {wide.shape[1]} features: {both_clocks(choice)}", flush=True)
-
-    if points:
-        lambdas = path.result.lambdas
-        spread = torch.linspace(0, len(lambdas) - 1, points + 1).long()[1:]
-        compare(features, labels, lambdas[spread])
-
-
-def both_clocks(run: Measurement) -> str:
-    """Seconds on the clock and of the processor."""
-    return f"{run.seconds:.1f} s ({run.processor_seconds:.1f} s of processor)"
-
-
-if __name__ == "__main__":
-    main()
+    rows = [
+        [name, seconds(run.seconds), seconds(run.processor_seconds), memory(run)]
+        for name, run in (
+            ("path of 100 points, 50 features", path),
+            (f"choice of {N_FEATURES} of {N_BACKBONE_FEATURES} features", choice),
+        )
+    ]
+    print(f"{N_SAMPLES} images, {N_CLASSES} classes, {torch.get_num_threads()} threads")
+    print(markdown(["", "time", "of the processor", "peak memory"], rows))

@@ -1,7 +1,5 @@
 """Feature selection measured: the figures and tables of docs/selection.md.
 
-    python -m benchmarks.selection [--seconds 20] [--certificate 60] [--figure docs/selection.png]
-
 Everything runs on the instances kept with the tests. Solvers that are not installed or not licensed
 for the size are named and left out.
 """
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import measured
+from benchmarks.table import markdown, seconds
 from configs.errors import RunError, UsageError
 from sparsification.qpm import SelectionProblem, solve
 from sparsification.qpm.neighbourhood import SwapNeighbourhood
@@ -124,35 +123,34 @@ def trace(problem: SelectionProblem, solver: str, seconds: float, seed: int = 0)
     return np.array(steps), selection
 
 
-def threshold_row(name: str, problem: SelectionProblem) -> None:
-    """Print the time to the threshold."""
+def threshold_row(name: str, problem: SelectionProblem) -> list[str]:
+    """The threshold and the time to it."""
     run = measured(lambda: problem.threshold)
-    print(f"| {name} | {run.result:.4f} | {run.seconds:.1f} |")
+    return [name, f"{run.result:.4f}", seconds(run.seconds)]
 
 
-def quality_row(name: str, problem: SelectionProblem, seconds: float, certificate: float) -> float:
-    """Print objective and time over seeds and the certified gap; returns the best objective."""
-    runs = [solve(problem, time_limit=seconds, seed=seed) for seed in SEEDS]
+def quality_row(
+    name: str, problem: SelectionProblem, limit: float, certificate: float
+) -> tuple[float, list[str]]:
+    """The best objective; and objectives and time over seeds and the certified gap."""
+    runs = [solve(problem, time_limit=limit, seed=seed) for seed in SEEDS]
     objectives = [run.objective for run in runs]
-    bounded = solve(problem, time_limit=seconds, certificate=certificate)
+    bounded = solve(problem, time_limit=limit, certificate=certificate)
     best = max(objectives)
-    print(
-        f"| {name} | {best:.3f} | {min(objectives):.3f} | {np.mean([r.seconds for r in runs]):.1f} "
-        f"| {bounded.upper_bound:.3f} | {100 * (bounded.upper_bound / best - 1):.2f} % |"
-    )
-    return best
+    mean = float(np.mean([r.seconds for r in runs]))
+    gap = f"{100 * (bounded.upper_bound / best - 1):.2f} %"
+    bound = f"{bounded.upper_bound:.3f}"
+    return best, [name, f"{best:.3f}", f"{min(objectives):.3f}", seconds(mean), bound, gap]
 
 
-def pair_row(name: str, pairs: str, free: float, seconds: float) -> None:
-    """Print what the pair rule costs against the best objective without it."""
+def pair_row(name: str, pairs: str, free: float, limit: float) -> list[str]:
+    """What the pair rule costs against the best objective without it."""
     problem = load(name, rho=0.5, pairs=pairs)
-    selection = solve(problem, time_limit=seconds)
+    selection = solve(problem, time_limit=limit)
     kept = problem.count_named_pairs(selection.weight)
-    print(
-        f"| {name} | {pairs} | {selection.objective:.3f} "
-        f"| {100 * (1 - selection.objective / free):.2f} % "
-        f"| {kept} of {len(problem.named_pairs)} | {selection.seconds:.1f} |"
-    )
+    cost = f"{100 * (1 - selection.objective / free):.2f} %"
+    of = f"{kept} of {len(problem.named_pairs)}"
+    return [name, pairs, f"{selection.objective:.3f}", cost, of, seconds(selection.seconds)]
 
 
 def draw(figure_path: str, seconds: float) -> None:
@@ -188,30 +186,32 @@ def draw_traces(axes, problem: SelectionProblem, n_seeds: dict[str, int], second
     axes.legend(loc="lower right")
 
 
-def main() -> None:
-    """Print the tables and draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Times."""
     parser.add_argument("--seconds", type=float, default=20.0, help="time limit of every run")
     parser.add_argument("--certificate", type=float, default=60.0, help="seconds for the bound")
-    parser.add_argument("--figure", default="docs/selection.png", help="file of the figure")
-    options = parser.parse_args()
+    parser.add_argument("--figure", help="also draw objective against time into this file")
 
-    problems = {name: load(name) for name in LARGE} | {"synthetic 2048x200": synthetic(2048, 200)}
-    print("| instance | threshold | seconds |")
-    for name in LARGE:
-        threshold_row(name, load(name, threshold=None))
-    threshold_row("synthetic 2048x200", problems["synthetic 2048x200"])
-    print("| instance | best | worst of 5 seeds | seconds | upper bound | gap |")
-    free = {
-        name: quality_row(name, problem, options.seconds, options.certificate)
+
+def report(asked: argparse.Namespace) -> None:
+    """Print the tables of docs/selection.md, and draw its figure if asked."""
+    largest = "synthetic 2048x200"
+    problems = {name: load(name) for name in LARGE} | {largest: synthetic(2048, 200)}
+    thresholds = [threshold_row(name, load(name, threshold=None)) for name in LARGE]
+    thresholds.append(threshold_row(largest, problems[largest]))
+    print(markdown(["instance", "threshold", "time"], thresholds))
+    qualities = {
+        name: quality_row(name, problem, asked.seconds, asked.certificate)
         for name, problem in problems.items()
     }
-    print("| instance | pairs | objective | cost | most similar pairs kept | seconds |")
-    for name in LARGE:
-        for pairs in ("any", "named"):
-            pair_row(name, pairs, free[name], options.seconds)
-    draw(options.figure, options.seconds)
-
-
-if __name__ == "__main__":
-    main()
+    header = ["instance", "best", "worst of 5 seeds", "time", "upper bound", "gap"]
+    print(markdown(header, (row for _, row in qualities.values())))
+    pairs = [
+        pair_row(name, pairs, qualities[name][0], asked.seconds)
+        for name in LARGE
+        for pairs in ("any", "named")
+    ]
+    header = ["instance", "pairs", "objective", "cost", "most similar pairs kept", "time"]
+    print(markdown(header, pairs))
+    if asked.figure:
+        draw(asked.figure, asked.seconds)

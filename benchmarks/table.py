@@ -1,6 +1,6 @@
-"""What a row of the benchmark is, how it is measured, and how the rows become Markdown."""
+"""What a row of the benchmark is, how it is measured, and how rows become Markdown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,12 +27,12 @@ _works: list[Work | None] = []
 
 @dataclass(frozen=True)
 class Row:
-    """Our way of doing something against another way.
+    """Our way of doing something: against another way, or at growing sizes.
 
     Attributes:
         title: what is done; sizes in braces are filled in.
         case: prepares the input from the sizes and yields (ours, the other way or None); cleans up after that.
-        sizes: arguments of the case.
+        sizes: arguments of the case; in a row of `grow` one of them is a tuple, the size that grows.
         quick: the same for a quick look.
         against: what the other way is.
         rounds: how often both take turns; with 1, the runs that measure the memory give the times.
@@ -49,107 +49,44 @@ class Row:
     counts: str = ""
     shows: str = ""
 
+    def quick_look(self) -> "Row":
+        """The same at its tiny sizes."""
+        return replace(self, sizes=self.quick, rounds=min(self.rounds, 2))
 
-@dataclass(frozen=True)
-class Growth:
-    """How the time of our way grows with one of its sizes.
-
-    Attributes:
-        title: what is done; sizes in braces are filled in.
-        case: as in a row.
-        sizes: arguments of the case; the one that grows is a tuple.
-        quick: the same for a quick look.
-        rounds: of which the median is taken.
-    """
-
-    title: str
-    case: Case
-    sizes: dict
-    quick: dict
-    rounds: int = 3
+    def cost(self, run: Measurement) -> str:
+        """What a run took, and what it returned if that is shown."""
+        parts = [seconds(run.seconds)]
+        if self.counts:
+            parts.append(f"{self.sizes[self.counts] / run.seconds:.1f} {self.counts}/s")
+        return ", ".join([*parts, self.shows.format(run.result)] if self.shows else parts)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A measured row: `ours` and `other` (None if there is none), or why it could not be measured."""
-
-    row: Row
-    ours: Measurement | None = None
-    other: Measurement | None = None
-    missing: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Seconds of the other way over ours: above 1, ours is faster."""
-        return self.other.seconds / self.ours.seconds
-
-    def cells(self) -> list[str]:
-        """What stands in the table's columns."""
-        title, against = self.row.title.format(**self.row.sizes), self.row.against
-        if self.missing:
-            return [title, NOTHING, against, self.missing, *[NOTHING] * 3]
-        ours = self._cost(self.ours)
-        if self.other is None:
-            return [title, ours, against, NOTHING, NOTHING, _memory(self.ours), NOTHING]
-        ratio = f"**{self.ratio:.2f}**"
-        memory = [_memory(self.ours), _memory(self.other)]
-        return [title, ours, against, self._cost(self.other), ratio, *memory]
-
-    def _cost(self, run: Measurement) -> str:
-        parts = [_seconds(run.seconds)]
-        if self.row.counts:
-            parts.append(f"{self.row.sizes[self.row.counts] / run.seconds:.1f} {self.row.counts}/s")
-        if self.row.shows:
-            parts.append(self.row.shows.format(run.result))
-        return ", ".join(parts)
+def compare(row: Row) -> list[str]:
+    """Cells of the row measured, each way in a process of its own: memory in a first run, time in turns."""
+    title = row.title.format(**row.sizes)
+    try:
+        ours, other = _runs(row)
+    except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
+        return [title, NOTHING, row.against, str(error), *[NOTHING] * 3]
+    if other is None:
+        return [title, row.cost(ours), row.against, NOTHING, NOTHING, memory(ours), NOTHING]
+    ratio = f"**{other.seconds / ours.seconds:.2f}**"
+    return [title, row.cost(ours), row.against, row.cost(other), ratio, memory(ours), memory(other)]
 
 
-@dataclass(frozen=True)
-class MeasuredGrowth:
-    """Median seconds at every value of the size that grows."""
-
-    growth: Growth
-    fixed: dict
-    grows: str
-    values: tuple[int, ...]
-    seconds: list[float]
-
-    @property
-    def slope(self) -> float:
-        """p where seconds grow as size^p."""
-        return log_log_slope(self.values, self.seconds)
-
-    def cells(self) -> list[str]:
-        """What stands in the table's columns."""
-        return [
-            self.growth.title.format(**self.fixed),
-            f"{self.grows}: {', '.join(map(str, self.values))}",
-            ", ".join(map(_seconds, self.seconds)),
-            f"**{self.slope:.2f}**",
-        ]
-
-
-def quick_look(item: Row | Growth) -> Row | Growth:
-    """The same at its tiny sizes."""
-    return replace(item, sizes=item.quick, rounds=min(item.rounds, 2))
-
-
-def compare(row: Row) -> Comparison:
-    """The row measured, each way in a process of its own: memory in a first run, time in turns with the other way."""
+def _runs(row: Row) -> list[Measurement | None]:
     with own_process() as ours, own_process() as other:
         ways = list(enumerate((ours, other)))
         try:
             runs = [run(_first_run, row, way) for way, run in ways]
             if row.rounds > 1:
                 turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
-                for way, seconds in enumerate(in_turns(turns, row.rounds)):
-                    runs[way] = replace(runs[way], seconds=seconds)
-        except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
-            return Comparison(row, missing=str(error))
+                for way, median in enumerate(in_turns(turns, row.rounds)):
+                    runs[way] = replace(runs[way], seconds=median)
         finally:
             for _, run in ways:
                 run(_inputs.close)
-    return Comparison(row, *runs)
+    return runs
 
 
 def _first_run(row: Row, way: int) -> Measurement | None:
@@ -164,34 +101,41 @@ def _turn(way: int) -> float:
     return seconds_of(_works[way])
 
 
-def grow(growth: Growth) -> MeasuredGrowth:
-    """The growth measured, each value of the size that grows in a process of its own."""
-    (name,) = (name for name, value in growth.sizes.items() if isinstance(value, tuple))
-    fixed = {other: value for other, value in growth.sizes.items() if other != name}
-    seconds = [
-        in_own_process(_turns, growth.case, fixed | {name: value}, growth.rounds)
-        for value in growth.sizes[name]
+def grow(row: Row) -> list[str]:
+    """Cells of our way at every value of the size that grows, each in a process of its own: p where time is size^p."""
+    (name,) = (name for name, value in row.sizes.items() if isinstance(value, tuple))
+    values = row.sizes[name]
+    medians = [
+        in_own_process(_median, row.case, row.sizes | {name: value}, max(row.rounds, 1))
+        for value in values
     ]
-    return MeasuredGrowth(growth, fixed, name, growth.sizes[name], seconds)
+    return [
+        row.title.format(**row.sizes),
+        f"{name}: {', '.join(map(str, values))}",
+        ", ".join(map(seconds, medians)),
+        f"**{log_log_slope(values, medians):.2f}**",
+    ]
 
 
-def _turns(case: Case, sizes: dict, rounds: int) -> float:
+def _median(case: Case, sizes: dict, rounds: int) -> float:
     with case(**sizes) as (ours, _):
         return in_turns([partial(seconds_of, ours)], rounds)[0]
 
 
-def markdown(header: list[str], lines: Iterable[list[str]]) -> str:
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.1f} ms"
-    return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s"
+def seconds(value: float) -> str:
+    """A time with its unit."""
+    if value < 1:
+        return f"{1000 * value:.1f} ms"
+    return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
 
 
-def _memory(run: Measurement) -> str:
+def memory(run: Measurement) -> str:
+    """The peak memory of a run with its unit."""
     gpu = f" + {run.gpu_mebibytes:.0f} MiB of GPU" if run.gpu_mebibytes else ""
     return f"{run.mebibytes:.0f} MiB{gpu}"

@@ -11,16 +11,18 @@ from benchmarks import (
     calibration,
     constants,
     evaluation,
-    extraction,
     glm_path,
+    large,
     selection,
     table,
     training,
 )
-from benchmarks.__main__ import GROWTHS, ROWS, main
+from benchmarks.__main__ import TOPICS, main
 from benchmarks.measuring import in_own_process, in_turns, log_log_slope, measured
-from benchmarks.table import NOTHING, Comparison
+from benchmarks.page import GROWTHS, ROWS
+from benchmarks.table import NOTHING
 from configs.errors import UsageError
+from conformal import METHODS
 
 
 def table_rows(page: str) -> list[list[str]]:
@@ -65,7 +67,7 @@ def test_a_missing_package_is_named_in_its_row(in_this_process):
         raise UsageError("the solver needs a package")
 
     row = table.Row("Title", missing, sizes={}, quick={}, against="it")
-    cells = table.compare(row).cells()
+    cells = table.compare(row)
     assert cells[:4] == ["Title", NOTHING, "it", "the solver needs a package"]
     assert len(cells) == 7
 
@@ -85,13 +87,6 @@ def test_prediction_sets_follow_the_formula():
     ours, formula = both(calibration.prediction_sets, images=200, classes=8)
     assert (ours.numpy() == formula).all()
     assert formula.any() and not formula.all()
-
-
-def test_one_pass_finds_what_two_do():
-    ours, (pooled, (locality, edge)) = both(extraction.passes, arch="resnet18", images=3, side=32)
-    assert pooled.shape == (3, 512)
-    np.testing.assert_allclose(ours["locality"], locality / 3, rtol=1e-5)
-    np.testing.assert_allclose(ours["edge"], edge, rtol=1e-5)
 
 
 def test_both_steps_train_alike():
@@ -126,8 +121,8 @@ def test_works_take_turns():
 
 def test_two_ways_of_a_row_live_in_two_processes():
     row = table.Row("Title", process_ids, sizes={}, quick={}, against="it", shows="{}")
-    found = table.compare(row)
-    assert len({found.ours.result, found.other.result, os.getpid()}) == 3
+    _, ours, _, other, *_ = table.compare(row)
+    assert len({ours.split()[-1], other.split()[-1], str(os.getpid())}) == 3
 
 
 @contextmanager
@@ -135,8 +130,22 @@ def process_ids():
     yield os.getpid, os.getpid
 
 
-def test_ratio_and_slope():
-    fast, slow = (measured(torch.zeros, 1) for _ in range(2))
-    slow = table.replace(slow, seconds=3 * fast.seconds)
-    assert Comparison(ROWS[0], fast, slow).ratio == pytest.approx(3)
+def test_a_slope_is_the_power_of_growth():
     assert log_log_slope([10, 20, 80], [3 * n**1.5 for n in (10, 20, 80)]) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_explains_its_flags(topic, capsys):
+    with pytest.raises(SystemExit):
+        main([topic, "--help"])
+    assert f"benchmarks {topic}" in capsys.readouterr().out.replace("__main__.py", "benchmarks")
+
+
+def test_the_table_at_a_large_size_has_a_row_for_every_task(monkeypatch, capsys):
+    monkeypatch.setattr(large, "in_own_process", lambda function, *given: function(*given))
+    main(["large", "--images", "90", "--features", "6", "--classes", "5"])
+    rows = table_rows(capsys.readouterr().out)[2:]
+    assert [cells[0] for cells in rows] == [
+        *large.FEATURE_TASKS, *(m.name for m in METHODS), "metrics of the sparse model"
+    ]  # fmt: skip
+    assert all("MiB" in cells[3] for cells in rows)

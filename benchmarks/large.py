@@ -1,10 +1,8 @@
-"""Peak memory of everything that works on the training images' pooled features, at any number of images.
-
-    python -m benchmarks.memory [--images 20000 80000] [--features 2048] [--classes 1000]
+"""Time and peak memory at the size of ImageNet: what reads the training features, and prediction sets.
 
 Extraction runs on generated stand-in features (a network that only draws them); the constants of the quadratic program,
 the dense model's metrics and the choice of features by a sparse linear model then read the file that it wrote. Every
-line is measured in a process of its own. Memory is what the process has allocated (anonymous pages); pages of the
+row is measured in a process of its own. Memory is what the process has allocated (anonymous pages); pages of the
 mapped file are left out, since the system takes those back whenever it needs them.
 """
 
@@ -20,16 +18,15 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from architectures.classifier import ModelOutput
-from benchmarks.measuring import in_own_process, measured
+from benchmarks.evaluation import all_metrics, random_table
+from benchmarks.measuring import Measurement, in_own_process, measured
+from benchmarks.table import markdown, memory, seconds
 from configs.hardware import Hardware
+from configs.runs import POOLED_FILE, STATISTICS_FILE
+from conformal import METHODS
 from evaluation import metrics
 from sparsification.constants import class_feature_correlation, feature_moments, feature_redundancy
-from sparsification.features import (
-    POOLED_FILE,
-    STATISTICS_FILE,
-    DenseFeatures,
-    extract_dense_features,
-)
+from sparsification.features import DenseFeatures, extract_dense_features
 from sparsification.glm import choose_features
 
 MAP_SIDE = 1  # of the stand-in feature maps
@@ -90,38 +87,56 @@ def sparse_linear_model(folder: Path, *_) -> None:
     choose_features(features.pooled, features.labels, 3)
 
 
-TASKS = {
+FEATURE_TASKS = {
     "extraction": extraction,
     "constants": constants,
-    "metrics": dense_metrics,
-    "sparse model": sparse_linear_model,
+    "metrics of the dense model": dense_metrics,
+    "sparse linear model": sparse_linear_model,
 }
 
 
-def line(name: str, *size) -> str:
-    """One line of the table: seconds and peak memory above that of the loaded libraries."""
-    run = measured(TASKS[name], *size)
-    return f"{name:12}{size[1]:>10}{run.seconds:10.1f} s{run.mebibytes:10.0f} MiB"
+def set_task(name: str, n_images: int, n_classes: int) -> Measurement:
+    """Calibration on a fifth of the images and the sets of all."""
+    (method,) = (method for method in METHODS if method.name == name)
+    weight, features, logits, labels = random_table(n_images, n_classes)
+
+    def work() -> None:
+        predictor = method.make(weight, 0)
+        predictor.calibrate(*(x[: n_images // 5] for x in (features, logits, labels)))
+        predictor.predict(features, logits, 0.9)
+
+    return measured(work)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def metrics_task(n_images: int, n_classes: int) -> Measurement:
+    """All metrics that need no images."""
+    return measured(all_metrics, *random_table(n_images, n_classes))
+
+
+def feature_task(name: str, *size) -> Measurement:
+    """A task on the features; above the memory of the loaded libraries."""
+    return measured(FEATURE_TASKS[name], *size)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes."""
     parser.add_argument("--images", type=int, nargs="+", default=[20_000, 80_000])
     parser.add_argument("--features", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--folder", help="where the features are written (default: temporary)")
-    asked = parser.parse_args()
-    print(f"{asked.features} features, {asked.classes} classes, {torch.get_num_threads()} threads")
-    print(f"{'':12}{'images':>10}{'time':>12}{'peak memory':>14}")
+
+
+def report(asked: argparse.Namespace) -> None:
+    """Print the table."""
+    rows = []
     for n_images in asked.images:
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-            for name in TASKS:
-                size = (Path(folder), n_images, asked.features, asked.classes)
-                print(in_own_process(line, name, *size), flush=True)
-            gibibytes = 4 * n_images * asked.features / 2**30
-            print(f"{'file':12}{n_images:>10}{gibibytes:24.2f} GiB")
-
-
-if __name__ == "__main__":
-    main()
+            size = (Path(folder), n_images, asked.features, asked.classes)
+            runs = {name: in_own_process(feature_task, name, *size) for name in FEATURE_TASKS}
+        small = (n_images, asked.classes)
+        runs |= {m.name: in_own_process(set_task, m.name, *small) for m in METHODS}
+        runs["metrics of the sparse model"] = in_own_process(metrics_task, *small)
+        for name, run in runs.items():
+            rows.append([name, str(n_images), seconds(run.seconds), memory(run)])
+    print(f"{asked.features} features, {asked.classes} classes, {torch.get_num_threads()} threads")
+    print(markdown(["", "images", "time", "peak memory"], rows))
