@@ -55,16 +55,35 @@ def objective(datafit: CrossEntropy, layer: torch.Tensor, strength: float) -> fl
     return loss + PENALTY.value(layer, strength)
 
 
+def at_points(features: torch.Tensor, labels: torch.Tensor, lambdas: torch.Tensor) -> list:
+    """Non-zeros, and both solvers' objectives and times, at some strengths; each warm from its own last one."""
+    datafit, names = CrossEntropy(features, labels), ("newton", "glm_saga")
+    solvers = {name: SOLVERS[name]() for name in names}
+    layers = {name: datafit.start() for name in names}
+    rows = []
+    for strength in lambdas.tolist():
+        runs = {
+            name: measured(solver.minimise, datafit, PENALTY, strength, layers[name])
+            for name, solver in solvers.items()
+        }
+        layers = {name: run.result for name, run in runs.items()}
+        objectives = [f"{objective(datafit, layers[name], strength):.5f}" for name in names]
+        count = int((layers["newton"][:, :-1] != 0).sum())
+        times = [seconds(runs[name].seconds) for name in names]
+        rows.append([f"{strength:.2e}", str(count), *objectives, *times])
+    return rows
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """How much of the time is glm-saga's."""
+    parser.add_argument("--points", type=int, default=10, help="compared with glm-saga; 0: none")
 
 
-def report(_: argparse.Namespace) -> None:
-    """Print what the whole path and the choice of features take; the page compares points with glm-saga."""
+def report(asked: argparse.Namespace) -> None:
+    """Print what the whole path and the choice of features take, and points of the path against glm-saga."""
     features, labels = pooled_features(N_FEATURES)
     path = measured(regularisation_path, features, labels)
-    wide, labels = pooled_features(N_BACKBONE_FEATURES)
-    choice = measured(choose_features, wide, labels, N_FEATURES)
+    choice = measured(choose_features, *pooled_features(N_BACKBONE_FEATURES), N_FEATURES)
     rows = [
         [name, seconds(run.seconds), seconds(run.processor_seconds), memory(run)]
         for name, run in (
@@ -74,3 +93,7 @@ def report(_: argparse.Namespace) -> None:
     ]
     print(f"{N_SAMPLES} images, {N_CLASSES} classes, {torch.get_num_threads()} threads")
     print(markdown(["", "time", "of the processor", "peak memory"], rows))
+    lambdas = path.result.lambdas
+    spread = torch.linspace(0, len(lambdas) - 1, asked.points + 1).long()[1:]
+    header = ["lambda", "non-zeros", "ours", "glm-saga", "time of ours", "of glm-saga"]
+    print(markdown(header, at_points(features, labels, lambdas[spread])))
