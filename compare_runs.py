@@ -10,6 +10,7 @@ the settings in which columns of a model differ are in its heading. Tables go to
 import logging
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from configs.arguments import flag, parse_flags, with_first
@@ -46,10 +47,8 @@ def main() -> None:
     output = Path(flags.output)
     files = {"md": markdown, "tex": latex, "csv": csv_text}
     for suffix, table in files.items():
-        text = table(rows, metrics)
-        write_atomically(
-            output / f"comparison.{suffix}", lambda path, text=text: path.write_text(text, "utf-8")
-        )
+        write = partial(Path.write_text, data=table(rows, metrics), encoding="utf-8")
+        write_atomically(output / f"comparison.{suffix}", write)
     plots = []
     with optional_figure("The plots"):
         plots = write_plots(output, rows)
