@@ -14,7 +14,7 @@ from benchmarks.measuring import measured
 from benchmarks.table import markdown, seconds
 from configs.errors import RunError, UsageError
 from sparsification.qpm import SelectionProblem, solve
-from sparsification.qpm.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.threshold import redundancy_threshold
 
 INSTANCES = Path(__file__).parent.parent / "tests" / "qp_instances"

@@ -7,7 +7,7 @@ otherwise those who escape get one more subset.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -18,6 +18,8 @@ from scipy.optimize import linear_sum_assignment
 FORBIDDEN = 1e9
 # Number of subsets up to which all of them are assigned at once.
 MAX_SUBSETS = 1000
+# Features among which classes look for a common core, beyond the k - 1 that it takes.
+SPARE_FEATURES = 3
 
 
 def ranked_subsets(values: np.ndarray, n_per_class: int) -> Iterator[tuple[float, tuple[int, ...]]]:
@@ -48,28 +50,32 @@ def best_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
     return np.sort(np.argpartition(-values, n_per_class - 1, axis=1)[:, :n_per_class], axis=1)
 
 
-def distinct_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
+def distinct_subsets(
+    values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()
+) -> np.ndarray:
     """The subsets, one per class and all different, of the largest total value.
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
         n_per_class: size of the subsets k.
+        taken: subsets that no class may have.
 
     Returns:
         Sorted indices into the selected features, `[C, k]`.
     """
     subsets = best_subsets(values, n_per_class)
     takers = takers_of(subsets)
+    contested = {s: classes for s, classes in takers.items() if len(classes) > 1 or s in taken}
     n_features = values.shape[1]
-    if len(takers) < len(values) and comb(n_features, n_per_class) <= MAX_SUBSETS:
+    if contested and comb(n_features, n_per_class) <= MAX_SUBSETS:
         every, weight = all_subsets(n_features, n_per_class)
-        _, chosen = linear_sum_assignment(values @ weight.T, maximize=True)
-        return every[chosen]
-    competition = Competition(values, n_per_class, takers)
-    for classes in takers.values():
-        if len(classes) > 1:
-            for c in classes:
-                competition.join(c)
+        free = np.array([subset not in taken for subset in map(tuple, every.tolist())])
+        _, chosen = linear_sum_assignment(values @ weight[free].T, maximize=True)
+        return every[free][chosen]
+    competition = Competition(values, n_per_class, takers, taken)
+    for classes in contested.values():
+        for c in classes:
+            competition.join(c)
     for c, subset in competition.settle():
         subsets[c] = subset
     return subsets
@@ -86,15 +92,17 @@ def takers_of(subsets: np.ndarray) -> dict[tuple[int, ...], list[int]]:
 class Competition:
     """The classes whose wishes meet, each with its best few subsets."""
 
-    def __init__(self, values, n_per_class, takers):
-        self.values, self.n_per_class, self.takers = values, n_per_class, takers
+    def __init__(self, values, n_per_class, takers, taken):
+        self.values, self.n_per_class = values, n_per_class
+        self.takers, self.taken = takers, taken
         self.ranking: dict[int, Iterator] = {}
         self.wishes: dict[int, list] = {}  # the last wish of a class is its escape
 
     def join(self, c: int) -> None:
         """Let class c compete, and with it every class whose best subset it may take."""
         if c not in self.wishes:
-            self.ranking[c] = ranked_subsets(self.values[c], self.n_per_class)
+            ranking = ranked_subsets(self.values[c], self.n_per_class)
+            self.ranking[c] = (wish for wish in ranking if wish[1] not in self.taken)
             self.wishes[c] = [next(self.ranking[c])]
             self.extend(c)
 
@@ -126,6 +134,34 @@ class Competition:
             for c in escaped:
                 self.extend(c)
         return []
+
+
+def gather(
+    values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()
+) -> np.ndarray | None:
+    """Subsets of a core of k - 1 features and one more, different for each class.
+
+    Args:
+        values: value of every selected feature for the classes, `[C, n]`.
+        n_per_class: size of the subsets k.
+        taken: subsets that no class may have.
+
+    Returns:
+        `[C, k]`, or None if the features do not suffice.
+    """
+    n = values.shape[1]
+    count = min(n_per_class - 1 + SPARE_FEATURES, n)
+    pool = best_subsets(values.sum(axis=0, keepdims=True), count)[0].tolist()
+    best, most = None, -FORBIDDEN / 2
+    for core in map(list, combinations(pool, n_per_class - 1)):
+        extra = values.copy()
+        extra[:, core] = -FORBIDDEN
+        extra[:, [f for f in range(n) if tuple(sorted([*core, f])) in taken]] = -FORBIDDEN
+        rows, columns = linear_sum_assignment(extra, maximize=True)
+        total = values[:, core].sum() + extra[rows, columns].sum()
+        if len(rows) == len(values) and total > most:
+            best, most = [sorted([*core, f]) for f in columns.tolist()], total
+    return None if best is None else np.array(best)
 
 
 @lru_cache(maxsize=4)

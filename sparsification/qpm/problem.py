@@ -19,6 +19,7 @@ import numpy as np
 from configs.errors import RunError, UsageError
 from sparsification.qpm.arrays import to_float64
 from sparsification.qpm.class_pairs import most_similar_pairs
+from sparsification.qpm.components import Component, split_classes
 from sparsification.qpm.threshold import redundancy_threshold
 
 # Weight of the class-feature correlation, averaged over classes, against redundancy and bias.
@@ -42,6 +43,8 @@ class SelectionProblem:
             (QPM).
         threshold: redundancy t from which a selected pair is penalised; None finds the smallest one
             at which `n_features` mutually less redundant features exist.
+        pairs: `any` pairs of classes count for the rule, or all of the `named` ones, those closest
+            in A, must share exactly k - 1 features.
 
     Raises:
         UsageError: if the requested numbers admit no selection.
@@ -138,6 +141,12 @@ class SelectionProblem:
         counted = np.zeros((self.n_classes, self.n_classes), dtype=bool)
         counted[tuple(self.named_pairs.T)] = True
         return counted | counted.T
+
+    @cached_property
+    def components(self) -> tuple[list[Component], np.ndarray]:
+        """The groups of classes that the rule on named pairs ties together, and all other classes."""
+        forced = self.named_pairs if self.pairs == "named" else self.named_pairs[:0]
+        return split_classes(forced, self.n_classes)
 
     def set_value(self, selected: np.ndarray) -> float:
         """Part of the objective that no class has a say in: bias minus penalties."""

@@ -1,11 +1,13 @@
 """The answer of every solver to a selection problem."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsification.qpm.assignment import weight_of
 from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,31 @@ def incumbent_of(problem: SelectionProblem, members: np.ndarray, subsets: np.nda
     """The incumbent with the given features and rows, valued."""
     weight = weight_of(subsets, len(members))
     return Incumbent(members, subsets, problem.objective(members, weight))
+
+
+def best_of(
+    problem: SelectionProblem,
+    ranked: list[tuple[float, np.ndarray]],
+    rows: Callable[[np.ndarray], np.ndarray | None],
+    progress: Progress,
+) -> Incumbent | None:
+    """The best selection over some sets of features under all rules; None if each fails them.
+
+    Args:
+        problem: what to maximise.
+        ranked: sets `[n]` and values that their selections cannot exceed, best first.
+        rows: finds the features of every class over a set, `[C, k]`, or None.
+        progress: the clock.
+    """
+    best = None
+    for value, members in ranked:
+        if best and (value <= best.objective or progress.expired):
+            break
+        subsets = rows(members)
+        if subsets is None:
+            continue
+        incumbent = incumbent_of(problem, members, subsets)
+        if best is None or incumbent.objective > best.objective:
+            best = incumbent
+            progress.improved(best.objective)
+    return best

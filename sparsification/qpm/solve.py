@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 
 from configs.errors import UsageError
-from sparsification.qpm.bound import upper_bound
-from sparsification.qpm.gurobi import gurobi
-from sparsification.qpm.highs import highs
+from sparsification.qpm.general.gurobi import gurobi
+from sparsification.qpm.general.highs import highs
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
-from sparsification.qpm.search import search
+from sparsification.qpm.proofs.bound import Certificate
+from sparsification.qpm.search.search import search
 from sparsification.qpm.selection import Incumbent, Selection
 
 logger = logging.getLogger(__name__)
@@ -58,17 +58,19 @@ def solve(
     )
     left = max(time_limit - (time.perf_counter() - started), time_limit / 2)
     with Progress(solver, left, seed, on_improvement) as progress:
-        best, bound = run(solver, problem, progress, seed)
+        proof = Certificate(problem)
+        best, bound = run(solver, problem, proof, progress, seed)
         seconds = progress.elapsed
-    if bound > best.objective:
+    if min(bound, proof.bound) > best.objective and certificate:
         with Progress("certificate", certificate, seed) as progress:
-            bound = min(bound, upper_bound(problem, best.objective, progress))
+            proof.tighten(progress, objective=best.objective)
+    bound = max(min(bound, proof.bound), best.objective)
     selection = Selection(
         selected=best.members,
         weight=best.weight,
         objective=best.objective,
-        upper_bound=max(bound, best.objective),
-        gap=max(bound - best.objective, 0.0) / max(abs(best.objective), 1e-12),
+        upper_bound=bound,
+        gap=(bound - best.objective) / max(abs(best.objective), 1e-12),
         solver=solver,
         seconds=seconds,
     )
@@ -77,12 +79,12 @@ def solve(
 
 
 def run(
-    solver: str, problem: SelectionProblem, progress: Progress, seed: int
+    solver: str, problem: SelectionProblem, proof: Certificate, progress: Progress, seed: int
 ) -> tuple[Incumbent, float]:
     """Best selection of one solver and the upper bound that it knows."""
     if solver == "highs":
         return highs(problem, progress, seed)
-    best, bound = search(problem, progress, seed)
+    best, bound = search(problem, proof, progress, seed)
     if solver == "gurobi":
         return gurobi(problem, best, progress, seed)
     return best, bound
@@ -91,11 +93,13 @@ def run(
 def log_summary(problem: SelectionProblem, selection: Selection, seed: int) -> None:
     """Log one line on the selection, and one on its pairs where the problem asks for any."""
     logger.info(
-        "%s: objective %.3f, upper bound %.3f (gap %.2f %%), %.1f s, seed %s",
+        "%s: objective %.3f, %s, %.1f s, seed %s",
         selection.solver,
         selection.objective,
-        selection.upper_bound,
-        100 * selection.gap,
+        "proven to be the largest possible"
+        if selection.gap == 0.0
+        else f"no selection can exceed {selection.upper_bound:.3f} "
+        f"(gap {100 * selection.gap:.2f} %: at most that much is missing)",
         selection.seconds,
         seed,
     )

@@ -4,20 +4,20 @@ With X = x x' for the 0/1 vector x of selected features, every selection satisfi
 
     X positive semidefinite,  X >= 0,  n X_ff = sum_g X_fg,  trace X = n,
 
-and what the classes gain is bounded by one multiplier per class (see `lagrangian`), which leaves a
-linear score for each feature. The relaxation
+and what the classes gain is bounded by multipliers of the classes and of the named pairs (see
+`lagrangian`), which leave a linear score for each feature. The relaxation
 
     max  sum_f score_f X_ff - 1/2 sum_fg penalty_fg X_fg
 
 is solved in its dual by the alternating direction method (Wen, Goldfarb and Yin, "Alternating
-direction augmented Lagrangian methods for semidefinite programming", 2010), while the class
-multipliers drift towards those that fit the current diagonal of X. It yields a positive
-semidefinite matrix `slack` and multipliers `balance` of the row sums. Any such pair gives a true
-bound, converged or not: since <slack, X> >= 0 and the row sums hold,
+direction augmented Lagrangian methods for semidefinite programming", 2010), while the multipliers
+drift towards those that fit the current diagonal of X. It yields a positive semidefinite matrix
+`slack` and multipliers `balance` of the row sums. Any such pair gives a true bound, converged or
+not: since <slack, X> >= 0 and the row sums hold,
 
-    V(S) <= k sum_c m_c + (n largest of) [ score_f + slack_ff + (n - 1) balance_f
-                                          + (n - 1 largest of row f of)(slack - penalty / 2 -
-                                          balance_f / 2 - balance_g / 2) ].
+    V(S) <= constant of the multipliers
+            + (n largest of) [ score_f + slack_ff + (n - 1) balance_f + (n - 1 largest of row f of)
+                               (slack - penalty / 2 - balance_f / 2 - balance_g / 2) ].
 
 It is evaluated in float64 on all features, although the relaxation itself only holds the active
 ones; the others, with neither slack nor balance, join when their bracket shows that they matter.
@@ -26,9 +26,14 @@ ones; the others, with neither slack nor balance, join when their bracket shows 
 import numpy as np
 from scipy.linalg import eigh
 
-from sparsification.qpm.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
+from sparsification.qpm.proofs.lagrangian import (
+    Lagrangian,
+    Multipliers,
+    class_multipliers,
+    feature_scores,
+)
 
 # Features that the relaxation holds at first; more join in later rounds.
 FIRST_ACTIVE = 320
@@ -45,61 +50,70 @@ NEGLIGIBLE = 1e-3
 OVERRELAXATION = 1.6
 FIRST_DRIFT = 0.1
 DRIFT_HALVES_AFTER = 100
+# Classes in named pairs, and the pairs, go down a subgradient instead: first step in ranges of the
+# gain, iterations after which it has halved, and share of the previous direction that is kept.
+FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
 # Added to a bound, relative to its size, for the rounding of float64 sums.
 ROUNDING = 1e-9
 
 
-def upper_bound(problem: SelectionProblem, objective: float, progress: Progress) -> float:
-    """Bound that no selection exceeds, with or without the pair rule.
-
-    Args:
-        problem: what to bound.
-        objective: of the best known selection; the bound need not be smaller.
-        progress: the clock.
-    """
-    certificate = Certificate(problem)
-    n_active = min(FIRST_ACTIVE, problem.pool_size)
-    active = np.sort(np.argsort(-certificate.brackets)[:n_active])
-    relaxation = Relaxation(problem, active, certificate.multipliers)
-    before = np.inf
-    while certificate.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
-        before = certificate.bound
-        stale = 0
-        while stale < PATIENCE and not progress.expired and certificate.bound > objective:
-            for _ in range(ITERATIONS_PER_BOUND):
-                relaxation.step()
-            notable = certificate.update(relaxation)
-            stale = 0 if notable else stale + 1
-            gap = 100 * (certificate.bound - objective) / max(abs(objective), 1e-12)
-            progress.report(f"upper bound {certificate.bound:.3f}, gap {gap:.2f} %")
-        if progress.expired:
-            break
-        relaxation = relaxation.moved_to(certificate.relevant(relaxation))
-    return max(certificate.bound, objective)
-
-
 class Certificate:
-    """The least bound so far, and the bracket of every feature in it.
+    """The least bound so far on every selection that keeps the rules of a problem.
 
     Args:
-        problem: what to bound.
+        problem: what to bound; of the pair rule, only forced named pairs lower the bound.
     """
 
     def __init__(self, problem: SelectionProblem):
         self.problem = problem
-        self.multipliers = class_multipliers(
+        self.lagrangian = Lagrangian(problem)
+        classes = class_multipliers(
             problem.gain,
             problem.bias,
             n_features=problem.n_features,
             n_per_class=problem.n_per_class,
         )
+        first = Multipliers(classes, np.zeros(self.lagrangian.n_pairs))
         # Without slack and balance a row of the bracket holds penalties only.
         self.penalty_part = largest_sum(-problem.penalty / 2, problem.n_features - 1)
-        self.bound, self.brackets = self.evaluate(self.multipliers)
+        self.bound, self.brackets = self.evaluate(first)
+        n_active = min(FIRST_ACTIVE, problem.pool_size)
+        active = np.sort(np.argsort(-self.brackets)[:n_active])
+        self.relaxation = Relaxation(problem, self.lagrangian, active, first)
+
+    def tighten(
+        self,
+        progress: Progress,
+        *,
+        objective: float = -np.inf,
+        time_share: float = 1.0,
+        iterations: float = np.inf,
+    ) -> None:
+        """Lower the bound until it has converged.
+
+        Args:
+            progress: the clock.
+            objective: of the best known selection; the bound need not be smaller.
+            time_share: of the time limit, after which it ends.
+            iterations: of the relaxation, from its start, after which it ends.
+        """
+        before = np.inf
+        while self.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
+            before = self.bound
+            stale = 0
+            while stale < PATIENCE:
+                done = self.bound <= objective or self.relaxation.n_steps >= iterations
+                if done or progress.spent(time_share):
+                    return
+                for _ in range(ITERATIONS_PER_BOUND):
+                    self.relaxation.step()
+                stale = 0 if self.update() else stale + 1
+                progress.report(describe_bound(self.bound, objective))
+            self.relaxation = self.relaxation.moved_to(self.relevant())
 
     def evaluate(
         self,
-        multipliers: np.ndarray,
+        multipliers: Multipliers,
         active: np.ndarray | None = None,
         slack: np.ndarray | None = None,
         balance: np.ndarray | None = None,
@@ -107,38 +121,48 @@ class Certificate:
         """Bound, true for any arguments, and the bracket of every feature in it, `[F]`.
 
         Args:
-            multipliers: of the classes, `[C]`.
+            multipliers: of classes and named pairs.
             active: features that have slack and balance; None for no feature.
             slack: positive semidefinite, `[active, active]`.
             balance: multipliers of the row sums, `[active]`.
         """
         problem, n = self.problem, self.problem.n_features
-        brackets = feature_scores(problem.gain, problem.bias, multipliers) + self.penalty_part
+        scores = self.lagrangian.scores(problem.gain, problem.bias, multipliers)
+        brackets = scores + self.penalty_part
         if active is not None:
             rows = -problem.penalty[active] / 2  # (active, F)
             rows[:, active] += slack - (balance[:, None] + balance) / 2
             own = np.diag(slack) + (n - 1) * balance
             rows[np.arange(len(active)), active] = -np.inf
             brackets[active] += own + largest_sum(rows, n - 1) - self.penalty_part[active]
-        bound = problem.n_per_class * multipliers.sum() + largest_sum(brackets[None], n)[0]
+        bound = self.lagrangian.constant(multipliers) + float(largest_sum(brackets[None], n)[0])
         return bound + ROUNDING * abs(bound), brackets
 
-    def update(self, relaxation: "Relaxation") -> bool:
-        """Evaluate the bound of a relaxation; True if it is notably better."""
+    def update(self) -> bool:
+        """Evaluate the bound of the relaxation; True if it is notably better."""
+        state = self.relaxation
         bound, self.brackets = self.evaluate(
-            relaxation.multipliers, relaxation.active, relaxation.slack, relaxation.balance
+            state.multipliers, state.active, state.slack, state.balance
         )
-        notable = bound < self.bound * (1 - NOTABLE_GAIN / PATIENCE)
+        notable = bound < self.bound - abs(self.bound) * NOTABLE_GAIN / PATIENCE
         self.bound = min(bound, self.bound)
         return notable
 
-    def relevant(self, relaxation: "Relaxation") -> np.ndarray:
+    def relevant(self) -> np.ndarray:
         """Features whose bracket or share in X says that they shape the bound."""
         n = self.problem.n_features
         bar = -np.partition(-self.brackets, n - 1)[n - 1]
         relevant = self.brackets >= bar - 0.01 * abs(bar)
-        relevant[relaxation.active[np.diag(relaxation.X) > NEGLIGIBLE]] = True
+        relevant[self.relaxation.active[np.diag(self.relaxation.X) > NEGLIGIBLE]] = True
         return np.flatnonzero(relevant)
+
+
+def describe_bound(bound: float, objective: float) -> str:
+    """The bound, and the gap if an objective is known, for a log line."""
+    if not np.isfinite(objective):
+        return f"upper bound {bound:.3f}"
+    gap = 100 * (bound - objective) / max(abs(objective), 1e-12)
+    return f"upper bound {bound:.3f}, gap {gap:.2f} %"
 
 
 def largest_sum(rows: np.ndarray, count: int) -> np.ndarray:
@@ -154,14 +178,24 @@ class Relaxation:
     Args:
         problem: what is relaxed.
         active: indices of the features held.
-        multipliers: first class multipliers, `[C]`.
+        lagrangian: turns multipliers into scores.
+        multipliers: the first ones.
     """
 
-    def __init__(self, problem: SelectionProblem, active: np.ndarray, multipliers: np.ndarray):
-        self.problem, self.active, self.multipliers = problem, active, multipliers
+    def __init__(
+        self,
+        problem: SelectionProblem,
+        lagrangian: Lagrangian,
+        active: np.ndarray,
+        multipliers: Multipliers,
+    ):
+        self.problem, self.lagrangian = problem, lagrangian
+        self.active, self.multipliers = active, multipliers
+        self.direction = Multipliers(np.zeros(problem.n_classes), np.zeros(lagrangian.n_pairs))
         n, size = problem.n_features, len(active)
         self.gain, self.bias = problem.gain[:, active], problem.bias[active]
         self.half_penalty = problem.penalty[np.ix_(active, active)] / 2
+        self.gain_range = np.ptp(problem.gain)
         self.descending = np.argsort(-self.gain, axis=1)
         share = n / size
         self.X = np.full((size, size), share**2)
@@ -188,8 +222,12 @@ class Relaxation:
         return matrix
 
     def step(self) -> None:
-        """One iteration of the alternating direction method and of the class multipliers."""
-        cost = self.half_penalty - np.diag(feature_scores(self.gain, self.bias, self.multipliers))
+        """One iteration of the alternating direction method and of the multipliers."""
+        share = np.clip(np.diag(self.X), 0.0, 1.0)
+        scores, excess = self.lagrangian.demand(self.gain, self.multipliers, share)
+        alone = self.lagrangian.free
+        scores += feature_scores(self.gain[alone], self.bias, self.multipliers.classes[alone])
+        cost = self.half_penalty - np.diag(scores)
         residual = self.constraints(self.X)
         residual[-1] -= self.problem.n_features
         dual = -self.inverse_products @ (
@@ -205,19 +243,31 @@ class Relaxation:
         change = (self.slack - target) / self.weight - self.X
         self.X += OVERRELAXATION * change
         self.balance = dual[:-1]
-        self._drift()
+        self._drift(share, excess)
         norms = (float(np.linalg.norm(residual)), self.weight * float(np.linalg.norm(change)))
         self._balance_residuals(*norms)
 
-    def _drift(self) -> None:
-        """Move the class multipliers to where k features, weighted by X, gain more."""
-        share = np.clip(np.diag(self.X), 0.0, 1.0)
+    def _drift(self, share: np.ndarray, excess: Multipliers) -> None:
+        """Move the multipliers to where the rules, weighted by X, are kept.
+
+        For a class on its own that is what k features, added up by their share, gain more than. In
+        a component, excess use makes features dearer and too little sharing rewards it.
+        """
         reached = np.cumsum(share[self.descending], axis=1)
         rank = (reached < self.problem.n_per_class).sum(axis=1).clip(max=len(share) - 1)
-        classes = np.arange(len(self.gain))
-        fitting = self.gain[classes, self.descending[classes, rank]]
+        every = np.arange(len(self.gain))
+        fitting = self.gain[every, self.descending[every, rank]]
         drift = FIRST_DRIFT / (1 + self.n_steps / DRIFT_HALVES_AFTER)
-        self.multipliers = self.multipliers + drift * (fitting - self.multipliers)
+        step = FIRST_STEP * self.gain_range / (1 + self.n_steps / STEP_HALVES_AFTER)
+        self.direction = Multipliers(
+            MOMENTUM * self.direction.classes + (1 - MOMENTUM) * excess.classes,
+            MOMENTUM * self.direction.pairs + (1 - MOMENTUM) * excess.pairs,
+        )
+        classes = self.multipliers.classes + step * self.direction.classes
+        alone, before = self.lagrangian.free, self.multipliers.classes
+        classes[alone] = before[alone] + drift * (fitting[alone] - before[alone])
+        pairs = self.multipliers.pairs - step * self.direction.pairs
+        self.multipliers = Multipliers(classes, pairs)
 
     def _balance_residuals(self, primal: float, dual: float) -> None:
         """Reweight the constraints, now and then, if one residual lags far behind the other."""
@@ -230,7 +280,8 @@ class Relaxation:
 
     def moved_to(self, active: np.ndarray) -> "Relaxation":
         """The same state on another set of active features; newcomers start at zero."""
-        moved = Relaxation(self.problem, active, self.multipliers)
+        moved = Relaxation(self.problem, self.lagrangian, active, self.multipliers)
+        moved.direction = self.direction
         _, here, there = np.intersect1d(self.active, active, return_indices=True)
         for name in ("X", "slack", "sign_slack"):
             matrix = np.zeros((len(active), len(active)))

@@ -1,4 +1,4 @@
-"""Tabu search over sets of features: our solver for the selection problem.
+"""Tabu search over sets of features.
 
 The search walks over sets by the best swap that is not tabu, valued without the rules that tie
 classes together (distinct rows, sharing pairs). That value is an upper bound on the objective with
@@ -7,20 +7,14 @@ a while without gain the walk starts over from an elite set, kicked by some rand
 """
 
 import heapq
-import logging
+from collections.abc import Callable
 
 import numpy as np
 
-from configs.errors import RunError
 from sparsification.qpm.assignment import distinct_subsets
-from sparsification.qpm.exact import TooLargeError, optimise
-from sparsification.qpm.neighbourhood import SwapNeighbourhood
-from sparsification.qpm.pair_rule import sharing_subsets
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
-from sparsification.qpm.selection import Incumbent, incumbent_of
-
-logger = logging.getLogger(__name__)
+from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 
 # Steps without a better value, per selected feature, before the walk is kicked, and kicks without a
 # better set before the search ends.
@@ -28,12 +22,6 @@ STEPS_PER_FEATURE = 4
 KICKS_WITHOUT_GAIN = 12
 # Steps a feature rests after it entered / left the set: at least this many, at most twice as many.
 REST_INSIDE, REST_OUTSIDE = 5, 10
-# Sets whose rows are tried under the pair rule.
-N_ELITE = 6
-# Share of the time for the search over sets when the pair rule still follows.
-SHARE_BEFORE_PAIRS = 0.7
-# Features up to which branch and bound is tried after the search.
-MAX_PROVEN_POOL = 128
 # Values are compared in float32; differences below this are rounding.
 ROUNDING = 1e-4
 
@@ -44,12 +32,14 @@ class ElitePool:
     Args:
         problem: values the sets.
         capacity: how many sets are kept.
+        improved: called with the value of every new best set.
     """
 
-    def __init__(self, problem: SelectionProblem, capacity: int):
-        self.problem, self.capacity = problem, capacity
+    def __init__(self, problem: SelectionProblem, capacity: int, improved: Callable[[float], None]):
+        self.problem, self.capacity, self.improved = problem, capacity, improved
         self.sets: list[tuple[float, tuple[int, ...]]] = []  # a heap, the worst first
         self.seen: set[tuple[int, ...]] = set()
+        self.gained = False
 
     @property
     def bar(self) -> float:
@@ -61,18 +51,24 @@ class ElitePool:
         """Value of the best set."""
         return max((value for value, _ in self.sets), default=-np.inf)
 
-    def offer(self, members: np.ndarray) -> bool:
-        """Value a set and keep it if it is among the best; True if it is the best of all."""
+    def offer(self, members: np.ndarray, value: float) -> None:
+        """Keep a set if it is among the best; `value` is without the rules that tie classes."""
         key = tuple(sorted(members.tolist()))
-        if key in self.seen:
-            return False
+        if value <= self.bar - ROUNDING or key in self.seen:
+            return
         self.seen.add(key)
-        value = distinct_value(self.problem, np.array(key))
-        best_before = self.best
+        value, best_before = distinct_value(self.problem, np.array(key)), self.best
         if value > self.bar:
             add = heapq.heappush if len(self.sets) < self.capacity else heapq.heapreplace
             add(self.sets, (value, key))
-        return value > best_before
+        if value > best_before:
+            self.gained = True
+            self.improved(value)
+
+    def settle(self) -> bool:
+        """End of a walk: whether it has found a new best set."""
+        gained, self.gained = self.gained, False
+        return gained
 
     def ranked(self) -> list[tuple[float, np.ndarray]]:
         """The sets with their values, best first."""
@@ -86,58 +82,61 @@ def distinct_value(problem: SelectionProblem, members: np.ndarray) -> float:
     return float(np.take_along_axis(values, subsets, axis=1).sum()) + problem.set_value(members)
 
 
-def search_feature_sets(problem: SelectionProblem, progress: Progress, seed: int) -> ElitePool:
-    """The best sets of features that the tabu search meets.
+def explore(
+    neighbourhood: SwapNeighbourhood,
+    pool,
+    progress: Progress,
+    rng: np.random.Generator,
+    *,
+    time_share: float = 1.0,
+    kicks: int = KICKS_WITHOUT_GAIN,
+) -> None:
+    """Walk from a random set, then from the best one kicked, until that gains no more.
 
     Args:
-        problem: what to maximise.
+        neighbourhood: values the sets of a walk.
+        pool: is offered every set that is met; says after each walk whether it gained.
         progress: the clock.
-        seed: of all random choices.
+        rng: of all random choices.
+        time_share: of the time limit, after which it ends.
+        kicks: how many in a row may gain nothing.
     """
-    rng = np.random.default_rng(seed)
-    pool = ElitePool(problem, N_ELITE if problem.n_required_pairs else 1)
-    neighbourhood = SwapNeighbourhood(
-        problem.gain, problem.penalty, problem.bias, problem.n_per_class
-    )
-    start = rng.permutation(problem.pool_size)[: problem.n_features]
-    time_share = SHARE_BEFORE_PAIRS if problem.n_required_pairs else 1.0
-    kicks_without_gain = 0
+    pool_size, n_features = neighbourhood.gain.shape[1], pool.problem.n_features
+    start = rng.permutation(pool_size)[:n_features]
+    without_gain = 0
     while True:
-        gained = walk(neighbourhood, start, pool, progress, time_share, rng)
-        kicks_without_gain = 0 if gained else kicks_without_gain + 1
-        if kicks_without_gain == KICKS_WITHOUT_GAIN or progress.spent(time_share):
-            return pool
-        start = kicked(pool.ranked()[0][1], problem.pool_size, rng)
+        walk(neighbourhood, start, pool, progress, time_share, rng)
+        without_gain = 0 if pool.settle() else without_gain + 1
+        if without_gain == kicks or progress.spent(time_share):
+            return
+        start = kicked(pool.ranked()[0][1], pool_size, rng)
 
 
 def walk(
     neighbourhood: SwapNeighbourhood,
     start: np.ndarray,
-    pool: ElitePool,
+    pool,
     progress: Progress,
     time_share: float,
     rng: np.random.Generator,
-) -> bool:
-    """Tabu walk until it finds nothing better for a while; True if it improved the pool's best."""
+) -> None:
+    """Tabu walk until it finds nothing better for a while."""
     neighbourhood.move_to(start)
     n, pool_size = len(start), neighbourhood.gain.shape[1]
     resting_until = np.zeros(pool_size, dtype=np.int64)
     rest_inside, rest_outside = min(REST_INSIDE, n // 3), min(REST_OUTSIDE, (pool_size - n) // 3)
-    best_value, gained = -np.inf, False
+    best_value = -np.inf
     step = last_gain = 0
     while True:
         value, change = neighbourhood.evaluate()
         members = neighbourhood.selected
         if value > best_value + ROUNDING:
             best_value, last_gain = value, step
-        if value > pool.bar - ROUNDING and pool.offer(members):
-            gained = True
-            if not pool.problem.n_required_pairs:
-                progress.improved(pool.best)
+        pool.offer(members, value)
         progress.report(f"objective {value:.3f}, best {pool.best:.3f}")
         converged = n == pool_size or step - last_gain >= STEPS_PER_FEATURE * n
         if converged or progress.spent(time_share):
-            return gained
+            return
         leaving, entering = best_swap(change, resting_until > step, members, best_value - value)
         step += 1
         resting_until[members[leaving]] = step + rest_outside * (1 + rng.random())
@@ -168,54 +167,3 @@ def kicked(members: np.ndarray, pool_size: int, rng: np.random.Generator) -> np.
     positions = rng.permutation(len(members))[:count]
     replaced[positions] = rng.permutation(outside)[:count]
     return replaced
-
-
-def search(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Incumbent, float]:
-    """Best selection found by tabu search, and its objective as the bound where it is proven.
-
-    Raises:
-        RunError: if no selection with enough sharing pairs was found.
-    """
-    pool = search_feature_sets(problem, progress, seed)
-    best = best_of_pool(problem, pool, progress)
-    proven = False
-    if problem.pool_size <= MAX_PROVEN_POOL:
-        try:
-            best = optimise(problem, best, progress)
-            proven = True
-        except TooLargeError:
-            logger.debug("too large to be proven optimal by branch and bound")
-    if best is None:
-        raise RunError(
-            f"No selection found in which {problem.n_required_pairs} {problem.pairs} pairs of "
-            f"classes share {problem.n_per_class - 1} features; lower the pair density"
-            + (" or take --pairs any" if problem.pairs == "named" else "")
-        )
-    return best, best.objective if proven else np.inf
-
-
-def best_of_pool(
-    problem: SelectionProblem, pool: ElitePool, progress: Progress
-) -> Incumbent | None:
-    """The best selection over the elite sets under all rules; None if each fails the pair rule."""
-    best = None
-    for value, members in pool.ranked():
-        if best and (value <= best.objective or progress.expired):
-            break
-        subsets = feasible_subsets(problem, members, progress)
-        if subsets is None:
-            continue
-        incumbent = incumbent_of(problem, members, subsets)
-        if best is None or incumbent.objective > best.objective:
-            best = incumbent
-            progress.improved(best.objective)
-    return best
-
-
-def feasible_subsets(
-    problem: SelectionProblem, members: np.ndarray, progress: Progress
-) -> np.ndarray | None:
-    """Features of every class that keep the rules, `[C, k]`; None if too few pairs share."""
-    if not problem.n_required_pairs:
-        return distinct_subsets(problem.gain[:, members], problem.n_per_class)
-    return sharing_subsets(problem, members, progress)

@@ -17,9 +17,9 @@ from sparsification.qpm.assignment import (
     distinct_subsets,
     weight_of,
 )
-from sparsification.qpm.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
+from sparsification.qpm.proofs.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.selection import Incumbent, incumbent_of
 
 # Array entries that the partial sets of one level may take, and partial assignments of classes side

@@ -1,4 +1,4 @@
-"""Features of every class under the rule that enough pairs share all but one (CHiQPM).
+"""Features of every class when any pairs may share all but one (CHiQPM, `pairs="any"`).
 
 The rule is priced: every class in turn takes the subset with the largest value plus `price` times
 the number of classes with which it then shares exactly k - 1 features, until nothing changes. The
@@ -10,13 +10,12 @@ back to better subsets as long as enough pairs remain, and the better end counts
 from itertools import combinations, islice
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse.csgraph import connected_components
 
 from sparsification.qpm.assignment import (
     FORBIDDEN,
     best_subsets,
     distinct_subsets,
+    gather,
     ranked_subsets,
     weight_of,
 )
@@ -25,9 +24,6 @@ from sparsification.qpm.progress import Progress
 
 # Subsets among which the classes choose: about this many, shared by all classes.
 MAX_CANDIDATES = 2000
-# Features among which two classes that must share look for a common core, beyond the k of one
-# class.
-SPARE_FEATURES = 3
 # Cores tried for the one cluster of classes.
 MAX_CORES = 100
 MAX_SWEEPS = 30
@@ -62,14 +58,12 @@ class PairAssignment:
 
     def __init__(self, problem: SelectionProblem, members: np.ndarray, progress: Progress):
         self.progress = progress
-        self.required, self.any_pair = problem.n_required_pairs, problem.pairs == "any"
+        self.required = problem.n_required_pairs
         values, k = problem.gain[:, members], problem.n_per_class
         distinct = distinct_subsets(values, k)
         cluster, gathered = clustered_subsets(values, problem)
         candidates = {tuple(row) for start in (distinct, cluster) for row in start.tolist()}
         candidates |= own_candidates(values, k)
-        if not self.any_pair:
-            candidates |= common_candidates(values, k, problem.named_pairs)
         self.subsets = np.array(sorted(candidates))  # (N, k)
         weight = weight_of(self.subsets, len(members)).astype(np.float32)
         self.value = values @ weight.T  # (C, N)
@@ -98,11 +92,8 @@ class PairAssignment:
         return float(self.value[np.arange(len(choice)), choice].sum())
 
     def count(self, choice: np.ndarray) -> int:
-        """Number of counted pairs that share k - 1 features."""
-        if self.any_pair:
-            return int(self.sharing[np.ix_(choice, choice)].sum()) // 2
-        shared = (self.sharing[choice[c], choice[self.named[c]]].sum() for c in range(len(choice)))
-        return int(sum(shared)) // 2
+        """Number of pairs that share k - 1 features."""
+        return int(self.sharing[np.ix_(choice, choice)].sum()) // 2
 
     def best_choice(self) -> np.ndarray | None:
         """Best choice found with enough pairs, or None."""
@@ -142,8 +133,8 @@ class PairAssignment:
 
         Args:
             choice: candidate of every class, all different.
-            price: reward of every counted pair.
-            keep: a class moves only if at least this many counted pairs remain.
+            price: reward of every pair.
+            keep: a class moves only if at least this many pairs remain.
         """
         choice = choice.copy()
         n_sharing = self.sharing[choice].sum(axis=0)  # (N,): classes that share with a candidate
@@ -154,7 +145,7 @@ class PairAssignment:
             moved = False
             for c, old in enumerate(choice):
                 with_named = self.sharing[choice[self.named[c]]].sum(axis=0)
-                partners = n_sharing - self.sharing[old] if self.any_pair else with_named
+                partners = n_sharing - self.sharing[old]
                 score = self.value[c] + price * partners
                 if self.named[c]:
                     score += PREFERENCE * with_named
@@ -181,23 +172,12 @@ def own_candidates(values: np.ndarray, n_per_class: int) -> set[tuple[int, ...]]
     return {subset for ranking in rankings for _, subset in ranking}
 
 
-def common_candidates(
-    values: np.ndarray, n_per_class: int, pairs: np.ndarray
-) -> set[tuple[int, ...]]:
-    """All subsets of the few features that the two classes of a pair value most together."""
-    count = min(n_per_class - 1 + SPARE_FEATURES, values.shape[1])
-    together = values[pairs[:, 0]] + values[pairs[:, 1]]
-    pools = best_subsets(together, count).tolist()
-    return {subset for pool in pools for subset in combinations(pool, n_per_class)}
-
-
 def clustered_subsets(
     values: np.ndarray, problem: SelectionProblem
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Subsets of the classes when those that must share gather around common cores.
+    """Subsets of the classes when as many as needed gather around one core of k - 1 features.
 
-    If any pair counts, as many classes as needed gather around one core; if named pairs count,
-    every connected group of them has its own. All others keep their best subset, which may repeat.
+    All others keep their best subset, which may repeat.
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
@@ -208,42 +188,12 @@ def clustered_subsets(
     """
     k = problem.n_per_class
     subsets = best_subsets(values, k)
-    if problem.pairs == "any":
-        groups = [cheapest_group(values, k, problem.n_required_pairs)]
-    else:
-        n_groups, group_of = connected_components(problem.counted_pairs, directed=False)
-        groups = [np.flatnonzero(group_of == i) for i in range(n_groups)]
+    group = cheapest_group(values, k, problem.n_required_pairs)
     gathered = np.zeros(len(values), dtype=bool)
-    taken: set[tuple[int, ...]] = set()
-    for group in sorted(groups, key=len, reverse=True):
-        if 1 < len(group) <= values.shape[1] - k + 1:
-            subsets[group] = gather(values[group], k, taken)
-            taken.update(map(tuple, subsets[group].tolist()))
-            gathered[group] = True
+    if 1 < len(group) <= values.shape[1] - k + 1:
+        subsets[group] = gather(values[group], k)
+        gathered[group] = True
     return subsets, gathered
-
-
-def gather(values: np.ndarray, n_per_class: int, taken: set[tuple[int, ...]]) -> np.ndarray:
-    """Subsets of a core of k - 1 features and one more, different for each class, `[group, k]`.
-
-    Args:
-        values: value of every selected feature for the classes of the group, `[group, n]`.
-        n_per_class: size of the subsets k.
-        taken: subsets of other classes.
-    """
-    n = values.shape[1]
-    count = min(n_per_class - 1 + SPARE_FEATURES, n)
-    pool = best_subsets(values.sum(axis=0, keepdims=True), count)[0].tolist()
-    best, most = None, -np.inf
-    for core in map(list, combinations(pool, n_per_class - 1)):
-        extra = values.copy()
-        extra[:, core] = -FORBIDDEN
-        extra[:, [f for f in range(n) if tuple(sorted([*core, f])) in taken]] = -FORBIDDEN
-        rows, columns = linear_sum_assignment(extra, maximize=True)
-        total = values[:, core].sum() + extra[rows, columns].sum()
-        if total > most:
-            best, most = [sorted([*core, f]) for f in columns.tolist()], total
-    return np.array(best)
 
 
 def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.ndarray:

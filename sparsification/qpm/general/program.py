@@ -45,9 +45,7 @@ class LinearProgram:
             self._require_pairs()
         for c, d in distinct_pairs:
             shared = self._variables(np.zeros(F))
-            for f in range(F):  # shared >= w_c + w_d - 1
-                columns = [self.uses[c, f], self.uses[d, f], shared[f]]
-                self._row(columns, [1.0, 1.0, -1.0], -np.inf, 1.0)
+            self._share_all(c, d, shared)
             self._row(shared, 1.0, -np.inf, k - 1)
 
     def _variables(self, cost: np.ndarray, *, integer: bool = False) -> np.ndarray:
@@ -69,17 +67,34 @@ class LinearProgram:
             self._row(columns, [1.0, 1.0, -1.0], -np.inf, 1.0)
 
     def _require_pairs(self) -> None:
-        """A binary per counted pair of classes, 1 only if they share k - 1 features."""
-        F, k = self.problem.pool_size, self.problem.n_per_class
-        pairs = np.argwhere(np.triu(self.problem.counted_pairs))
+        """Named pairs share k - 1 features, or a binary per pair is 1 only if it does."""
+        problem, k = self.problem, self.problem.n_per_class
+        if problem.pairs == "named":
+            for c, d in problem.named_pairs:
+                shared = self._shared(c, d)
+                self._row(shared, 1.0, k - 1, k - 1)
+                self._share_all(c, d, shared)
+            return
+        pairs = np.argwhere(np.triu(problem.counted_pairs))
         sharing = self._variables(np.zeros(len(pairs)), integer=True)
-        self._row(sharing, 1.0, self.problem.n_required_pairs, np.inf)
+        self._row(sharing, 1.0, problem.n_required_pairs, np.inf)
         for (c, d), indicator in zip(pairs, sharing, strict=True):
-            shared = self._variables(np.zeros(F))
-            for f in range(F):
-                for owner in (c, d):
-                    self._row([shared[f], self.uses[owner, f]], [1.0, -1.0], -np.inf, 0.0)
-            self._row([*shared, indicator], [1.0] * F + [1.0 - k], 0.0, np.inf)
+            shared = self._shared(c, d)
+            self._row([*shared, indicator], [1.0] * len(shared) + [1.0 - k], 0.0, np.inf)
+
+    def _shared(self, c: int, d: int) -> np.ndarray:
+        """A variable per feature, positive only if both classes use it, `[F]`."""
+        shared = self._variables(np.zeros(self.problem.pool_size))
+        for f, both in enumerate(shared):
+            for owner in (c, d):
+                self._row([both, self.uses[owner, f]], [1.0, -1.0], -np.inf, 0.0)
+        return shared
+
+    def _share_all(self, c: int, d: int, shared: np.ndarray) -> None:
+        """The variables are 1 for every feature that both classes use."""
+        for f, both in enumerate(shared):
+            columns = [self.uses[c, f], self.uses[d, f], both]
+            self._row(columns, [1.0, 1.0, -1.0], -np.inf, 1.0)
 
     @property
     def matrix(self) -> sparse.csr_array:

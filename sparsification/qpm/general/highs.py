@@ -6,8 +6,8 @@ import highspy
 import numpy as np
 
 from configs.errors import RunError
+from sparsification.qpm.general.program import Incumbents, LinearProgram, improve
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.program import Incumbents, LinearProgram, improve
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.selection import Incumbent
 

@@ -23,14 +23,15 @@ class SwapNeighbourhood:
         penalty: cost of every pair of features, symmetric, zero diagonal, `[F, F]`.
         bias: preference for every feature, `[F]`.
         n_per_class: how many features a class uses (k).
+        constant: added to every value.
     """
 
-    def __init__(self, gain, penalty, bias, n_per_class):
+    def __init__(self, gain, penalty, bias, n_per_class, constant=0.0):
         self.gain = np.ascontiguousarray(gain, dtype=np.float32)
         self.penalty = np.ascontiguousarray(penalty, dtype=np.float32)
         self.bias = np.asarray(bias, dtype=np.float32)
-        self.n_per_class = n_per_class
-        self.lowest = self.gain.min()
+        self.n_per_class, self.constant = n_per_class, constant
+        self.lowest = self.gain.min(initial=0.0)
 
     def move_to(self, selected: np.ndarray) -> None:
         """Take any set of features, `[n]`."""
@@ -67,7 +68,7 @@ class SwapNeighbourhood:
         pairwise = self.penalty[self.selected]  # (n, F)
         crowding = pairwise[:, self.selected].sum(axis=1)  # (n,)
         bias = self.bias[self.selected]
-        value = class_value.sum() + bias.sum() - crowding.sum() / 2
+        value = self.constant + class_value.sum() + bias.sum() - crowding.sum() / 2
         change = self.fallback + pairwise
         change += self.entering + self.bias - pairwise.sum(axis=0)
         change -= (class_value + bias - crowding)[:, None]

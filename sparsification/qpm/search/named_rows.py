@@ -1,0 +1,296 @@
+"""Features of every class when named pairs must share exactly k - 1 of them (`pairs="named"`).
+
+Over a given set of features every component of classes tied by named pairs is a small program of
+its own, in the uses w and the common use z of every pair:
+
+    maximise sum value w   with   sum_f w_cf = k,   sum_f z_f = k - 1,   w_c + w_d - 1 <= z <= w_c, w_d.
+
+Its linear relaxation takes milliseconds, is rarely fractional, and values the set; a mixed-integer
+solver makes the uses whole for the few sets that are worth it. Where classes that are in no common
+pair end up with the same features, one moves to its best free row; if it has none, a constraint
+keeps the two apart and the program is solved again.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
+
+from sparsification.qpm.assignment import distinct_subsets, gather
+from sparsification.qpm.components import Component
+from sparsification.qpm.problem import SelectionProblem
+from sparsification.qpm.progress import Progress
+
+# The best features of every class in a component, beyond k, that its program may use at first.
+SPARE_FEATURES = 4
+# Programs solved until no two classes of a component have the same features, and sweeps over the
+# classes to part those that do.
+MAX_REPEATS, MAX_SWEEPS = 8, 20
+# Seconds for the integer programs of one component: at least, as interrupted searches end here too,
+# and at most.
+MIN_SECONDS, MAX_SECONDS = 1.0, 15.0
+RELATIVE_GAP = 2e-4
+# A class moves for more than this; less is rounding.
+IMPROVEMENT = 1e-9
+# A use closer to 0 or 1 than this is whole.
+WHOLE = 1e-6
+
+# Status of a program that is proven to have no solution.
+INFEASIBLE = 2
+
+Row = tuple[int, ...]
+
+
+class NamedRows:
+    """Values sets of features under the rule and finds the features of every class.
+
+    Args:
+        problem: its named pairs are kept.
+    """
+
+    def __init__(self, problem: SelectionProblem):
+        self.problem = problem
+        self.components, self.free = problem.components
+        self._known: dict[tuple[int, bytes], float] = {}
+
+    def impossible_component(self) -> Component | None:
+        """A component whose named pairs cannot all share, whatever the features; None if none is known.
+
+        Classes around one core of k - 1 features always can, if there are features enough.
+        """
+        n, k = self.problem.n_features, self.problem.n_per_class
+        for component in self.components:
+            n_classes = len(component.classes)
+            if n_classes > n - k + 1:
+                program = Program(np.zeros((n_classes, n)), component, k)
+                program.apart = set(combinations(range(n_classes), 2))
+                if program.is_impossible(MAX_SECONDS):
+                    return component
+        return None
+
+    def relaxed_value(self, members: np.ndarray) -> float:
+        """Objective over a set of features, `[n]`, if the uses in components need not be whole.
+
+        Nor need their rows differ from others.
+        Minus infinity if named pairs cannot share k - 1 of these features.
+        """
+        problem, k = self.problem, self.problem.n_per_class
+        value = problem.set_value(members)
+        if len(self.free):
+            own = problem.gain[np.ix_(self.free, members)]
+            value += np.take_along_axis(own, distinct_subsets(own, k), axis=1).sum()
+        for i, component in enumerate(self.components):
+            pool = members[self._pool(component, members)]
+            key = (i, pool.tobytes())
+            if key not in self._known:
+                gain = problem.gain[np.ix_(component.classes, pool)]
+                uses = Program(gain, component, k).solve()
+                self._known[key] = -np.inf if uses is None else float((gain * uses).sum())
+            value += self._known[key]
+        return value
+
+    def assign(self, members: np.ndarray, progress: Progress) -> np.ndarray | None:
+        """Distinct features of every class over a set, positions `[C, k]`; None if impossible."""
+        k = self.problem.n_per_class
+        values = self.problem.gain[:, members]
+        subsets = np.zeros((len(values), k), dtype=np.int64)
+        taken: set[Row] = set()
+        for component in self.components:
+            rows = self._whole_rows(component, members, taken, progress)
+            if rows is None:
+                rows = gather(values[component.classes], k, taken)
+            if rows is None:
+                return None
+            subsets[component.classes] = rows
+            taken.update(map(tuple, rows.tolist()))
+        if len(self.free):
+            subsets[self.free] = distinct_subsets(values[self.free], k, taken)
+        return subsets
+
+    def _pool(self, component: Component, members: np.ndarray) -> np.ndarray:
+        """Positions of the few features that the classes of a component may want."""
+        values = self.problem.gain[np.ix_(component.classes, members)]
+        count = min(self.problem.n_per_class + SPARE_FEATURES, len(members))
+        return np.unique(np.argpartition(-values, count - 1, axis=1)[:, :count])
+
+    def _whole_rows(
+        self, component: Component, members: np.ndarray, taken: set[Row], progress: Progress
+    ) -> np.ndarray | None:
+        """Distinct rows of one component, the best ones found, `[K, k]`; None if none are."""
+        k, every = self.problem.n_per_class, np.arange(len(members))
+        started = progress.elapsed
+        best, most = None, -np.inf
+        for pool in (self._pool(component, members), every):
+            values = self.problem.gain[np.ix_(component.classes, members[pool])]
+            program = Program(values, component, k)
+            for _ in range(MAX_REPEATS):
+                left = np.clip(progress.time_limit - progress.elapsed, MIN_SECONDS, MAX_SECONDS)
+                uses = program.solve_whole(float(left))
+                if uses is None:
+                    break
+                distinct = made_distinct(values, uses, component.pairs, pool, taken)
+                if distinct is not None and (values * distinct).sum() > most:
+                    most = (values * distinct).sum()
+                    best = pool[np.argsort(-distinct, axis=1, kind="stable")[:, :k]]
+                kept_apart = program.keep_apart(rows_of(uses, pool), pool, taken)
+                late = progress.expired or progress.elapsed - started > MAX_SECONDS
+                if best is not None and (late or not kept_apart):
+                    return np.sort(best, axis=1)
+                if late:
+                    return None
+            if best is not None:
+                return np.sort(best, axis=1)
+        return None
+
+
+def rows_of(uses: np.ndarray, pool: np.ndarray) -> list[Row]:
+    """Features of every class from its 0/1 uses `[K, P]` of an ascending pool."""
+    return [tuple(pool[own > 0].tolist()) for own in uses]
+
+
+def made_distinct(
+    values: np.ndarray, uses: np.ndarray, pairs: np.ndarray, pool: np.ndarray, taken: set[Row]
+) -> np.ndarray | None:
+    """Uses in which no two classes are the same, and none can be better by itself, `[K, P]`.
+
+    Class after class takes the best row that is free and shares all but one feature with those of
+    its partners, if its own is not its alone or worth less. None if some class finds no row.
+
+    Args:
+        values: of every feature of the pool for every class, `[K, P]`.
+        uses: 0/1, sharing as named pairs must, `[K, P]`.
+        pairs: the named pairs, `[E, 2]`.
+        pool: the features, ascending.
+        taken: rows of classes outside the component.
+    """
+    uses = uses.copy()
+    n_classes = len(uses)
+    for _ in range(MAX_SWEEPS):
+        moved = clash = False
+        for c in range(n_classes):
+            partners = np.concatenate([pairs[pairs[:, 0] == c, 1], pairs[pairs[:, 1] == c, 0]])
+            own, others = rows_of(uses[c : c + 1], pool)[0], np.delete(uses, c, axis=0)
+            occupied = taken | set(rows_of(others, pool))
+            worth = -np.inf if own in occupied else values[c] @ uses[c] + IMPROVEMENT
+            candidates = one_swap_away(uses[partners])
+            gains = candidates @ values[c]
+            for i in np.argsort(-gains, kind="stable"):
+                if gains[i] <= worth:
+                    break
+                if rows_of(candidates[i : i + 1], pool)[0] not in occupied:
+                    uses[c], moved = candidates[i], True
+                    break
+            else:
+                clash |= own in occupied
+        if not moved:
+            return None if clash else uses
+    return None if clash else uses
+
+
+def one_swap_away(uses: np.ndarray) -> np.ndarray:
+    """All 0/1 rows that share all but one feature with each of some rows, `[N, P]`."""
+    used, unused = np.flatnonzero(uses[0] > 0), np.flatnonzero(uses[0] == 0)
+    leaving, entering = (grid.ravel() for grid in np.meshgrid(used, unused, indexing="ij"))
+    found = np.repeat(uses[:1], len(leaving), axis=0)
+    every = np.arange(len(leaving))
+    found[every, leaving], found[every, entering] = 0.0, 1.0
+    return found[(found @ uses.T == len(used) - 1).all(axis=1)]
+
+
+class Program:
+    """The linear program of one component over a pool of features.
+
+    Args:
+        values: of every feature of the pool for every class, `[K, P]`.
+        component: its named pairs.
+        n_per_class: features a class uses (k).
+    """
+
+    def __init__(self, values: np.ndarray, component: Component, n_per_class: int):
+        self.values, self.n_per_class = values, n_per_class
+        self.pairs = component.pairs
+        self.apart: set[tuple[int, int]] = set()
+        self.forbidden: set[tuple[int, Row]] = set()  # of a class: positions in the pool
+
+    def keep_apart(self, rows: list[Row], pool: np.ndarray, taken: set[Row]) -> bool:
+        """Forbid that classes have the same row again, or one that is taken; False if none do.
+
+        Args:
+            rows: features of every class.
+            pool: features of the program, ascending.
+            taken: rows of classes outside the component.
+        """
+        same = {(c, d) for c, d in combinations(range(len(rows)), 2) if rows[c] == rows[d]}
+        stolen = {
+            (c, tuple(np.searchsorted(pool, row).tolist()))
+            for c, row in enumerate(rows)
+            if row in taken
+        }
+        self.apart |= same
+        self.forbidden |= stolen
+        return bool(same or stolen)
+
+    def solve_whole(self, seconds: float) -> np.ndarray | None:
+        """0/1 uses `[K, P]`: the relaxed ones if they are whole, else by the integer program."""
+        uses = self.solve()
+        if uses is None:
+            return None
+        if np.abs(uses - uses.round()).max() < WHOLE:
+            return uses.round()
+        uses = self.solve(whole=True, seconds=seconds)
+        return None if uses is None else uses.round()
+
+    def solve(self, *, whole: bool = False, seconds: float = np.inf) -> np.ndarray | None:
+        """Uses of largest value, `[K, P]`, in [0, 1] or whole; None if there are none."""
+        found = self._optimise(whole, seconds)
+        return None if found.x is None else found.x[: self.values.size].reshape(self.values.shape)
+
+    def is_impossible(self, seconds: float) -> bool:
+        """Whether whole uses are proven, in this time, not to exist."""
+        return self._optimise(True, seconds).status == INFEASIBLE
+
+    def _optimise(self, whole: bool, seconds: float) -> OptimizeResult:
+        cost, rows = self._arrays()
+        integrality = np.zeros(len(cost))
+        integrality[: self.values.size] = whole
+        return milp(
+            -cost,
+            integrality=integrality,
+            bounds=Bounds(0.0, 1.0),
+            constraints=rows,
+            options={"time_limit": seconds, "mip_rel_gap": RELATIVE_GAP},
+        )
+
+    def _arrays(self) -> tuple[np.ndarray, LinearConstraint]:
+        """Value of every variable, uses first, and the constraints on them."""
+        n_classes, n_pool = self.values.shape
+        k, n_own = self.n_per_class, self.values.size
+        pairs = np.array([*map(tuple, self.pairs.tolist()), *sorted(self.apart)])
+        uses = np.arange(n_own).reshape(n_classes, n_pool)
+        common = n_own + np.arange(len(pairs) * n_pool).reshape(len(pairs), n_pool)
+        left, right = uses[pairs[:, 0]].ravel(), uses[pairs[:, 1]].ravel()
+        n_named, each = len(self.pairs), common.ravel()
+        blocks = [  # columns and coefficients of every row, lower and upper bound
+            (uses, np.ones(n_pool), k, k),
+            (common[:n_named], np.ones(n_pool), k - 1, k - 1),
+            (common[n_named:], np.ones(n_pool), 0, k - 1),
+            (np.stack([each, left], axis=1), [1.0, -1.0], -np.inf, 0),
+            (np.stack([each, right], axis=1), [1.0, -1.0], -np.inf, 0),
+            (np.stack([left, right, each], axis=1), [1.0, 1.0, -1.0], -np.inf, 1),
+        ]
+        for c, row in sorted(self.forbidden):
+            blocks.append((uses[c, list(row)][None], np.ones(k), 0, k - 1))
+        columns = np.concatenate([block[0].ravel() for block in blocks])
+        coefficients = np.concatenate([np.tile(block[1], len(block[0])) for block in blocks])
+        lengths = np.concatenate([np.full(len(b[0]), b[0].shape[1]) for b in blocks])
+        matrix = sparse.csr_array(
+            (coefficients, columns, np.concatenate([[0], np.cumsum(lengths)])),
+            shape=(len(lengths), n_own + common.size),
+        )
+        cost = np.concatenate([self.values.ravel(), np.zeros(common.size)])
+        lower, upper = (
+            np.concatenate([np.full(len(block[0]), block[side], dtype=float) for block in blocks])
+            for side in (2, 3)
+        )
+        return cost, LinearConstraint(matrix, lower, upper)
