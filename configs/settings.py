@@ -140,14 +140,16 @@ class Settings:
     )  # fmt: skip
 
     pairs: str = flag(
-        SELECTION,
-        "any",
-        "chiqpm: any class pairs may share all but one feature, or the named, most similar ones must",
-        parse=choice(("any", "named"), "pairs"),
-    )
+        SELECTION, "named",
+        "chiqpm: the named, most similar class pairs must share all but one feature (as published), or any pairs may "
+        "count instead",
+        parse=choice(("named", "any"), "pairs"),
+    )  # fmt: skip
     certificate: float = flag(
-        SELECTION, 0.0, "seconds spent on a better upper bound of the selection's objective"
-    )
+        SELECTION, 5.0,
+        "seconds at most, after the selection, for an upper bound that says how far from the best possible objective "
+        "it can be (the gap)",
+    )  # fmt: skip
     glm_solver: str = flag(
         SELECTION,
         "newton",

@@ -1,8 +1,10 @@
 """Stage 2: from dense features to the selected features and the class-feature weights."""
 
+import logging
 import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +24,9 @@ from sparsification.constants import (
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
-from sparsification.qpm import SelectionProblem, solve
+from sparsification.qpm import PairsImpossibleError, SelectionProblem, solve
+
+log = logging.getLogger(__name__)
 
 
 def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
@@ -50,7 +54,8 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
-    problem = SelectionProblem(
+    state = partial(
+        SelectionProblem,
         correlation.numpy(),
         feature_redundancy(correlation).numpy(),
         locality_bias(features.locality, features.edge).numpy(),
@@ -58,15 +63,21 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
         n_per_class=settings.n_per_class,
         rho=settings.selection.pair_density,
         threshold=settings.redundancy_threshold,
-        pairs=settings.pairs,
     )
-    found = solve(
-        problem,
+    optimise = partial(
+        solve,
         solver=settings.solver,
         time_limit=settings.selection_seconds,
         seed=settings.seed,
         certificate=settings.certificate,
     )
+    try:
+        found = optimise(state(pairs=settings.pairs))
+    except PairsImpossibleError as error:
+        if settings.pairs == "any":
+            raise
+        log.warning("%s. Any pairs count instead.", error)
+        found = optimise(state(pairs="any"))
     selection = torch.as_tensor(found.selected)
     mean, std = feature_moments(features.pooled)
     return SparseLayer(

@@ -38,6 +38,7 @@ FLAGS = {
     "device": "cpu",
     "seed": 1,
     "redundancy_threshold": 0.5,  # the search for it may stop because of the time
+    "certificate": 0,
 }
 NOT_RESULTS = ("config.json", "log.txt", ".lock")  # they tell when and how
 WATCHED = ("metrics.csv", "training.png")  # written beside what a run makes

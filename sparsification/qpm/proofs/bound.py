@@ -35,8 +35,9 @@ from sparsification.qpm.proofs.lagrangian import (
     feature_scores,
 )
 
-# Features that the relaxation holds at first; more join in later rounds.
-FIRST_ACTIVE = 320
+# Features that the relaxation holds at first: some for each that is selected, within limits; more
+# join in later rounds.
+ACTIVE_PER_FEATURE, LEAST_ACTIVE, MOST_ACTIVE = 8, 100, 320
 # Iterations between two evaluations of the bound, and evaluations without notable gain before a
 # round ends.
 ITERATIONS_PER_BOUND = 25
@@ -77,7 +78,8 @@ class Certificate:
         # Without slack and balance a row of the bracket holds penalties only.
         self.penalty_part = largest_sum(-problem.penalty / 2, problem.n_features - 1)
         self.bound, self.brackets = self.evaluate(first)
-        n_active = min(FIRST_ACTIVE, problem.pool_size)
+        n_active = max(ACTIVE_PER_FEATURE * problem.n_features, LEAST_ACTIVE)
+        n_active = min(n_active, MOST_ACTIVE, problem.pool_size)
         active = np.sort(np.argsort(-self.brackets)[:n_active])
         self.relaxation = Relaxation(problem, self.lagrangian, active, first)
 

@@ -271,7 +271,7 @@ class Program:
         common = n_own + np.arange(len(pairs) * n_pool).reshape(len(pairs), n_pool)
         left, right = uses[pairs[:, 0]].ravel(), uses[pairs[:, 1]].ravel()
         n_named, each = len(self.pairs), common.ravel()
-        blocks = [  # columns and coefficients of every row, lower and upper bound
+        blocks: list[tuple] = [  # columns and coefficients of every row, lower and upper bound
             (uses, np.ones(n_pool), k, k),
             (common[:n_named], np.ones(n_pool), k - 1, k - 1),
             (common[n_named:], np.ones(n_pool), 0, k - 1),
