@@ -13,7 +13,13 @@ from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import keep_models_of_other_images, training_run, with_seed, write_config
+from configs.runs import (
+    IMAGE_LIST,
+    keep_models_of_other_images,
+    training_run,
+    with_seed,
+    write_config,
+)
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings
 from configs.stages import StageFlags, forget_from
@@ -26,13 +32,12 @@ from sparsification.features import dense_features
 from sparsification.select import select_features
 from training.dense import train_dense
 from training.finetune import finetune
-from training.forecast import forecast
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Open the run, and do its stages in sequence."""
+    """The whole pipeline in sequence."""
     settings, flags = parse_settings(None, __doc__, StageFlags)
     backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
@@ -41,9 +46,6 @@ def main() -> None:
     settings = processes.agreed(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
-    if flags.dry_run:
-        log.info(forecast(run, pipeline))
-        return
     with run.folder.locked():
         if processes.is_main():
             if not flags.overwrite:
@@ -51,23 +53,21 @@ def main() -> None:
             log_to(run.folder.file("log.txt"))
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)
+            images = run.folder.file(IMAGE_LIST)
+            if flags.overwrite or not images.exists():
+                data.image_list().write(images)
             if flags.redo:
                 forget_from(flags.redo, run.folder, settings)
-        dense_results, results = pipeline(run)
+        dense_model = train_dense(run)
+        features = dense_features(run, dense_model)
+        dense_results = evaluate_dense(run, dense_model, features.pooled)
+        layer = select_features(run, features)
+        sparse_model = finetune(run, dense_model, layer)
+        tables = feature_tables(run, sparse_model)
+        calibrate(run, layer.weight, tables.test)
+        results = evaluate_sparse(run, sparse_model, tables)
         log.info(summary(settings, run.folder, dense_results, results))
     processes.leave()
-
-
-def pipeline(run: OpenRun) -> tuple[dict, dict]:
-    """All stages of a run; results of the dense and the sparse model."""
-    dense_model = train_dense(run)
-    features = dense_features(run, dense_model)
-    dense_results = evaluate_dense(run, dense_model, features.pooled)
-    layer = select_features(run, features)
-    sparse_model = finetune(run, dense_model, layer)
-    tables = feature_tables(run, sparse_model)
-    calibrate(run, layer.weight, tables.test)
-    return dense_results, evaluate_sparse(run, sparse_model, tables)
 
 
 if __name__ == "__main__":

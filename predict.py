@@ -7,6 +7,7 @@ show: a model of cropped images wants them cropped.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from configs.arguments import flag
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded
-from configs.runs import finished_run
+from configs.run_folder import RunFolder
+from configs.runs import IMAGE_LIST, finished_run
 from configs.script import run_script
+from dataset_classes.image_list import ImageList
 from prediction.images import find_images
 from prediction.model import open_model
 from prediction.predictions import Prediction, predict, write_predictions
@@ -50,6 +53,7 @@ def main() -> None:
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
+    tell_trained(run, files)
     found = list(predict(finished, files, settings.coverage, hardware))
     predictions = [entry for entry in found if isinstance(entry, Prediction)]
     unreadable = [entry for entry in found if isinstance(entry, RunError)]
@@ -62,6 +66,19 @@ def main() -> None:
     if unreadable:
         raise RunError(
             f"{len(unreadable)} of {len(files)} images could not be read and are not in {flags.output} (named above)"
+        )
+
+
+def tell_trained(run: RunFolder, files: Sequence[str]) -> None:
+    """Log how many of the images the model was trained on."""
+    images = ImageList.read(run.file(IMAGE_LIST))
+    trained = [] if images is None else images.trained_on(files)
+    if trained:
+        log.warning(
+            "%d of %d images were trained on, the first is %s: the model is too sure of them.",
+            len(trained),
+            len(files),
+            trained[0],
         )
 
 

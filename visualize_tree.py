@@ -127,7 +127,7 @@ def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
         image, label = test[index]
         samples.append(Sample(f"Test image {index}", f"SampleIndex_{index}", see(image), label))
     for path in _unique_names(flags.image):
-        image = test.transform(read_image(path))
+        image = test.transform(read_image(path, scale=test.scale))
         samples.append(Sample(Path(path).stem, f"Image_{Path(path).stem}", see(image)))
     return samples
 

@@ -27,6 +27,7 @@ from configs.settings import BACKBONE, Settings, parse_settings, resolve
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
+IMAGE_LIST = "images.csv"
 SPARSE_MODEL = "_FinetunedModel.pth"
 # Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
 OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision", "track")

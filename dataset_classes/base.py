@@ -1,18 +1,22 @@
 """What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
 
 import copy
+import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from configs.errors import RunError
 from configs.hardware import machine_memory
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
+from dataset_classes.contents import contents
+from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 from dataset_classes.transforms import FixedTransform, ImageTransform
 
 # For resized images: all of CUB2011 or StanfordCars at 224 pixels, but never more than a quarter of a small machine.
@@ -33,6 +37,8 @@ class ImageDataset(Dataset):
         transform: from PIL image to tensor; None leaves the image as it is.
         square: whether images are resized to a square, or by their short side and then cropped.
         upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
+        scale: which values of images with other than 8 bits are black and white.
+        root: folder of the dataset.
     """
 
     name: str
@@ -45,9 +51,11 @@ class ImageDataset(Dataset):
         "labels",
         "boxes",
     )  # attributes that have a row for every image
+    scale = PixelScale()
 
-    def __init__(self, paths, labels, classes, *, boxes=None, attributes=None):
-        """Hold `paths` `[N]`, `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
+    def __init__(self, paths, labels, classes, *, root, boxes=None, attributes=None):
+        """Hold `paths` and `labels` `[N]`, `classes` `[C]`, pixel `boxes` (x, y, width, height) `[N, 4]`."""
+        self.root = Path(root)
         self.paths = [str(path) for path in paths]
         self.labels = np.asarray(labels, dtype=np.int64)
         self.classes = list(classes)
@@ -55,6 +63,19 @@ class ImageDataset(Dataset):
         self.transform: Callable | None = None
         self._attributes = attributes
         self._resized = ImageCache(CACHE_BYTES, len(self.labels))
+        self._digests: dict[str, str] = {}  # by path; shared by all views of these images
+
+    @classmethod
+    def both(cls, data_root, *, known=None, **options) -> tuple["ImageDataset", "ImageDataset"]:
+        """The training and the test split.
+
+        Args:
+            data_root: folder that holds the datasets.
+            known: `ImageList` of an earlier run, for a dataset that is split here.
+            options: `img_size` and `crop_gt`.
+        """
+        train, test = (cls(data_root, split, **options) for split in ("train", "test"))
+        return train, test
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,22 +117,40 @@ class ImageDataset(Dataset):
 
     def full_image(self, index: int) -> Image.Image:
         """Image `index` in RGB as it is stored."""
-        return read_image(self.paths[index], upright=self.upright)
+        return read_image(self.paths[index], upright=self.upright, scale=self.scale)
 
     def missing_images(self) -> list[str]:
         """Paths that the annotations name and that do not exist."""
-        return [path for path in self.paths if not Path(path).is_file()]
+        return [path for path in self.paths if is_missing(path)]
+
+    def digests(self) -> list[str]:
+        """A digest of every image's whole content, `[N]`; see `dataset_classes.contents`.
+
+        Raises:
+            RunError: if a file cannot be read; names it.
+        """
+        if any(path not in self._digests for path in self.paths):
+            self._digests.update(zip(self.paths, self._read_digests(), strict=True))
+        return [self._digests[path] for path in self.paths]
+
+    def _read_digests(self) -> list[str]:
+        found = contents(self.paths, self.root)
+        for path, content in zip(self.paths, found, strict=True):
+            if content.digest is None:
+                raise RunError(f"The image {path} cannot be read ({content.error}).")
+        return [content.digest for content in found]
 
     def fingerprint(self) -> str:
-        """A short name of the images, labels and classes: equal for a dataset that was only moved."""
-        images = ["/".join(Path(path).parts[-2:]) for path in self.paths]
-        cropped = self.boxes is not None
+        """A short name of the images' contents, labels and classes: equal for a dataset that was only moved."""
+        names = ["/".join(Path(path).parts[-2:]) for path in self.paths]
         return fingerprint(
             {
-                "images": images,
+                "images": names,
+                "contents": self.digests(),
                 "labels": self.labels.tolist(),
                 "classes": self.classes,
-                "cropped": cropped,
+                "boxes": None if self.boxes is None else np.asarray(self.boxes).tolist(),
+                "scale": self.scale.ranges,
             }
         )
 
@@ -190,53 +229,51 @@ class ImageCache:
         return 4 * width * height <= self._share  # Pillow holds RGB in 4 bytes
 
 
-def read_image(path: str, *, upright: bool = True) -> Image.Image:
+def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
     """The first frame of an image file in RGB.
 
     Args:
         path: of the file.
         upright: turn the image as the camera noted it in the file.
+        scale: which values are black and white, of the dataset that the image belongs to; by default 65535 of 16 bits
+            is white, and images of other numbers are refused.
 
     Raises:
-        RunError: if the file is missing, damaged or no image; names the file.
+        RunError: if the file is missing, damaged or no image, or its scale is unknown; names the file.
     """
     try:
         with Image.open(path) as image:
-            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
+            return to_rgb(turned_upright(image) if upright else image, scale)
     except FileNotFoundError:
         raise RunError(f"The image {path} is missing.") from None
     except UnidentifiedImageError:
         raise RunError(f"{path} is not an image (or is damaged); replace or remove it.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged files Pillow raises many kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RunError(
-            f"The image {path} cannot be read ({error}); replace or remove it."
+            f"The image {path} cannot be read ({reason}); replace or remove it."
         ) from None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with transparency laid over white and other than 8-bit values scaled (Pillow would cut both off).
+def is_missing(path: str) -> bool:
+    """Whether there is no such file.
 
     Raises:
-        ValueError: if nobody can say which value is white.
+        RunError: if nobody may know.
     """
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image) * (255 / _white(image))
-        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError as error:
+        raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
+    except OSError:
+        return True
 
 
-def _white(image: Image.Image) -> int:
-    """The value that stands for white: of 16 bits the largest, else the first usual one above all values."""
-    if image.mode.startswith("I;16"):
-        return 65535
-    largest = image.getextrema()[1]
-    for white in (1, 255) if image.mode == "F" else (255, 65535):
-        if largest <= white:
-            return white
-    raise ValueError(f"values up to {largest:g}; save it with 8 or 16 bits")
+def relative_name(path: str, root: Path) -> str:
+    """The path of an image below the data root, with "/"."""
+    return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def crop(image: Image.Image, box, path: str) -> Image.Image:

@@ -139,8 +139,7 @@ def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:
     """Both splits without the checks that would end at the first problem."""
     dataset = dataset_class(settings.dataset)
     options = {"img_size": settings.img_size, "crop_gt": settings.crop}
-    train, test = (dataset(settings.data_root, split, **options) for split in ("train", "test"))
-    return train, test
+    return dataset.both(settings.data_root, **options)
 
 
 def main() -> None:

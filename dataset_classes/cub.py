@@ -47,6 +47,7 @@ class CUB2011(ImageDataset):
             [images / index.images[i] for i in chosen],
             np.searchsorted(kept, index.class_ids[chosen]),
             [readable(index.class_names[class_id]) for class_id in kept],
+            root=root,
             boxes=boxes,
             attributes=attributes,
         )

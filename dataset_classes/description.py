@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Self
+
+from torchvision.transforms import InterpolationMode
 
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
@@ -13,9 +15,12 @@ from configs.runs import RESTORED, recorded_data
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import ImageDataset
+from dataset_classes.pixels import PixelScale
 from dataset_classes.transforms import FixedTransform, Resize
 
 log = logging.getLogger(__name__)
+
+INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
 
 
 @dataclass(frozen=True)
@@ -25,16 +30,18 @@ class DataDescription:
     Attributes:
         classes: the index is the label.
         transform: the test transform.
+        scale: which values of images with other than 8 bits are black and white.
     """
 
     classes: list[str]
     transform: FixedTransform
+    scale: PixelScale = field(default_factory=PixelScale)
 
     @classmethod
     def of(cls, test: ImageDataset) -> Self:
         """The description of a dataset under its test transform."""
         assert isinstance(test.transform, FixedTransform)
-        return cls(test.classes, test.transform)
+        return cls(test.classes, test.transform, test.scale)
 
     @classmethod
     def recorded(cls, settings: Settings, folder: RunFolder) -> Self | None:
@@ -66,7 +73,15 @@ class DataDescription:
         size = _pixels(data, "data.transform.resize.size")
         square = _entry(data, "data.transform.resize.square", bool)
         side = _pixels(data, "data.transform.side")
-        return cls(classes, FixedTransform(Resize(size, square), side, mean, std))
+        interpolation = data["transform"]["resize"].get("interpolation", "bilinear")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError("data.transform.resize.interpolation is unknown")
+        try:
+            scale = PixelScale.recorded(data.get("scale", {}).get("ranges", {}))
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError("data.scale is no scale of pixel values") from None
+        resize = Resize(size, square, interpolation)
+        return cls(classes, FixedTransform(resize, side, mean, std), scale)
 
     def as_dict(self) -> dict:
         """Plain values that a model's card and a run's config.json can hold."""

@@ -1,7 +1,7 @@
 """Your own images: any folder of class folders.
 
     PATH/train/robin/1.jpg  and  PATH/test/robin/2.jpg  (or val/)      the split is yours
-    PATH/robin/1.jpg                                                   one folder, split here, always in the same way
+    PATH/robin/1.jpg                                                   one folder, split here by the images' content
 
 `PATH/attributes.csv` may describe the classes (a line per class: its folder name, then one number per attribute, under
 a header that names them); with it structural grounding can be measured.
@@ -12,28 +12,42 @@ import functools
 import hashlib
 import logging
 import os
-import zlib
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from configs.errors import RunError
-from configs.paths import cache_folder
-from configs.run_folder import fingerprint, read_json, write_json
 from configs.script import progress, warn_once
-from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image
+from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image, relative_name
+from dataset_classes.contents import contents
+from dataset_classes.folders import Skipped, class_folders, find_images, is_image, scan_classes
+from dataset_classes.image_list import ImageList
+from dataset_classes.pixels import PixelScale
+from dataset_classes.remembered import remember, remembered
 
 logger = logging.getLogger(__name__)
 
-EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
-TEST_FOLDERS = ("test", "val", "valid", "validation")
-TEST_SHARE = 0.3  # of every class, where one folder is split here
-SPLIT_SEED = 0  # not the run's: every run tests on the same images
+# What the folders of a split are called, in lower case.
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+ROLES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("test", "testing"), TEST),
+    **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
+}
+UNDERSTOOD = "train or training, test or testing, val, valid or validation"
+# A word of a folder's name that makes it look like one of a split.
+SPLIT_WORD = re.compile(
+    r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I
+)
+TEST_SHARE = 0.3  # expected share of every class, where one folder is split here
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
-# Read of every file to tell it from others; covers the header and the first rows.
-CONTENT_BYTES = 2**16
 STATISTICS_SIDE = 128  # pixels, the longer side
+
+ClassImages = dict[str, list[str]]  # image files by class name
 
 
 class ImageFolder(ImageDataset):
@@ -46,21 +60,41 @@ class ImageFolder(ImageDataset):
     name = "ImageFolder"
     upright = True
 
-    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False):
-        root = Path(data_root)
-        train, test = find_splits(root)
+    def __init__(
+        self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False, known=None
+    ):
+        self._hold(find_splits(Path(data_root), known), split, Path(data_root))
+
+    @classmethod
+    def both(cls, data_root, *, known: ImageList | None = None, **options):
+        """Both splits; the folders are looked through once."""
+        found = find_splits(Path(data_root), known)
+        train, test = cls.__new__(cls), cls.__new__(cls)
+        train._hold(found, "train", Path(data_root))
+        test._hold(found, "test", Path(data_root))
+        return train, test
+
+    def _hold(self, found: tuple[ClassImages, ClassImages], split: str, root: Path) -> None:
+        train, test = found
         classes = list(train)
         images = train if split == "train" else test
         paths = [path for name in classes for path in images.get(name, [])]
         labels = [label for label, name in enumerate(classes) for _ in images.get(name, [])]
-        super().__init__(paths, labels, classes)
+        super().__init__(paths, labels, classes, root=root)
         self._train_paths = [path for paths in train.values() for path in paths]
+        self._all_paths = self._train_paths + [path for paths in test.values() for path in paths]
         if (root / "attributes.csv").exists():
             self._attributes = read_attributes(root / "attributes.csv", classes)
 
     @functools.cached_property
+    def scale(self) -> PixelScale:
+        """Black and white of images with other than 8 bits, the same for all images of the dataset."""
+        found = contents(self._all_paths, self.root)
+        return PixelScale.of(content.values for content in found if content.values)
+
+    @functools.cached_property
     def _statistics(self):
-        return channel_statistics(self._train_paths)
+        return channel_statistics(self._train_paths, self.root, self.scale)
 
     @functools.cached_property
     def mean(self) -> tuple[float, ...]:
@@ -72,162 +106,286 @@ class ImageFolder(ImageDataset):
         """Channel standard deviations of the training images, measured when first asked for."""
         return self._statistics[1]
 
-    def fingerprint(self) -> str:
-        """As everywhere, and different for other pictures under the same names."""
-        return fingerprint({"names": super().fingerprint(), "content": self._content})
 
-    @functools.cached_property
-    def _content(self) -> str:
-        return content(self.paths)
+@dataclass(frozen=True)
+class Place:
+    """A folder directly below the data root.
 
-
-def content(paths: list[str]) -> str:
-    """A short name of the files' content, by their sizes and beginnings: tells pictures apart in little time.
-
-    Raises:
-        RunError: if a file cannot be read.
+    Attributes:
+        name: of the folder.
+        path: to it.
+        loose: images directly in it.
+        below: its sub-folders that have images, at any depth.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                digest.update(f"{os.path.getsize(path)} ".encode() + file.read(CONTENT_BYTES))
-        except OSError as error:
-            raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
-    return digest.hexdigest()
+
+    name: str
+    path: str
+    loose: int
+    below: tuple[str, ...]
+
+    @property
+    def role(self) -> str | None:
+        """What a folder of this name is in a split."""
+        return ROLES.get(self.name.strip().casefold())
+
+    @property
+    def holds_classes(self) -> bool:
+        """Whether it looks like a part of a split: images in sub-folders only."""
+        return bool(self.below) and not self.loose
 
 
-ClassImages = dict[str, list[str]]  # image files by class name
-
-
-def find_splits(root: Path) -> tuple[ClassImages, ClassImages]:
+def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
     """Training and test images by class name, from two folders or by splitting one.
 
+    What is left out or guessed is logged in one line.
+
+    Args:
+        root: the folder of class folders.
+        known: where one folder is split, the list of an earlier split, which is kept.
+
     Raises:
-        RunError: if these are no folders of class folders, or their classes do not fit together.
+        RunError: if these are no folders of class folders, can be read in two ways, or do not fit together.
     """
     if not root.is_dir():
         found = "it is a file" if root.exists() else "it does not exist"
         raise RunError(
             f"--data_root {root} must be a folder of class folders, but {found}; {NEEDS_NO_DOWNLOAD}."
         )
-    test_folders = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
-    train_folder = root / "train"
-    if test_folders and not train_folder.is_dir():
-        raise RunError(f"{root} has a folder {test_folders[0].name}/ but no train/ beside it.")
-    if not test_folders:
-        folder = train_folder if train_folder.is_dir() else root
-        warn_once(  # both splits look at the same folders
+    skipped = Skipped()
+    parts = split_folders(root)
+    if TEST not in parts:
+        folder = Path(parts.get(TRAIN, root))
+        classes = used_classes(folder, skipped)
+        refuse_splits_inside(classes, folder)
+        told(skipped)
+        warn_once(
             logger,
-            "%s has no test/ or val/: %.0f %% of every class are kept for testing",
-            root,
+            "%s is not split into training and test images: by its content, every image is kept for testing with a "
+            "chance of %.0f %%.",
+            folder,
             100 * TEST_SHARE,
         )
-        return split_classes(used_classes(folder))
-    train, test = used_classes(train_folder), used_classes(test_folders[0])
+        return split_classes(classes, root, known)
+    train_folder, test_folder = Path(parts[TRAIN]), Path(parts[TEST])
+    train, test = used_classes(train_folder, skipped), used_classes(test_folder, skipped)
+    told(skipped)
     unknown = sorted(set(test) - set(train))
     if unknown:
+        alike = [name for name in train if same_name(name) == same_name(unknown[0])]
         raise RunError(
-            f"Class '{unknown[0]}' has images in {test_folders[0]} but none in {train_folder}."
+            f"Class '{unknown[0]}' has images in {test_folder} but none in {train_folder}"
+            + (f", which has '{alike[0]}'." if alike else f" ({len(unknown)} class(es) so).")
         )
     return train, test
 
 
-def used_classes(folder: Path) -> ClassImages:
+def told(skipped: Skipped) -> None:
+    """Log what was left out."""
+    if skipped.line():
+        warn_once(logger, "%s", skipped.line())
+
+
+def same_name(name: str) -> str:
+    """A spelling that names share which differ in case, blanks or Unicode form only."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(
+        c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc")
+    )
+
+
+def split_folders(root: Path) -> dict[str, str]:
+    """The paths of the folders that training and test images come from; empty where `root` holds the classes itself.
+
+    Raises:
+        RunError: if the folders can be read as a split and as classes.
+    """
+    places = [look_into(name, path) for name, path in class_folders(root, Skipped()).items()]
+    places = [place for place in places if place.loose or place.below or place.role]
+    named: dict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        named[place.role].append(place)
+    others = named.pop(None, [])
+    if not named:
+        refuse_unknown_split(root, others)
+        return {}
+    roles = [place for several in named.values() for place in several]
+    if others and not any(place.holds_classes for place in roles):
+        flat = _names(roles)
+        warn_once(
+            logger, "%s in %s: taken as classes, since images lie directly in it.", flat, root
+        )
+        return {}
+    train = named.get(TRAIN, [])
+    test = named.get(TEST, []) or named.get(VALIDATION, [])
+    if len(train) > 1 or len(test) > 1:
+        several = _names(train if len(train) > 1 else test)
+        raise RunError(f"{root} has several folders of one meaning: {several}; leave one of them.")
+    if others and not (train and test and same_classes(train[0], test[0])):
+        raise RunError(
+            f"{root} can be read in two ways: {_names(roles)} as the images of a split, or as classes like "
+            f"{_names(others)} beside it. For a split, put nothing else beside train/ and test/; for classes, put all "
+            f"of them into {root / 'train'}."
+        )
+    if not train:
+        raise RunError(f"{root} has a folder {roles[0].name}/ but no train/ beside it.")
+    unused = others + [place for place in roles if place not in train + test]
+    if unused:
+        warn_once(
+            logger,
+            "%s: training on %s/ and testing on %s/; %s is not used.",
+            root,
+            train[0].name,
+            test[0].name,
+            _names(unused),
+        )
+    return {part: places[0].path for part, places in ((TRAIN, train), (TEST, test)) if places}
+
+
+def look_into(name: str, path: str) -> Place:
+    """A folder below the data root, looked into as far as its meaning needs."""
+    unsaid = Skipped()  # who reads the images tells of what is left out
+    images = find_images(path, unsaid)
+    inside = [os.path.relpath(image, path).split(os.sep) for image in images]
+    loose = sum(len(parts) == 1 for parts in inside)
+    return Place(name, path, loose, tuple(sorted({p[0] for p in inside if len(p) > 1})))
+
+
+def same_classes(first: Place, second: Place) -> bool:
+    """Whether two folders have sub-folders of the same names."""
+    return bool(set(first.below) & set(second.below))
+
+
+def refuse_unknown_split(root: Path, places: list[Place]) -> None:
+    """Raise a RunError if folders look like a split under names that are not understood."""
+    found = {
+        SPLIT_WORD.search(place.name)[1].lower(): place
+        for place in places
+        if SPLIT_WORD.search(place.name)
+    }
+    parts = list(found.values())
+    if "train" in found and len(found) > 1 and same_classes(parts[0], parts[1]):
+        raise RunError(
+            f"{root} can be read in two ways: {_names(parts)} look like a split and hold folders of the same names, "
+            f"but only {UNDERSTOOD} are understood. Rename them, or put them into {root / 'train'} if they are classes."
+        )
+
+
+def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
+    """Raise a RunError if the split lies inside of every class."""
+    for name, images in classes.items():
+        inside = {os.path.relpath(image, folder / name).split(os.sep)[0] for image in images}
+        roles = {ROLES.get(part.casefold()) for part in inside}
+        if not {TRAIN} < roles & set(ROLES.values()):
+            return
+    raise RunError(
+        f"{folder} can be read in two ways: every class has a split inside of it, as {next(iter(classes))}/train/. For "
+        f"this split, turn the folders round: train/{next(iter(classes))}/; otherwise rename the folders inside."
+    )
+
+
+def _names(places: list[Place]) -> str:
+    return ", ".join(f"{place.name}/" for place in places)
+
+
+def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     """The classes below `folder` that have images.
 
     Raises:
         RunError: if there are none; says what is there instead.
     """
-    classes = scan_classes(folder)
+    classes = scan_classes(folder, skipped)
     for name in [name for name, images in classes.items() if not images]:
-        warn_once(
-            logger, "%s has no images (%s) and is left out.", folder / name, " ".join(EXTENSIONS)
-        )
+        warn_once(logger, "%s has no images that can be read and is left out.", folder / name)
         del classes[name]
+    loose = sum(is_image(name) and not name.startswith(".") for name in os.listdir(folder))
     if classes:
+        if loose:
+            warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
         return classes
-    loose = sum(map(is_image, os.listdir(folder)))
     if loose:
         raise RunError(
             f"{folder} holds {loose} images but no class folders; put the images of each class in a folder."
         )
     raise RunError(
-        f"No images under {folder}: expected {folder}/CLASS/IMAGE, or train/ and test/ with such folders."
+        f"No images under {folder}: expected {folder}/CLASS/IMAGE, or train/ and test/ with such folders. "
+        f"{skipped.line()}".strip()
     )
 
 
-def scan_classes(folder: Path) -> ClassImages:
-    """The image files below every sub-folder, both in the order of their names.
+def split_classes(
+    classes: ClassImages, root: Path, known: ImageList | None = None
+) -> tuple[ClassImages, ClassImages]:
+    """Training and test images, decided for each image by its content.
 
-    Raises:
-        RunError: if the folder cannot be read, or a name in it.
+    An image tests if its digest, as a fraction, is below `TEST_SHARE`: images that come or go move no others, and
+    copies are always on one side. Only where a class would have no test image, or fewer than 2 for training, those
+    with the lowest or highest digest change sides. Images on the list of an earlier split stay where they are.
     """
-    try:
-        names = sorted(
-            entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-        )
-    except OSError as error:
-        raise RunError(f"Cannot look into {folder}: {error.strerror}.") from None
-    for name in names:
-        if name.encode(errors="ignore").decode() != name:
-            raise RunError(f"The folder name {name!r} in {folder} is not UTF-8 text; rename it.")
-    walks = {name: os.walk(folder / name, followlinks=True) for name in names}
-    return {
-        name: sorted(
-            os.path.join(place, file)
-            for place, _, files in walk
-            for file in files
-            if is_image(file)
-        )
-        for name, walk in walks.items()
-    }
-
-
-def is_image(file: str) -> bool:
-    """Whether a file is an image by its name; hidden files (as macOS leaves them) are none."""
-    return file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-
-
-def split_classes(classes: ClassImages) -> tuple[ClassImages, ClassImages]:
-    """Training and test images: the share `TEST_SHARE` of every class for testing, at least one, but 2 for training."""
-    train, test = {}, {}
-    for name, images in classes.items():
-        n_test = min(max(round(TEST_SHARE * len(images)), 1), max(len(images) - 2, 0))
-        # New classes move no image of the others.
-        rng = np.random.default_rng([SPLIT_SEED, zlib.crc32(name.encode())])
-        order = rng.permutation(len(images))
-        test[name] = [images[i] for i in sorted(order[:n_test])]
-        train[name] = [images[i] for i in sorted(order[n_test:])]
+    paths = [path for images in classes.values() for path in images]
+    digest_of = dict(zip(paths, _digests(paths, root), strict=True))
+    listed = {}
+    for path, digest in digest_of.items() if known else ():
+        if side := known.split_of(digest, relative_name(path, root)):
+            listed[digest] = side
+    sides = {digest: listed.get(digest) or side_of(digest) for digest in digest_of.values()}
+    owners = Counter(d for images in classes.values() for d in {digest_of[path] for path in images})
+    for images in classes.values():
+        own = [digest_of[path] for path in images]
+        # From the lowest digest to the highest, first those that no other class has.
+        free = sorted(set(own) - set(listed), key=lambda digest: (owners[digest] > 1, digest))
+        for digest in sorted(free, key=lambda digest: (owners[digest] == 1, digest), reverse=True):
+            if sum(sides[d] == "train" for d in own) >= min(2, len(own)):
+                break
+            sides[digest] = "train"
+        for digest in free:
+            n_train = sum(sides[d] == "train" for d in own)
+            if n_train < len(own) or n_train - own.count(digest) < 2:
+                break
+            sides[digest] = "test"
+    train, test = (
+        {
+            name: [path for path in images if sides[digest_of[path]] == side]
+            for name, images in classes.items()
+        }
+        for side in ("train", "test")
+    )
     return train, test
 
 
-def channel_statistics(paths: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def side_of(digest: str) -> str:
+    """The split of an image by its digest alone."""
+    return "test" if int(digest, 16) < TEST_SHARE * 16 ** len(digest) else "train"
+
+
+def _digests(paths: list[str], root: Path) -> list[str]:
+    """The digest of every file's content; of its name where it cannot be read, which others will report."""
+    return [
+        content.digest or hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
+        for path, content in zip(paths, contents(paths, root), strict=True)
+    ]
+
+
+def channel_statistics(
+    paths: list[str], root: Path, scale: PixelScale
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colour channels, pixels in [0, 1], over (a sample of) the images.
 
-    Remembered in the user's cache folder, never beside the images: those may be read-only or shared.
+    Remembered in the user's cache folder, by what the files hold.
     """
-    files = [(path, (stat := os.stat(path)).st_size, stat.st_mtime_ns) for path in paths]
-    home = cache_folder()
-    cache = home and home / "channel_statistics" / f"{fingerprint({'files': files})}.json"
-    known = cache and read_json(cache)
+    key = {"images": _digests(paths, root), "scale": scale.ranges}
+    known = remembered("channel_statistics", key)
     if known is None:
-        known = measure_channels(paths)
-        try:
-            if cache is None:
-                raise RunError("this user has no home folder here")
-            write_json(cache, known)
-        except RunError as error:
-            warn_once(logger, "The channel statistics are not remembered: %s", str(error))
+        known = measure_channels(paths, scale)
+        remember("channel_statistics", key, known)
     return tuple(known["mean"]), tuple(known["std"])
 
 
-def measure_channels(paths: list[str]) -> dict[str, list[float]]:
+def measure_channels(paths: list[str], scale: PixelScale) -> dict[str, list[float]]:
     """Mean and standard deviation over at most `STATISTICS_IMAGES` of the images, each counting alike."""
     chosen = np.random.default_rng(0).permutation(len(paths))[:STATISTICS_IMAGES]
     sums = np.zeros((2, 3))
     for i in progress(chosen, desc="Measuring channel statistics", unit="image"):
-        image = read_image(paths[i])
+        image = read_image(paths[i], scale=scale)
         image.thumbnail((STATISTICS_SIDE, STATISTICS_SIDE))
         pixels = np.asarray(image).reshape(-1, 3) / 255
         sums += pixels.mean(0), (pixels**2).mean(0)

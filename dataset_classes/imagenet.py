@@ -10,7 +10,7 @@ from torchvision.models import ResNet50_Weights
 from configs.errors import RunError
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset, require
-from dataset_classes.image_folder import scan_classes
+from dataset_classes.folders import Skipped, class_folders, scan_classes
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,12 @@ class ImageNet(ImageDataset):
         root = require(Path(data_root) / "imagenet", self.name, Path(data_root), SOURCE)
         folder = {"train": "train", "test": "val"}[split]
         unpack(root, folder)
-        wnids = sorted(scan_names(require(root / "train", self.name, root, SOURCE)))
+        wnids = list(class_folders(require(root / "train", self.name, root, SOURCE), Skipped()))
         label_of = {wnid: label for label, wnid in enumerate(wnids)}
-        images = scan_classes(require(root / folder, self.name, root, SOURCE))
+        skipped = Skipped()
+        images = scan_classes(require(root / folder, self.name, root, SOURCE), skipped)
+        if skipped.line():
+            logger.warning("%s", skipped.line())
         unknown = sorted(set(images) - set(label_of))
         if unknown:
             raise RunError(f"{root / folder / unknown[0]} has no counterpart in {root / 'train'}.")
@@ -46,7 +49,7 @@ class ImageNet(ImageDataset):
         if not samples:
             raise RunError(f"No images in the class folders of {root / folder}.")
         paths, labels = zip(*samples, strict=True)
-        super().__init__(paths, labels, class_names(root, wnids))
+        super().__init__(paths, labels, class_names(root, wnids), root=data_root)
 
     def missing_images(self) -> list[str]:
         """None: the images are those that were found."""
@@ -59,15 +62,6 @@ class ImageNet(ImageDataset):
     def test_transform(self, img_size: int) -> transforms.FixedTransform:
         """The centre of the image at 256/224 of the size."""
         return transforms.imagenet_test(img_size, self.mean, self.std)
-
-
-def scan_names(folder: Path) -> list[str]:
-    """Names of the sub-folders."""
-    return [
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    ]
 
 
 def unpack(root: Path, folder: str) -> None:

@@ -14,10 +14,11 @@ from configs.model_card import ModelCard
 from configs.paths import expanded_default
 from configs.recipes import DATASETS, canonical_name
 from configs.run_folder import RunFolder
-from configs.runs import sparse_model_file
+from configs.runs import IMAGE_LIST, sparse_model_file
 from configs.settings import Settings
-from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset
+from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, relative_name
 from dataset_classes.description import DataDescription
+from dataset_classes.image_list import ImageList, ListedImage
 from dataset_classes.transforms import interpolated
 
 logger = logging.getLogger(__name__)
@@ -35,12 +36,12 @@ class DataSplits:
     test: ImageDataset
     held_out: ImageDataset | None = None
 
-    def without(self, share: float) -> "DataSplits":
-        """The data of which a share of every class's training images is held out, always the same ones.
+    def without(self, share: float, seed: int) -> "DataSplits":
+        """The data of which a share of every class's training images, drawn by a seed, is held out.
 
         Every class keeps 2 images or more.
         """
-        generator = np.random.default_rng(0)
+        generator = np.random.default_rng(seed)
         held_out = np.zeros(len(self.train), dtype=bool)
         for label in range(len(self.train.classes)):
             rows = generator.permutation(np.flatnonzero(self.train.labels == label))
@@ -55,6 +56,20 @@ class DataSplits:
         """Which images these are, training and test images apart."""
         return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
 
+    def image_list(self) -> ImageList:
+        """Every image with its split and the digest of its content.
+
+        Raises:
+            RunError: if an image cannot be read.
+        """
+        return ImageList(
+            tuple(
+                ListedImage(split, digest, relative_name(path, data.root))
+                for split, data in (("train", self.train), ("test", self.test))
+                for digest, path in zip(data.digests(), data.paths, strict=True)
+            )
+        )
+
 
 def dataset_class(name: str) -> Callable[..., ImageDataset]:
     """The class of a dataset, which its recipe names.
@@ -66,16 +81,19 @@ def dataset_class(name: str) -> Callable[..., ImageDataset]:
     return pkgutil.resolve_name(f"dataset_classes.{recipe.source}")
 
 
-def data_of(settings: Settings, backbone: BackboneSpec) -> DataSplits:
-    """The data of a run, as its backbone needs them; errors as in `load_data`."""
+def data_of(
+    settings: Settings, backbone: BackboneSpec, known: ImageList | None = None
+) -> DataSplits:
+    """The data of a run, as its backbone needs them; arguments and errors as in `load_data`."""
     data = load_data(
         settings.dataset,
         settings.data_root,
         img_size=settings.img_size,
         crop_gt=settings.crop,
         backbone=backbone,
+        known=known,
     )
-    return data.without(settings.validation) if settings.validation else data
+    return data.without(settings.validation, settings.seed) if settings.validation else data
 
 
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:
@@ -83,7 +101,7 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
 
     Says so if these are not the images that the model was made with.
     """
-    splits = data_of(settings, backbone)
+    splits = data_of(settings, backbone, ImageList.read(folder.file(IMAGE_LIST)))
     about = DataDescription.recorded(settings, folder)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if about is None or about.classes != splits.test.classes:
@@ -105,7 +123,13 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
 
 
 def load_data(
-    name: str, data_root, *, img_size: int, crop_gt: bool, backbone: BackboneSpec | None = None
+    name: str,
+    data_root,
+    *,
+    img_size: int,
+    crop_gt: bool,
+    backbone: BackboneSpec | None = None,
+    known: ImageList | None = None,
 ) -> DataSplits:
     """Both splits of a dataset, checked for what training needs.
 
@@ -115,6 +139,8 @@ def load_data(
         img_size: side of the network's input, pixels.
         crop_gt: crop to ground-truth boxes; without effect where a dataset has none.
         backbone: of the network, which may ask for other channel statistics and interpolation than the dataset.
+        known: the list that the run keeps of its images: a dataset that is split here keeps that split, and test images
+            that were trained on are told.
 
     Raises:
         UsageError: for an unknown name.
@@ -122,10 +148,10 @@ def load_data(
     """
     dataset = dataset_class(name)
     root = Path(expanded_default(str(data_root)))
-    train, test = (
-        dataset(root, split, img_size=img_size, crop_gt=crop_gt) for split in ("train", "test")
-    )
+    train, test = dataset.both(root, img_size=img_size, crop_gt=crop_gt, known=known)
     check_splits(train, test, root)
+    if known is not None:
+        tell_trained(known, test)
     if backbone is not None and backbone.mean is not None:
         for split in (train, test):
             split.mean, split.std = backbone.mean, backbone.std
@@ -139,6 +165,19 @@ def load_data(
         train_plain=train.with_transform(test_transform),
         test=test.with_transform(test_transform),
     )
+
+
+def tell_trained(known: ImageList, test: ImageDataset) -> None:
+    """Log how many test images the model of a run was trained on."""
+    images = zip(test.paths, test.digests(), strict=True)
+    trained = [path for path, digest in images if known.has_trained(digest)]
+    if trained:
+        logger.warning(
+            "%d of %d test images were trained on, the first is %s: results on them are too good.",
+            len(trained),
+            len(test),
+            trained[0],
+        )
 
 
 def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:

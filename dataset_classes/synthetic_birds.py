@@ -8,6 +8,7 @@ part, so that telling them apart needs that part. Every image knows where its pa
 draws all species on one page.
 """
 
+import hashlib
 import logging
 import zipfile
 from collections.abc import Callable
@@ -86,11 +87,16 @@ class SyntheticBirds(ImageDataset):
         self.mean, self.std = map(tuple, birds["statistics"].tolist())
         labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
         paths = [f"{cache}/{split}_{i:04d}" for i in range(len(labels))]
-        super().__init__(paths, labels, SPECIES, attributes=one_hot_looks(CLASS_PARTS))
+        super().__init__(
+            paths, labels, SPECIES, root=data_root, attributes=one_hot_looks(CLASS_PARTS)
+        )
 
     def full_image(self, index: int) -> Image.Image:
         """Image `index` as drawn."""
         return Image.fromarray(self._images[index])
+
+    def _read_digests(self) -> list[str]:
+        return digests_of_arrays(self._images)
 
     def missing_images(self) -> list[str]:
         """None: all images are in one file."""
@@ -126,12 +132,21 @@ class SwappedLooks(ImageDataset):
             [f"{cache}/{i:05d}" for i in range(len(self._images))],
             np.repeat(np.arange(len(SPECIES)), len(self._images) // len(SPECIES)),
             SPECIES,
+            root=folder,
         )
         self.transform = birds.transform
 
     def full_image(self, index: int) -> Image.Image:
         """Image `index` as drawn."""
         return Image.fromarray(self._images[index])
+
+    def _read_digests(self) -> list[str]:
+        return digests_of_arrays(self._images)
+
+
+def digests_of_arrays(images: np.ndarray) -> list[str]:
+    """A digest of every image's pixels."""
+    return [hashlib.blake2b(image, digest_size=16).hexdigest() for image in images]
 
 
 def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:

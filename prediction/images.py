@@ -1,5 +1,6 @@
 """The images to predict: found in folders, read, and put together in batches."""
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -10,7 +11,11 @@ from torch.utils.data import Dataset
 from configs.errors import RunError, UsageError
 from configs.paths import expanded_default
 from dataset_classes.base import read_image
-from dataset_classes.image_folder import is_image
+from dataset_classes.folders import Skipped
+from dataset_classes.folders import find_images as images_below
+from dataset_classes.pixels import PixelScale
+
+log = logging.getLogger(__name__)
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
@@ -26,11 +31,12 @@ def find_images(paths: Sequence[str]) -> list[str]:
     for path in map(expanded_default, paths):
         below = [path]
         if os.path.isdir(path):
-            walk = os.walk(path, followlinks=True)
-            below = sorted(os.path.join(p, file) for p, _, names in walk for file in names)
-            below = [file for file in below if is_image(os.path.basename(file))]
+            skipped = Skipped()
+            below = images_below(path, skipped)
             if not below:
-                raise RunError(f"no images in the folder {path}")
+                raise RunError(f"no images in the folder {path}. {skipped.line()}".strip())
+            if skipped.line():
+                log.info("%s: %s", path, skipped.line())
         files += below
     return list(dict.fromkeys(files))
 
@@ -38,15 +44,15 @@ def find_images(paths: Sequence[str]) -> list[str]:
 class ImageFiles(Dataset):
     """Images by path, ready for the network; item i is a tensor, or the RunError that says why it is none."""
 
-    def __init__(self, files: Sequence[str], transform):
-        self._files, self._transform = files, transform
+    def __init__(self, files: Sequence[str], transform, scale: PixelScale):
+        self._files, self._transform, self._scale = files, transform, scale
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Tensor | RunError:
         try:
-            return self._transform(read_image(self._files[index]))
+            return self._transform(read_image(self._files[index], scale=self._scale))
         except RunError as error:
             return error
 

@@ -45,7 +45,7 @@ def predict(
     finished: FinishedModel, files: Sequence[str], coverages: Sequence[float], hardware: Hardware
 ) -> Iterator[Prediction | RunError]:
     """For every file in turn its prediction, or the error that says why it cannot be read."""
-    images = ImageFiles(files, finished.data.transform)
+    images = ImageFiles(files, finished.data.transform, finished.data.scale)
     rows = torch.arange(len(files)).split(INFERENCE_BATCH)
     loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
     names = iter(files)

@@ -67,6 +67,7 @@ class Launcher:
     def __init__(self, folder: Path):
         self.folder = folder
         settings = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYTHONPATH": str(REPOSITORY)}
+        settings["XDG_CACHE_HOME"] = os.devnull  # events are those of the run folder
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=REPOSITORY,
@@ -216,7 +217,7 @@ class Watch:
     def replaced(self, _, source, target) -> None:
         target = Path(target)
         if target.name not in ("manifest.json", *WATCHED):
-            begins = target.name == "config.json"
+            begins = target.name in ("config.json", "images.csv")
             self.finished = last_finished(target.parent) if begins else target.name
             self.steps = 0
         self.happened(f"replaced {self.name(target)}")

@@ -78,7 +78,8 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
     )
 
     head = model.linear
-    if isinstance(head, SparseHead) and recipe.normalisation_in_own_units:
+    trained = isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter)
+    if trained and recipe.normalisation_in_own_units:
         train_normalisation_in_own_units(head)
 
     def extra_losses(output, targets, epoch):
@@ -110,5 +111,4 @@ def train_normalisation_in_own_units(head: SparseHead) -> None:
     spread the published rates then diverge.
     """
     for parameter in (head.mean, head.std):
-        if parameter.requires_grad:
-            parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)
+        parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)

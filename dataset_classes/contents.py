@@ -1,0 +1,133 @@
+"""What image files hold: a digest of every byte, and the values of images with other than 8 bits.
+
+Reading all images takes time once. What was found is remembered with the file's path, size, times and inode, so that
+the second time costs a `stat` of every file. A file that changed within the last seconds is not remembered: another
+change might leave all of them the same. The time of the last change (ctime) counts, too, since programs set mtime back.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from configs.script import progress
+from dataset_classes.pixels import Extremes, extremes
+from dataset_classes.remembered import remember, remembered
+
+DIGEST_BYTES = 16
+SETTLED_NS = 2 * 10**9  # file systems count time in steps of up to 2 seconds
+KIND = "contents"  # folder in the user's cache
+BATCH = 4096  # files in work at a time
+
+Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        digest: BLAKE2b of all its bytes, 32 hexadecimal digits; None if it cannot be read.
+        values: of an image with other than 8-bit values.
+        error: why it cannot be read.
+    """
+
+    digest: str | None
+    values: Extremes | None = None
+    error: str | None = None
+
+
+def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
+    """What every file holds, in order.
+
+    Args:
+        paths: of the files.
+        root: folder of the dataset, under whose name the contents are remembered.
+    """
+    key = {"root": os.path.abspath(root)}
+    paths = [os.path.abspath(path) for path in paths]
+    known = _known(key)
+    stamps = {path: _stamp(path) for path in paths}
+    now = time.time_ns()
+    unread = [
+        path
+        for path, stamp in stamps.items()
+        if stamp is None or path not in known or known[path][0] != stamp
+    ]
+    read = dict(zip(unread, _read_all(unread), strict=True))
+    settled = {
+        path: (stamp, read[path])
+        for path, stamp in stamps.items()
+        if path in read and read[path].digest and now - max(stamp[1:3]) > SETTLED_NS
+    }
+    if settled:
+        kept = {p: entry for p, entry in known.items() if p in stamps or os.path.lexists(p)}
+        remember(KIND, key, {p: _as_list(*entry) for p, entry in {**kept, **settled}.items()})
+    return [read[path] if path in read else known[path][1] for path in paths]
+
+
+def _read_all(paths: list[str]) -> list[Content]:
+    found: list[Content] = []
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress(paths, desc="Reading image files", unit="file") as shown,
+    ):
+        for start in range(0, len(paths), BATCH):
+            found += pool.map(read_content, paths[start : start + BATCH])
+            shown.update(len(found) - start)
+    return found
+
+
+def read_content(path: str) -> Content:
+    """What a file holds."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, _new_digest).hexdigest()
+            file.seek(0)
+            return Content(digest, _values(file))
+    except OSError as error:
+        return Content(None, error=error.strerror or str(error))
+
+
+def _new_digest():
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _values(file) -> Extremes | None:
+    try:
+        with Image.open(file) as image:
+            return extremes(image)
+    except Exception:  # of damaged files Pillow raises many kinds; who needs the pixels will say so
+        return None
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _known(key: dict) -> dict[str, tuple[Stamp, Content]]:
+    """What is remembered of a dataset; nothing if that is damaged."""
+    entries = remembered(KIND, key)
+    try:
+        return {path: _from_list(entry) for path, entry in entries.items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _as_list(stamp: Stamp, content: Content) -> list:
+    values = content.values
+    return [*stamp, content.digest, *((values.kind, values.low, values.high) if values else ())]
+
+
+def _from_list(entry: list) -> tuple[Stamp, Content]:
+    size, mtime, ctime, inode, digest, *values = entry
+    return (size, mtime, ctime, inode), Content(digest, Extremes(*values) if values else None)

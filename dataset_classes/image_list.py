@@ -1,0 +1,101 @@
+"""The list of a run's images: a table in the run folder that says what was trained on and what was not.
+
+    split,digest,file
+    train,5f6c3a...,ant/00.png
+
+An image is known by the digest of its content (BLAKE2b of the whole file), wherever it lies by now; one that was edited
+in place is known by its name.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from configs.errors import RunError
+from configs.run_folder import write_atomically
+from dataset_classes.contents import DIGEST_BYTES, read_content
+
+HEADER = ["split", "digest", "file"]
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """One image.
+
+    Attributes:
+        split: `train` or `test`.
+        digest: of its content.
+        file: its path below the data root.
+    """
+
+    split: str
+    digest: str
+    file: str
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of a run, in the order of its dataset: the training images first."""
+
+    rows: tuple[ListedImage, ...]
+
+    @cached_property
+    def _by_digest(self) -> dict[str, str]:
+        # What is listed on both sides was trained on.
+        return {row.digest: row.split for row in sorted(self.rows, key=lambda row: row.split)}
+
+    @cached_property
+    def _by_file(self) -> dict[str, str]:
+        return {row.file: row.split for row in self.rows}
+
+    def split_of(self, digest: str | None, file: str) -> str | None:
+        """The split of an image, by its content, else by its name; None if it is not listed."""
+        return self._by_digest.get(digest) or self._by_file.get(file)
+
+    def has_trained(self, digest: str | None) -> bool:
+        """Whether an image of this content was trained on."""
+        return self._by_digest.get(digest) == "train"
+
+    def trained_on(self, paths: Sequence[str]) -> list[str]:
+        """Those of some image files whose content was trained on."""
+        return [p for p in paths if self.has_trained(read_content(p).digest)]
+
+    def write(self, path: Path) -> None:
+        """Write the list as CSV.
+
+        Raises:
+            RunError: if the file cannot be written.
+        """
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(HEADER)
+        table.writerows([row.split, row.digest, row.file] for row in self.rows)
+        content = text.getvalue().encode("utf-8", errors="surrogateescape")
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+    @classmethod
+    def read(cls, path: Path) -> "ImageList | None":
+        """The list in a file; None if there is no file.
+
+        Raises:
+            RunError: if it is damaged; names the file and the line.
+        """
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                header, *lines = csv.reader(file)
+        except FileNotFoundError:
+            return None
+        except (OSError, csv.Error, ValueError) as error:
+            raise RunError(f"{path} cannot be read as a list of images ({error}).") from None
+        if header != HEADER:
+            raise RunError(f"{path} is no list of images: its header is not '{','.join(HEADER)}'.")
+        for number, line in enumerate(lines, start=2):
+            if len(line) != 3 or line[0] not in SPLITS or len(line[1]) != 2 * DIGEST_BYTES:
+                raise RunError(
+                    f"{path}, line {number}: expected train or test, a digest and a file."
+                )
+        return cls(tuple(ListedImage(*line) for line in lines))

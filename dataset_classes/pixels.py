@@ -1,0 +1,160 @@
+"""From what an image file holds to 8-bit RGB: one meaning of black and white for a whole dataset.
+
+Files of 8 bits say themselves what is white. Others do not: a detector of 12 bits writes values up to 4095 into 16
+bits, a CT scanner writes Hounsfield units, a program writes floats up to 1 or up to 255. A scale that looked at the
+largest value of each image would show two almost equal images at different brightness, so it is decided for the whole
+dataset, the run records it, and new images are read by it. Where it cannot be known, an image is refused.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+SIXTEEN_BIT, INTEGER, FLOAT = "16-bit", "integer", "float"  # kinds of values other than 8-bit ones
+USUAL_BITS = (8, 10, 12, 14, 16)  # of detectors and files
+STRAY_SHARE = 0.01  # of an image's pixels that may lie far outside of the scale
+ORIENTATION = 0x0112  # EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The kind of an image's values, the smallest and the largest."""
+
+    kind: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """Which values are black and white.
+
+    Attributes:
+        ranges: by kind of values (`16-bit`, `integer`, `float`), those that are black and white.
+    """
+
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, images: Iterable[Extremes]) -> "PixelScale":
+        """The scale of a dataset whose images (other than 8-bit ones) have these values."""
+        found: dict[str, tuple[float, float]] = {}
+        for image in images:
+            low, high = found.get(image.kind, (image.low, image.high))
+            found[image.kind] = min(low, image.low), max(high, image.high)
+        return cls({kind: usual_range(kind, *found[kind]) for kind in sorted(found)})
+
+    @classmethod
+    def recorded(cls, ranges) -> "PixelScale":
+        """The scale whose `ranges` were read from JSON.
+
+        Raises:
+            TypeError, ValueError: if they are none.
+        """
+        return cls({str(kind): (float(low), float(high)) for kind, (low, high) in ranges.items()})
+
+    def to_bytes(self, values: np.ndarray, kind: str) -> np.ndarray:
+        """Values from 0 (black) to 255 (white), uint8; what is beyond white or black is cut off.
+
+        Raises:
+            ValueError: if nobody can say which value is white, or the image goes by another scale.
+        """
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0)
+        black, white = self.ranges.get(kind) or assumed_range(values, kind)
+        span = white - black
+        stray = (values < black - span) | (values > white + span)
+        if stray.mean() > STRAY_SHARE:
+            raise ValueError(
+                f"its values go from {values.min():g} to {values.max():g}, but black is {black:g} and white {white:g} "
+                f"in the {kind} images it belongs to; bring it to their scale"
+            )
+        return ((values - black) * (255 / span)).clip(0, 255).astype(np.uint8)
+
+
+# Of an image that stands for itself: what the file format calls white.
+FORMAT_SCALE = PixelScale({SIXTEEN_BIT: (0.0, 65535.0)})
+
+
+def usual_range(kind: str, low: float, high: float) -> tuple[float, float]:
+    """Black and white of images whose values go from `low` to `high`.
+
+    Black is 0 unless there are negative values. White of whole numbers is the largest of the usual numbers of bits
+    that reach it, of others the largest value.
+    """
+    black = min(low, 0.0)
+    full = [2.0**bits - 1 for bits in USUAL_BITS if 2**bits > high]
+    white = full[0] if kind != FLOAT and black == 0 and full else high
+    return black, white if white > black else black + 1.0
+
+
+def assumed_range(values: np.ndarray, kind: str) -> tuple[float, float]:
+    """Black and white of an image where no scale for its kind is known.
+
+    Raises:
+        ValueError: if nobody can say.
+    """
+    if kind == SIXTEEN_BIT and values.max() > 65535 / 8:  # else it may have 12 bits, or be dark
+        return FORMAT_SCALE.ranges[SIXTEEN_BIT]
+    raise ValueError(
+        f"{kind} values from {values.min():g} to {values.max():g}, of which nobody can say which is white; "
+        "save it with 8 bits"
+    )
+
+
+def value_kind(image: Image.Image) -> str | None:
+    """The kind of values of an opened image; None for those that Pillow gives as 8 bits."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return SIXTEEN_BIT
+    return {"I": INTEGER, "F": FLOAT}.get(image.mode[:1])
+
+
+def extremes(image: Image.Image) -> Extremes | None:
+    """Kind, smallest and largest finite value of an opened image; None for 8-bit ones, which are not decoded."""
+    kind = value_kind(image)
+    if kind is None:
+        return None
+    values = np.asarray(image, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    return Extremes(kind, float(values.min(initial=0)), float(values.max(initial=0)))
+
+
+def to_rgb(image: Image.Image, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
+    """RGB with transparency laid over white and other than 8-bit values scaled (Pillow would cut both off).
+
+    Raises:
+        ValueError: if the scale does not say which value is white, or not for these values.
+    """
+    kind = value_kind(image)
+    if kind is not None:
+        return Image.fromarray(scale.to_bytes(np.asarray(image), kind)).convert("RGB")
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """The image turned as the camera noted it; as it is where that note is damaged."""
+    image.load()
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:  # damaged EXIF raises many kinds, and its pixels are fine
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format  # the meaning of its values depends on it
+    return turned

@@ -1,0 +1,54 @@
+"""What is measured once and remembered in the user's cache folder, never beside the images: those may be read-only."""
+
+import json
+import logging
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from configs.errors import RunError
+from configs.paths import cache_folder
+from configs.run_folder import fingerprint, write_atomically
+from configs.script import warn_once
+
+logger = logging.getLogger(__name__)
+
+
+def remembered(kind: str, key: dict) -> Any | None:
+    """What was remembered for `key`; None if nothing was, or its file is damaged."""
+    path = _path(kind, key)
+    try:
+        checksum, text = path.read_text(encoding="ascii").split("\n", 1)
+        return json.loads(text) if checksum == _checksum(text) else None
+    except (OSError, ValueError, AttributeError):  # AttributeError: there is no path
+        return None
+
+
+def remember(kind: str, key: dict, value: Any) -> None:
+    """Remember a plain value for `key`; one line says so where that is impossible.
+
+    The file is replaced as a whole: of several processes the last one is remembered, and none reads half a file.
+    """
+    path = _path(kind, key)
+    if path is None:
+        warn_once(
+            logger,
+            "No home folder: what is measured of the images is not remembered (set XDG_CACHE_HOME).",
+        )
+        return
+    text = json.dumps(value)
+    try:
+        write_atomically(
+            path, lambda file: file.write_text(f"{_checksum(text)}\n{text}", encoding="ascii")
+        )
+    except RunError as error:
+        warn_once(logger, "What is measured of the images is not remembered: %s", str(error))
+
+
+def _path(kind: str, key: dict) -> Path | None:
+    folder = cache_folder()
+    return folder and folder / kind / f"{fingerprint(key)}.json"
+
+
+def _checksum(text: str) -> str:
+    return sha256(text.encode("ascii")).hexdigest()
