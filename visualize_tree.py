@@ -77,6 +77,7 @@ def main() -> None:
         return LocalExplanation(
             name=sample.name,
             seen=sample.seen,
+            activations=predictor.activations(sample.seen.features).numpy(),
             prediction_set=prediction_set(predictor, sample.seen, coverage),
             coverage=coverage,
             level=predictor.level(coverage),

@@ -114,6 +114,7 @@ class LiveModel:
         explanation = LocalExplanation(
             name=question.name,
             seen=seen,
+            activations=self.predictor.activations(seen.features).numpy(),
             prediction_set=sets[0],
             coverage=COVERAGES[0],
             level=self.predictor.level(COVERAGES[0]),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from visualization.class_grid import ColumnGroup, class_grid
@@ -22,6 +23,7 @@ class LocalExplanation:
     Attributes:
         name: what to call the image.
         seen: the image.
+        activations: its features as the hierarchy counts them, `HierarchicalPredictor.activations`, `[n]`.
         prediction_set: classes in its set at `coverage`.
         coverage: asked share of images whose set holds the true class.
         level: the deepest that still covers, `HierarchicalPredictor.level`.
@@ -30,6 +32,7 @@ class LocalExplanation:
 
     name: str
     seen: SeenImage
+    activations: np.ndarray
     prediction_set: frozenset[int]
     coverage: float
     level: int
@@ -48,7 +51,7 @@ class LocalExplanation:
     @cached_property
     def columns(self) -> tuple[list[int], Sequence[ColumnGroup]]:
         """Features shown, and their groups."""
-        return local_columns(self.seen.features, self.explainer.weight, self.classes)
+        return local_columns(self.activations, self.explainer.weight, self.classes)
 
     def figures(self) -> dict[str, Figure]:
         """All figures by the name of their file."""
@@ -82,9 +85,9 @@ class LocalExplanation:
         """The hierarchy: of the classes like the prediction and all of its set, or of all classes."""
         seen, weight = self.seen, self.explainer.weight
         if scope == "local":
-            tree = tree_with_set(seen.features, seen.logits, weight, self.prediction_set)
+            tree = tree_with_set(self.activations, seen.logits, weight, self.prediction_set)
         else:
-            tree = explanation_tree(seen.features, seen.logits, weight, scope=scope)
+            tree = explanation_tree(self.activations, seen.logits, weight, scope=scope)
         return tree_figure(
             tree,
             seen.logits,

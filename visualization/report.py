@@ -157,7 +157,7 @@ class ReportBuilder:
             "colours": self._hex(self.colours.distinct(columns)),
             "nearest": explanation.classes,
             "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
-            "trees": [self._tree(seen, s) for s in distinct],
+            "trees": [self._tree(explanation, s) for s in distinct],
             "setOfCoverage": [distinct.index(s) for s in sets],
         }
 
@@ -198,9 +198,10 @@ class ReportBuilder:
                 {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat}
             )
 
-    def _tree(self, seen: SeenImage, prediction_set: frozenset[int]) -> dict:
-        tree = tree_with_set(seen.features, seen.logits, self.explainer.weight, prediction_set)
-        nodes, rows = layout(drawn_leaves(tree, seen.logits, prediction_set, TREE_ROWS))
+    def _tree(self, explanation: LocalExplanation, prediction_set: frozenset[int]) -> dict:
+        logits = explanation.seen.logits
+        tree = tree_with_set(explanation.activations, logits, self.explainer.weight, prediction_set)
+        nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, TREE_ROWS))
         activations = node_activations(tree)
         strongest = max((activations[path] for path in nodes if path), default=1.0)
         names = self.explainer.class_names

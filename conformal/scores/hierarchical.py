@@ -93,7 +93,8 @@ class HierarchicalPredictor(ConformalPredictor):
         return predictor
 
     def activations(self, features: Tensor) -> Tensor:
-        """Features as the hierarchy sees them, `[N, n_features]`, at least 0."""
+        """Features `[..., n_features]` as the hierarchy counts them: at least 0."""
+        features = torch.as_tensor(features)
         return (features - self._lowest.to(features)).clamp(min=0)
 
     @property

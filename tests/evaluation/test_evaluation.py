@@ -24,7 +24,7 @@ from configs.runs import (
     sparse_results_file,
 )
 from configs.settings import Settings
-from conformal import HierarchicalPredictor
+from conformal import METHODS, HierarchicalPredictor
 from conformal.calibrate import calibrate
 from evaluation import metrics
 from evaluation.evaluate import (
@@ -42,6 +42,7 @@ from evaluation.explanation_truth import (
     part_under_peak,
     separating_cases,
 )
+from evaluation.plots import COLOURS
 from evaluation.prediction_sets import compare_methods, coverage_per_class, methods
 from evaluation.results import results_table
 
@@ -131,6 +132,11 @@ def test_results_of_a_sparse_model(finished):
     assert sorted(p.name for p in plots.iterdir()) == [
         "class_coverage.png", "coverage.png", "set_size.png",
     ]  # fmt: skip
+
+
+def test_every_method_has_its_colour():
+    colours = [COLOURS[method.name] for method in METHODS]
+    assert len(set(colours)) == len(METHODS)
 
 
 def test_results_of_the_dense_model_have_the_same_names(finished):
