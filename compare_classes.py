@@ -97,7 +97,7 @@ def chosen_comparisons(
             f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}"
         )
     wanted = min(n_per_class - 1, most) if flags.min_shared is None else flags.min_shared
-    pairs = [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
+    pairs: list[tuple[int, ...]] = [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
     if class_similarity is None:
         return pairs
     return sorted(pairs, key=lambda pair: class_similarity[pair] <= ALIKE)

@@ -2,14 +2,17 @@
 
     python compare_runs.py RUN... [--output FOLDER]
 
+    python compare_runs.py RUN... --page docs/results.template.md
+
 Each RUN is a run folder, or a folder that holds some at any depth. Runs of the same model and settings are one column;
 the settings in which columns of a model differ are in its heading. Tables go to FOLDER as comparison.md, .tex and
-.csv, plots beside them.
+.csv, plots beside them. With --page a template is filled with tables and plots instead, see evaluation/results_page.py.
 """
 
 import logging
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from configs.arguments import flag, parse_flags, with_first
@@ -18,6 +21,7 @@ from configs.fonts import optional_figure
 from configs.paths import expanded
 from configs.run_folder import write_atomically
 from configs.script import run_script
+from evaluation.results_page import write_page
 from evaluation.run_plots import write_plots
 from evaluation.run_table import gather, metrics_of
 from evaluation.table_files import csv_text, latex, markdown
@@ -33,6 +37,9 @@ class ComparisonFlags:
     runs: tuple[str, ...] = flag(
         GROUP, (), "run folders, or folders that hold some", parse=expanded, many=True
     )
+    page: str | None = flag(
+        GROUP, None, "fill a template, NAME.template.md, and write NAME.md beside it", parse=expanded
+    )  # fmt: skip
     output: str = flag(GROUP, "comparison", "folder for tables and plots", parse=expanded)
 
 
@@ -42,14 +49,15 @@ def main() -> None:
     if not flags.runs:
         raise UsageError("name the runs to compare: python compare_runs.py RUN... (see --help)")
     rows = gather(flags.runs)
+    if flags.page is not None:
+        log.info("Saved as %s", write_page(Path(flags.page), rows))
+        return
     metrics = metrics_of(rows)
     output = Path(flags.output)
     files = {"md": markdown, "tex": latex, "csv": csv_text}
     for suffix, table in files.items():
-        text = table(rows, metrics)
-        write_atomically(
-            output / f"comparison.{suffix}", lambda path, text=text: path.write_text(text, "utf-8")
-        )
+        write = partial(Path.write_text, data=table(rows, metrics), encoding="utf-8")
+        write_atomically(output / f"comparison.{suffix}", write)
     plots = []
     with optional_figure("The plots"):
         plots = write_plots(output, rows)

@@ -32,12 +32,13 @@ from sparsification.features import dense_features
 from sparsification.select import select_features
 from training.dense import train_dense
 from training.finetune import finetune
+from training.forecast import forecast
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """The whole pipeline in sequence."""
+    """Open the run, and do its stages in sequence."""
     settings, flags = parse_settings(None, __doc__, StageFlags)
     backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
@@ -46,6 +47,9 @@ def main() -> None:
     settings = processes.agreed(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
+    if flags.dry_run:
+        log.info(forecast(run, pipeline))
+        return
     with run.folder.locked():
         if processes.is_main():
             if not flags.overwrite:
@@ -58,16 +62,21 @@ def main() -> None:
                 data.image_list().write(images)
             if flags.redo:
                 forget_from(flags.redo, run.folder, settings)
-        dense_model = train_dense(run)
-        features = dense_features(run, dense_model)
-        dense_results = evaluate_dense(run, dense_model, features.pooled)
-        layer = select_features(run, features)
-        sparse_model = finetune(run, dense_model, layer)
-        tables = feature_tables(run, sparse_model)
-        calibrate(run, layer.weight, tables.test)
-        results = evaluate_sparse(run, sparse_model, tables)
+        dense_results, results = pipeline(run)
         log.info(summary(settings, run.folder, dense_results, results))
     processes.leave()
+
+
+def pipeline(run: OpenRun) -> tuple[dict, dict]:
+    """All stages of a run; results of the dense and the sparse model."""
+    dense_model = train_dense(run)
+    features = dense_features(run, dense_model)
+    dense_results = evaluate_dense(run, dense_model, features.pooled)
+    layer = select_features(run, features)
+    sparse_model = finetune(run, dense_model, layer)
+    tables = feature_tables(run, sparse_model)
+    calibrate(run, layer.weight, tables.test)
+    return dense_results, evaluate_sparse(run, sparse_model, tables)
 
 
 if __name__ == "__main__":

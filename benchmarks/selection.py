@@ -21,7 +21,7 @@ INSTANCES = Path(__file__).parent.parent / "tests" / "qp_instances"
 LARGE = (
     "large_qpm_512x196",
     "large_qpm_stanford_cars_resnet18",
-    "large_cars_64px_resnet18",  # our own dense model on StanfordCars (docs/results.md)
+    "large_cars_64px_resnet18",  # our own dense model on StanfordCars (docs/earlier_results.md)
 )
 SEEDS = range(5)
 

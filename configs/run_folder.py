@@ -151,21 +151,28 @@ class Artefact:
         return processes.agreed(self._is_current)
 
     def _is_current(self) -> bool:
+        why = self.why_outdated()
+        if why is not None and self.path.is_file():
+            log.info("%s is made again: %s", self.name, why)
+        return why is None
+
+    def why_outdated(self) -> str | None:
+        """Why the file has to be made; None if it is current."""
         if not self.path.is_file():
-            return False
+            return "it is not there"
         entry = self.folder.manifest().get(self.name)
         if entry is None:
-            log.info("%s is made again: %s does not list it as finished", self.name, MANIFEST)
-            return False
+            return f"{MANIFEST} does not list it as finished"
         if entry["settings"] != self.settings:
             old, new = entry["settings"], self.settings
-            keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-            log.info("%s is made again: changed %s", self.name, ", ".join(keys))
-            return False
-        if entry["sha256"] != sha256(self.path):
-            log.warning("%s is made again: the file is not the one this run wrote", self.name)
-            return False
-        return True
+            return "changed " + ", ".join(
+                k for k in sorted({*old, *new}) if old.get(k) != new.get(k)
+            )
+        return (
+            None
+            if entry["sha256"] == sha256(self.path)
+            else "the file is not the one this run wrote"
+        )
 
     def load_or_make(
         self,
@@ -221,6 +228,8 @@ class Artefact:
 
 class RunFolder:
     """A run's folder, `LOG_DIR/ARCH/DATASET[_crop]/SEED`."""
+
+    read_only = False
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

@@ -28,6 +28,11 @@ class StageFlags:
         OUTPUT, None, f"do a stage and all that follow it again: {', '.join(STAGES)}; leave it out to go on afterwards",
         parse=choice(STAGES, "stage"), metavar="STAGE",
     )  # fmt: skip
+    dry_run: bool = flag(
+        OUTPUT,
+        False,
+        "say which stages would be done and why, and what they would cost; change nothing",
+    )
     overwrite: bool = flag(
         OUTPUT, False, "replace finished models of other images that the run folder holds"
     )
@@ -41,7 +46,16 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
         folder: the run's.
         settings: name the sparse model.
     """
-    files = {
+    files = stage_files(settings)
+    for later in STAGES[STAGES.index(stage) :]:
+        for name in files[later]:
+            folder.forget(name)
+            folder.file(name).with_suffix(UNFINISHED).unlink(missing_ok=True)
+
+
+def stage_files(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The files that every stage leaves, by stage in order."""
+    return {
         "dense": (dense_model_file(),),
         "features": (POOLED_FILE, STATISTICS_FILE),
         "selection": (selection_file(settings),),
@@ -52,7 +66,3 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
         ),
         "evaluation": (dense_results_file(), sparse_results_file(settings)),
     }
-    for later in STAGES[STAGES.index(stage) :]:
-        for name in files[later]:
-            folder.forget(name)
-            folder.file(name).with_suffix(UNFINISHED).unlink(missing_ok=True)

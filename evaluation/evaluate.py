@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,7 +168,8 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
         observed = observe(run, model)
         if path is not None:
             labels = torch.from_numpy(train.labels)
-            predictions = linear_predictions(train_features, model.class_weight, model.linear.bias)
+            bias: Any = model.linear.bias
+            predictions = linear_predictions(train_features, model.class_weight, bias)
             results = model_results(
                 model.class_weight, train_features, labels, predictions, observed, train
             )

@@ -111,9 +111,14 @@ def gather(paths: Iterable[str]) -> list[Row]:
     gathered = sorted(
         rows.values(), key=lambda r: (order.index(r.model), _numbers_first(r.settings))
     )
-    for row in gathered:
-        row.differing = _differing(row, [r for r in gathered if r.model == row.model])
+    tell_apart(gathered)
     return gathered
+
+
+def tell_apart(rows: list[Row]) -> None:
+    """Set in every row the settings in which it differs from the others of its model."""
+    for row in rows:
+        row.differing = _differing(row, [r for r in rows if r.model == row.model])
 
 
 def _run_folders(paths: Iterable[str]) -> list[Path]:

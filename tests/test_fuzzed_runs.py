@@ -31,7 +31,7 @@ from dataset_classes.description import DataDescription, model_card
 from dataset_classes.registry import data_of
 
 FOLDER_MUTATIONS, COMMAND_LINES = 120, 120
-ODD_VALUES = (
+ODD_VALUES: tuple = (
     None, True, 0, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "../..", "\udce9", [], [[]], {}, {"a": 1},
 )  # fmt: skip
 ODD_WORDS = (
@@ -72,7 +72,7 @@ def predicted(folder: Path, image: Path, output: Path, monkeypatch, capsys, *mor
     try:
         run_script(predict.main)
     except SystemExit as stop:
-        code = stop.code
+        code = int(stop.code)
     said = capsys.readouterr().err.strip()
     return code, said, output.read_text() if output.exists() else None
 

@@ -16,10 +16,11 @@ class Checkpoint:
     Args:
         path: the file, removed once the training is finished.
         settings: what the training depends on.
+        kept: whether the file stays where it is told to go.
     """
 
-    def __init__(self, path: Path, settings: dict):
-        self.path = path
+    def __init__(self, path: Path, settings: dict, *, kept: bool = False):
+        self.path, self._kept = path, kept
         self._fingerprint = fingerprint(settings)
 
     def save(self, state: dict) -> None:
@@ -41,10 +42,11 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Forget the state; of several processes the main one does."""
-        if processes.is_main():
+        if processes.is_main() and not self._kept:
             self.path.unlink(missing_ok=True)
 
 
 def checkpoint_of(artefact: Artefact) -> Checkpoint:
     """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
-    return Checkpoint(artefact.path.with_suffix(UNFINISHED), artefact.settings)
+    path = artefact.path.with_suffix(UNFINISHED)
+    return Checkpoint(path, artefact.settings, kept=artefact.folder.read_only)

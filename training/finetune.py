@@ -78,8 +78,7 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
     )
 
     head = model.linear
-    trained = isinstance(head, SparseHead) and isinstance(head.mean, torch.nn.Parameter)
-    if trained and recipe.normalisation_in_own_units:
+    if isinstance(head, SparseHead) and recipe.normalisation_in_own_units:
         train_normalisation_in_own_units(head)
 
     def extra_losses(output, targets, epoch):
@@ -111,4 +110,5 @@ def train_normalisation_in_own_units(head: SparseHead) -> None:
     spread the published rates then diverge.
     """
     for parameter in (head.mean, head.std):
-        parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)
+        if parameter.requires_grad:
+            parameter.register_hook(lambda gradient: gradient * head.std.detach() ** 2)

@@ -166,7 +166,7 @@ def _line(axes, rows: list[dict], name: str, label: str, scale: float = 1) -> No
 
 def _mark_stages(axes, rows: list[dict]) -> None:
     """The name of every stage above its first epoch."""
-    first = {}
+    first: dict[str, int] = {}
     for i, row in enumerate(rows):
         first.setdefault(row["stage"], i + 1)
     for stage, x in first.items():

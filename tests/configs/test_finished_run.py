@@ -36,6 +36,8 @@ ODD = Settings(
     do_dense=False,
     batch_size=12,
     schedule_scale=0.1 + 0.2,
+    validation=0.25,
+    eval_every=7,
     set=("dense.lr=0.0123", "finetune.round_epochs=3,7"),
     solver="search",
     selection_seconds=1e-7 / 3,
@@ -47,7 +49,7 @@ ODD = Settings(
     device="cuda:7",
     workers=5,
 )
-MACHINE = {"log_dir", "folder", "device", "workers", "precision"}
+MACHINE = {"log_dir", "folder", "device", "workers", "precision", "track"}
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def ends(main, capfd) -> tuple[int, str]:
     try:
         run_script(main)
     except SystemExit as stop:
-        return stop.code, capfd.readouterr().err.strip()
+        return int(stop.code), capfd.readouterr().err.strip()
     return 0, capfd.readouterr().err.strip()
 
 

@@ -3,14 +3,17 @@
 import csv
 import json
 import sys
+from pathlib import Path
 from statistics import stdev
 
 import pytest
 
 import compare_runs
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
+from evaluation.results_page import write_page
 from evaluation.run_table import cells_of, gather, metrics_of
 from evaluation.table_files import latex, markdown
+from experiments import read_table
 
 
 @pytest.fixture
@@ -114,3 +117,41 @@ def test_signs_of_latex_and_markdown_in_settings_are_escaped(make_run, tmp_path)
 def test_a_folder_without_runs_is_one_line(tmp_path):
     with pytest.raises(RunError, match="no finished run in"):
         gather([str(tmp_path)])
+
+
+def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run, tmp_path):
+    for seed, accuracy in enumerate((0.7, 0.8)):
+        make_run(seed, "chiqpm", accuracy)
+        command = {
+            "command": "python /here/main.py --data_root /data --seed 1",
+            "commit": f"abcdefghij{seed}",
+            "arguments": {},
+        }
+        (tmp_path / "runs" / str(seed) / "config.json").write_text(json.dumps(command))
+    template = tmp_path / "docs" / "page.template.md"
+    template.parent.mkdir()
+    template.write_text(
+        "# Page\n{{ table: dataset=CUB2011; metrics=Acc }}\n{{ plots: dataset=CUB2011 }}\n"
+        "{{ runs: dataset=CUB2011 }}\n{{ table: dataset=StanfordCars }}\n"
+    )
+    page = write_page(template, gather([str(tmp_path / "runs")]))
+    text = page.read_text()
+    assert page.name == "page.md"
+    assert "| Accuracy | 80.0 ± 0.0 % | 75.0 ± 7.1 % |" in text and "Dependence" not in text
+    assert "![set_size.png](figures/page/CUB2011/set_size.png)" in text
+    assert (tmp_path / "docs/figures/page/CUB2011/set_size.png").exists()
+    assert (
+        "- CHiQPM: seeds 0, 1, commit abcdefg" in text and "    python main.py --seed 1\n" in text
+    )
+    assert text.endswith("*No run of this kind is on hand.*\n")
+    template.write_text("{{ table: dataset CUB }}\n")
+    with pytest.raises(UsageError, match=r"'dataset CUB' in .* is not KEY=VALUE"):
+        write_page(template, [])
+
+
+def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
+    table = Path(__file__).parents[2] / "experiments" / "results.toml"
+    models = [
+        e.settings.model_type for e in read_table(table) if e.settings.dataset == "SyntheticBirds"
+    ]
+    assert sorted(models) == sorted(["chiqpm", "qpm", "qsenn", "sldd"] * 5)

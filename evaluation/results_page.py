@@ -1,0 +1,98 @@
+"""A page of results made from run folders: a template whose `{{ ... }}` lines become tables, plots and sources.
+
+    {{ table: dataset=CUB2011; metrics=Accuracy, SID@5 }}    the runs of these settings; metrics by their beginnings
+    {{ plots: dataset=CUB2011 }}                             their plots
+    {{ runs: dataset=CUB2011 }}                              how they were made: command, seeds, commit
+
+No number of a run is typed into a template, so a page says nothing that no run has left. Where there are no such runs,
+it says so.
+"""
+
+import copy
+import re
+from pathlib import Path
+
+from configs.errors import UsageError
+from configs.run_folder import read_json, write_atomically
+from configs.runs import CONFIG
+from evaluation.run_plots import write_plots
+from evaluation.run_table import Row, metrics_of, tell_apart
+from evaluation.table_files import markdown
+
+TEMPLATE = ".template.md"
+DIRECTIVE = re.compile(r"^\{\{ *(\w+) *:(.*)\}\}$", re.M)
+# What another machine has elsewhere.
+OF_THIS_MACHINE = re.compile(r" --(data_root|log_dir|folder|device|workers|track)[ =]\S+")
+SCRIPT = re.compile(r"\S*main\.py")
+NOTHING = "*No run of this kind is on hand.*"
+
+
+def write_page(template: Path, rows: list[Row]) -> Path:
+    """Write `NAME.md` beside `NAME.template.md`, plots into `figures/NAME` there; the page's path.
+
+    Raises:
+        UsageError: if the template cannot be read, or one of its lines means nothing.
+    """
+    if not template.name.endswith(TEMPLATE):
+        raise UsageError(f"--page {template}: the name of a template ends with {TEMPLATE}")
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--page {template} cannot be read: {getattr(error, 'strerror', error)}"
+        ) from None
+    name = template.name.removesuffix(TEMPLATE)
+    figures = template.parent / "figures" / name
+
+    def filled(match: re.Match) -> str:
+        kind, asked = match[1], _options(template, match)
+        metrics = [m.strip() for m in asked.pop("metrics", "").split(",")]
+        chosen = [copy.copy(row) for row in rows if asked.items() <= row.settings.items()]
+        tell_apart(chosen)
+        if kind not in ("table", "plots", "runs"):
+            raise UsageError(f"{template}: {match[0]} begins with none of table, plots, runs")
+        if not chosen:
+            return NOTHING
+        if kind == "table":
+            kept = [m for m in metrics_of(chosen) if m.name.startswith(tuple(metrics))]
+            return markdown(chosen, kept).rstrip()
+        return _plots(chosen, figures, asked) if kind == "plots" else _sources(chosen)
+
+    page = template.with_name(f"{name}.md")
+    content = DIRECTIVE.sub(filled, text)
+    write_atomically(page, lambda path: path.write_text(content, encoding="utf-8"))
+    return page
+
+
+def _options(template: Path, match: re.Match) -> dict[str, str]:
+    options = {}
+    for part in filter(str.strip, match[2].split(";")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"{template}: {part.strip()!r} in {match[0]} is not KEY=VALUE")
+        options[key.strip()] = value.strip()
+    return options
+
+
+def _plots(rows: list[Row], figures: Path, asked: dict[str, str]) -> str:
+    folder = figures / "_".join(re.sub(r"\W+", "_", value) for value in asked.values())
+    names = write_plots(folder, rows)
+    links = [
+        f"![{name}]({folder.relative_to(figures.parents[1]).as_posix()}/{name})" for name in names
+    ]
+    return "\n".join(links)
+
+
+def _sources(rows: list[Row]) -> str:
+    """How every row was made: the command of its first run, the seeds, and the commits."""
+    lines = []
+    for row in rows:
+        configs = [read_json(run.folder / CONFIG) or {} for run in row.runs]
+        commits = {str(config.get("commit"))[:7] for config in configs}
+        seeds = ", ".join(str(run.seed) for run in row.runs)
+        lines.append(f"- {row.label}: seeds {seeds}, commit {', '.join(sorted(commits))}")
+    command = (read_json(rows[0].runs[0].folder / CONFIG) or {}).get("command", "")
+    command = SCRIPT.sub("main.py", OF_THIS_MACHINE.sub("", command))
+    return "\n".join(
+        [*lines, "", "The last command in the first of these folders:", "", f"    {command}", ""]
+    )

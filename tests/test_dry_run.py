@@ -1,0 +1,64 @@
+"""`main.py --dry_run`: it says what the same command without it does, and changes nothing."""
+
+import re
+import sys
+
+import pytest
+from fake_datasets import make_cub
+
+import main
+
+FLAGS = (
+    "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 "
+    "--schedule_scale 0.01 --batch_size 8 --device cpu --selection_seconds 3 --seed 1"
+)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, caplog):
+    """Calls main.py; returns what it said."""
+    monkeypatch.setattr(sys, "argv", [])
+    make_cub(tmp_path / "data", train=6, test=4)
+
+    def run(*more: str) -> str:
+        folders = ["--data_root", str(tmp_path / "data"), "--log_dir", str(tmp_path / "runs")]
+        sys.argv = ["main.py", *FLAGS.split(), *folders, *more]
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            main.main()
+        return caplog.text
+
+    return run
+
+
+def stages(said: str) -> dict[str, str]:
+    """Stage -> what is said of it."""
+    return dict(re.findall(r"^  (\w+) +(?:[\d:]+|-) +(?:\d+ MB|-)  (.+)$", said, re.M))
+
+
+def contents(folder):
+    files = [
+        p for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"
+    ]  # open in this process
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
+
+
+def test_a_dry_run_names_what_would_be_done_and_changes_nothing(run, tmp_path):
+    said = run("--dry_run")
+    assert not (tmp_path / "runs").exists()
+    assert stages(said)["dense"] == "Trained_DenseModel.pth: it is not there"
+    assert {*stages(said).values()} == {stages(said)["dense"], "follows from dense"}
+    assert "Nothing was changed." in said and "images/s" in said
+    run()
+    before = contents(tmp_path / "runs")
+    assert "nothing would be done" in run("--dry_run")
+    changed = stages(run("--dry_run", "--set", "finetune.lr=0.01"))
+    assert changed["selection"] == "reused"
+    assert changed["finetune"] == "chiqpm_8_3_FinetunedModel.pth: changed finetuning"
+    assert changed["evaluation"] == "follows from finetune"
+    assert contents(tmp_path / "runs") == before
+    next((tmp_path / "runs").rglob("Results_DenseModel.json")).unlink()
+    assert stages(run("--dry_run")) == {
+        **dict.fromkeys(("dense", "features", "selection", "finetune", "calibration"), "reused"),
+        "evaluation": "Results_DenseModel.json: it is not there",
+    }

@@ -1,0 +1,172 @@
+"""What a run would do, and what it would cost (`main.py --dry_run`): nothing is written, a few steps are measured."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from architectures.classifier import build_dense_model
+from configs.open_run import OpenRun
+from configs.rehearsal import RehearsedFolder, WouldMake
+from configs.settings import Settings
+from configs.stages import stage_files
+from training.batches import epoch_batches, seed_everything
+from training.dense import dense_phase
+from training.loop import training_step
+from training.monitor import memory_used
+from training.plan import DENSE, planned_phases
+
+MEASURED_STEPS = 3
+FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a few steps of training showed.
+
+    Attributes:
+        seconds_per_image: at the final resolution, with loading.
+        memory_mb: the most that was needed; None where the system does not say.
+        model_bytes: of the model's state.
+        n_features: of the backbone.
+    """
+
+    seconds_per_image: float
+    memory_mb: float | None
+    model_bytes: int
+    n_features: int
+
+
+def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
+    """Stages of a run, done or not and why, with time, memory and disk space for those that are not.
+
+    Args:
+        run: as for the pipeline.
+        pipeline: all stages; it ends early, where something has to be made.
+    """
+    folder = RehearsedFolder(run.folder)
+    with suppress(WouldMake):
+        pipeline(replace(run, folder=folder))
+    states = _states(run.settings, folder)
+    to_do = [stage for stage, state in states.items() if state != "reused"]
+    lines = [f"{run.folder.path}, {run.settings.model_name}:"]
+    if not to_do:
+        return "\n".join([*lines, "Everything is there; nothing would be done."])
+    pace = measured_pace(run)
+    costs = {stage: _cost(run, stage, pace) for stage in to_do}
+    lines += [f"  {'stage':12}{'time':>10}{'disk':>10}  state"]
+    for stage, state in states.items():
+        seconds, size = costs.get(stage, (0, 0))
+        shown = (
+            (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB")
+            if stage in costs
+            else ("-", "-")
+        )
+        lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
+    seconds, size = (sum(cost[i] for cost in costs.values()) for i in (0, 1))
+    size += 2 * pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
+    free = shutil.disk_usage(_existing(run.folder.path)).free
+    memory = "" if pace.memory_mb is None else f", {pace.memory_mb / 1e3:.1f} GB of memory"
+    return "\n".join(
+        [
+            *lines,
+            f"About {tqdm.format_interval(seconds)} on {run.hardware.device}{memory}, {size / 1e6:.0f} MB of "
+            f"{free / 1e9:.0f} GB free on disk; from {MEASURED_STEPS} measured steps at "
+            f"{1 / pace.seconds_per_image:.3g} images/s. Nothing was changed.",
+        ]
+    )
+
+
+def _states(settings: Settings, folder: RehearsedFolder) -> dict[str, str]:
+    """Of every stage whether it is reused, or why it would be done."""
+    states: dict[str, str] = {}
+    first = None
+    for stage, files in stage_files(settings).items():
+        if stage == DENSE and not settings.do_dense:
+            continue
+        why = [f"{name}: {folder.outdated[name]}" for name in files if name in folder.outdated]
+        if why:
+            states[stage] = "; ".join(why)
+        elif folder.reused.issuperset(files):
+            states[stage] = "reused"
+        else:
+            states[stage] = f"follows from {first}"
+        if first is None and any(name in folder.outdated for name in files):
+            first = stage
+    return states
+
+
+def measured_pace(run: OpenRun) -> Pace:
+    """Train a model with random weights for a few steps."""
+    settings, hardware = run.settings, run.hardware
+    seed_everything(0)
+    n_classes, recipe = len(run.data.train.classes), settings.dense
+    model = build_dense_model(
+        settings.arch,
+        n_classes,
+        "none",
+        settings.reduced_strides,
+        recipe.dropout,
+        settings.freeze_backbone,
+    )
+    model = hardware.place(model).train()
+    phase = dense_phase(model, recipe)
+    hardware.keep_freed_memory()
+    start, n_images = 0.0, 0
+    for step, (images, targets) in enumerate(
+        epoch_batches(run.data.train, recipe.batch_size, hardware, seed=0)
+    ):
+        if step == 1:  # the first one is slower
+            start = time.perf_counter()
+        images, targets = hardware.to_device(images), targets.to(hardware.device)
+        losses, _ = training_step(model, phase, images, targets, 0, hardware)
+        losses["loss"].item()  # waits for a GPU
+        n_images += len(targets) if step else 0
+        if step == MEASURED_STEPS:
+            break
+    seconds = (time.perf_counter() - start) / n_images if n_images else 0.0
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    return Pace(seconds, memory_used(hardware.device), size, model.backbone.n_features)
+
+
+def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:
+    """Seconds and bytes of a stage."""
+    settings = run.settings
+    n_train, n_test = len(run.data.train), len(run.data.test)
+    looked_at = pace.seconds_per_image * FORWARD_COST
+
+    def training(name: str) -> float:
+        phases = [phase for phase in planned_phases(settings) if phase.stage == name]
+        every = settings.eval_every
+        measured = (
+            n_test * looked_at * sum(p.cost * (p.epochs // every) for p in phases) if every else 0.0
+        )
+        return measured + pace.seconds_per_image * n_train * sum(p.cost * p.epochs for p in phases)
+
+    if stage == "dense":
+        return training(DENSE), pace.model_bytes
+    if stage == "features":
+        return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES
+    if stage == "selection":
+        at_most = (
+            settings.selection_seconds + settings.certificate if settings.kind.class_sets else 0.0
+        )
+        return at_most, 0
+    if stage == "finetune":
+        return training(settings.model_name), pace.model_bytes
+    if (
+        stage == "calibration"
+    ):  # with the feature tables: features, pooled, peaks, and logits of the test images
+        values = 4 * settings.n_features * (n_train + n_test) + n_test * len(run.data.test.classes)
+        return (n_train + n_test) * looked_at, values * FLOAT_BYTES
+    return n_test * looked_at, 0  # the dense model on the test images
+
+
+def _existing(path: Path) -> Path:
+    """The innermost folder of a path that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
