@@ -2,7 +2,7 @@
 # make test   environment, lint and all tests
 # make live   the demo's model on a live page (trains it first if it is not there)
 # make results  the runs of docs/results.md, for hours, and the page itself; says first what they will cost
-# make lint   lint and format check only
+# make lint   lint, format and type check only
 # make clean  remove the environment and the demo
 
 PYTHON ?= python3
@@ -36,6 +36,7 @@ test: $(VENV)/dev.done lint
 lint: $(VENV)/dev.done
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -20,7 +20,7 @@ def epoch(images: int, width: int, height: int, side: int):
         paths = [Path(folder) / f"{index}.jpg" for index in range(images)]
         for index, path in enumerate(paths):
             photograph(width, height, seed=index).save(path, quality=90)
-        dataset = ImageDataset(paths, [0] * images, ["class"])
+        dataset = ImageDataset(paths, [0] * images, ["class"], root=Path(folder))
         dataset.transform = fine_grained_train(side, *CHANNELS, square=False)
         yield lambda: remembered(dataset), lambda: decoded(dataset)
 

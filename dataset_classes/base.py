@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -84,10 +85,11 @@ class ImageDataset(Dataset):
         label = int(self.labels[index])
         if self.transform is None:
             return self.image(index), label
-        resize = getattr(self.transform, "resize", None)
+        transform: Any = self.transform
+        resize = getattr(transform, "resize", None)
         if resize is None:
-            return self.transform(self.image(index)), label
-        return self.transform.finish(self._resized_image(index, resize)), label
+            return transform(self.image(index)), label
+        return transform.finish(self._resized_image(index, resize)), label
 
     def preload(self, threads: int) -> None:
         """Resize all images, if they can be kept: loading processes that are started later then share them.

@@ -116,8 +116,8 @@ def read_index(root: Path, dataset: str) -> Index:
     images = read_rows(root, "images", 1, str, dataset)
     class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0] == 1
-    class_names = read_rows(root, "classes", 1, str, dataset)
-    class_names = {int(key): name for key, (name,) in class_names.items()}
+    rows = read_rows(root, "classes", 1, str, dataset)
+    class_names = {int(key): name for key, (name,) in rows.items()}
     unknown = set(class_ids.tolist()) - set(class_names)
     if unknown:
         raise RunError(

@@ -87,7 +87,7 @@ class ImageFolder(ImageDataset):
             self._attributes = read_attributes(root / "attributes.csv", classes)
 
     @functools.cached_property
-    def scale(self) -> PixelScale:
+    def scale(self) -> PixelScale:  # type: ignore[override]
         """Black and white of images with other than 8 bits, the same for all images of the dataset."""
         found = contents(self._all_paths, self.root)
         return PixelScale.of(content.values for content in found if content.values)
@@ -97,12 +97,12 @@ class ImageFolder(ImageDataset):
         return channel_statistics(self._train_paths, self.root, self.scale)
 
     @functools.cached_property
-    def mean(self) -> tuple[float, ...]:
+    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
         """Channel means of the training images, measured when first asked for."""
         return self._statistics[0]
 
     @functools.cached_property
-    def std(self) -> tuple[float, ...]:
+    def std(self) -> tuple[float, ...]:  # type: ignore[override]
         """Channel standard deviations of the training images, measured when first asked for."""
         return self._statistics[1]
 

@@ -2,7 +2,6 @@
 
 import logging
 import pkgutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,7 +70,7 @@ class DataSplits:
         )
 
 
-def dataset_class(name: str) -> Callable[..., ImageDataset]:
+def dataset_class(name: str) -> type[ImageDataset]:
     """The class of a dataset, which its recipe names.
 
     Raises:

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -169,7 +170,7 @@ def load_arrays(cache: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         logger.warning("%s is damaged and is drawn again", cache)
-    arrays = make()
+    arrays: dict[str, Any] = make()
     write_atomically(cache, lambda path: np.savez(path, **arrays))
     return arrays
 

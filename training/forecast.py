@@ -61,7 +61,7 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     costs = {stage: _cost(run, stage, pace) for stage in to_do}
     lines += [f"  {'stage':12}{'time':>10}{'disk':>10}  state"]
     for stage, state in states.items():
-        seconds, size = costs.get(stage, (0, 0))
+        seconds, size = costs.get(stage, (0.0, 0.0))
         shown = (
             (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB")
             if stage in costs

@@ -92,7 +92,7 @@ class HierarchicalPredictor(ConformalPredictor):
             predictor._branch_scores = torch.from_numpy(state["branch_scores"])
         return predictor
 
-    def activations(self, features: Tensor) -> Tensor:
+    def activations(self, features: Tensor | np.ndarray) -> Tensor:
         """Features `[..., n_features]` as the hierarchy counts them: at least 0."""
         features = torch.as_tensor(features)
         return (features - self._lowest.to(features)).clamp(min=0)

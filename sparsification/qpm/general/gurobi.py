@@ -74,7 +74,7 @@ def optimise(
         model.Params.TimeLimit = max(progress.time_limit - progress.elapsed, 0.0)
         cost: Any = program.cost
         kinds: Any = np.where(program.integer, GRB.BINARY, GRB.CONTINUOUS)
-        variables = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=cost, vtype=kinds)
+        variables: Any = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=cost, vtype=kinds)
         model.ModelSense = GRB.MAXIMIZE
         equal = lower == upper
         above, below = np.isfinite(lower) & ~equal, np.isfinite(upper) & ~equal
