@@ -1,0 +1,51 @@
+"""A finished model sees images as in its training, whatever dataset is there today."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_datasets import make_image_folder
+
+from architectures.backbones.registry import backbone_of
+from configs.model_card import ModelCard
+from configs.run_folder import RunFolder
+from configs.settings import parse_settings
+from dataset_classes.description import DataDescription
+from dataset_classes.registry import data_of, data_of_model
+
+FLAGS = "--dataset ImageFolder --arch resnet18 --img_size 32 --weights none --n_features 8 --n_per_class 3"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Settings, folder and images of a model whose card says an odd transform."""
+    make_image_folder(tmp_path / "birds", train=3, test=2)
+    settings, *_ = parse_settings([*FLAGS.split(), "--data_root", str(tmp_path / "birds")], "")
+    data = data_of(settings, backbone_of(settings))
+    odd = replace(data.test.transform, mean=(0.1, 0.2, 0.3))
+    about = DataDescription(data.test.classes, odd).as_dict()
+    path = tmp_path / "run" / "chiqpm_8_3_FinetunedModel.pth"
+    path.parent.mkdir()
+    torch.save({}, path)
+    ModelCard(settings.as_dict(), about, data.fingerprints()).add_to(path)
+    return settings, RunFolder(path.parent), odd
+
+
+def test_test_and_plain_training_images_are_seen_as_in_the_training(made, caplog):
+    settings, folder, odd = made
+    with caplog.at_level(logging.WARNING):
+        data = data_of_model(settings, folder, backbone_of(settings))
+    assert data.test.transform == data.train_plain.transform == odd
+    assert not [line for line in caplog.messages if "not those that" in line]
+
+
+def test_other_images_of_the_same_classes_are_named(made, tmp_path, caplog):
+    settings, folder, odd = made
+    make_image_folder(tmp_path / "more", train=3, test=3)
+    settings = replace(settings, data_root=str(tmp_path / "more"))
+    with caplog.at_level(logging.WARNING):
+        data = data_of_model(settings, folder, backbone_of(settings))
+    (said,) = (line for line in caplog.messages if "not those that" in line)
+    assert said.startswith(f"The test images under {tmp_path / 'more'}")
+    assert data.test.transform == odd
