@@ -23,7 +23,8 @@ def made(tmp_path):
     make_image_folder(tmp_path / "birds", train=3, test=2)
     settings, *_ = parse_settings([*FLAGS.split(), "--data_root", str(tmp_path / "birds")], "")
     data = data_of(settings, backbone_of(settings))
-    odd = replace(data.test.transform, mean=(0.1, 0.2, 0.3))
+    resize = replace(data.test.transform.resize, interpolation="bicubic")
+    odd = replace(data.test.transform, mean=(0.1, 0.2, 0.3), resize=resize)
     about = DataDescription(data.test.classes, odd).as_dict()
     path = tmp_path / "run" / "chiqpm_8_3_FinetunedModel.pth"
     path.parent.mkdir()
