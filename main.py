@@ -57,9 +57,7 @@ def main() -> None:
             log_to(run.folder.file("log.txt"))
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)
-            images = run.folder.file(IMAGE_LIST)
-            if flags.overwrite or not images.exists():
-                data.image_list().write(images)
+            data.image_list().write(run.folder.file(IMAGE_LIST))
             if flags.redo:
                 forget_from(flags.redo, run.folder, settings)
         dense_results, results = pipeline(run)

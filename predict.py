@@ -16,9 +16,10 @@ from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded
 from configs.run_folder import RunFolder
-from configs.runs import IMAGE_LIST, finished_run
+from configs.runs import finished_run
 from configs.script import run_script
-from dataset_classes.image_list import ImageList
+from configs.settings import Settings
+from dataset_classes.registry import listed_images
 from prediction.images import find_images
 from prediction.model import open_model
 from prediction.predictions import Prediction, predict, write_predictions
@@ -53,7 +54,7 @@ def main() -> None:
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
-    tell_trained(run, files)
+    tell_trained(settings, run, files)
     found = list(predict(finished, files, settings.coverage, hardware))
     predictions = [entry for entry in found if isinstance(entry, Prediction)]
     unreadable = [entry for entry in found if isinstance(entry, RunError)]
@@ -69,9 +70,9 @@ def main() -> None:
         )
 
 
-def tell_trained(run: RunFolder, files: Sequence[str]) -> None:
+def tell_trained(settings: Settings, run: RunFolder, files: Sequence[str]) -> None:
     """Log how many of the images the model was trained on."""
-    images = ImageList.read(run.file(IMAGE_LIST))
+    images = listed_images(settings, run)
     trained = [] if images is None else images.trained_on(files)
     if trained:
         log.warning(

@@ -21,7 +21,8 @@ class ModelCard:
     Attributes:
         settings: by name, as plain values; without those of the machine and the place.
         data: classes and transform, as `dataset_classes.description.DataDescription` writes them.
-        images: fingerprints of the training and the test images, under `train` and `test`.
+        images: fingerprints of the training and the test images, under `train` and `test`, and the SHA-256 of the run's
+            list of them.
     """
 
     settings: dict

@@ -224,9 +224,8 @@ def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
         card = ModelCard.read(path)
         # Earlier versions noted the training images in the manifest.
         listed = manifest.get(path.name, {}).get("settings", {}).get("images")
-        if (card and card.images != images) or (
-            not card and listed not in (None, images.get("train"))
-        ):
+        known = {"train": listed or images.get("train")} if card is None else card.images
+        if any(known.get(split, images[split]) != images[split] for split in images):
             return path
     return None
 

@@ -10,8 +10,8 @@ from torchvision.transforms import InterpolationMode
 
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
-from configs.run_folder import RunFolder
-from configs.runs import RESTORED, recorded_data
+from configs.run_folder import RunFolder, sha256
+from configs.runs import IMAGE_LIST, RESTORED, recorded_data
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import ImageDataset
@@ -20,6 +20,7 @@ from dataset_classes.transforms import FixedTransform, Resize
 
 log = logging.getLogger(__name__)
 
+LISTED = "listed"  # in a card's `images`: SHA-256 of the run's list of images
 INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
 
 
@@ -90,12 +91,11 @@ class DataDescription:
 
 def model_card(run: OpenRun) -> ModelCard:
     """What describes a model that is made by a run."""
-    settings = run.settings.as_dict()
-    return ModelCard(
-        {name: settings[name] for name in RESTORED},
-        DataDescription.of(run.data.test).as_dict(),
-        run.data.fingerprints(),
-    )
+    settings, images = run.settings.as_dict(), run.data.fingerprints()
+    if run.folder.file(IMAGE_LIST).exists():
+        images[LISTED] = sha256(run.folder.file(IMAGE_LIST))
+    about = DataDescription.of(run.data.test).as_dict()
+    return ModelCard({name: settings[name] for name in RESTORED}, about, images)
 
 
 def _entry(data: Any, path: str, kind: Any) -> Any:

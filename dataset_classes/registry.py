@@ -12,11 +12,12 @@ from configs.errors import RunError
 from configs.model_card import ModelCard
 from configs.paths import expanded_default
 from configs.recipes import DATASETS, canonical_name
-from configs.run_folder import RunFolder
+from configs.run_folder import RunFolder, sha256
 from configs.runs import IMAGE_LIST, sparse_model_file
+from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, relative_name
-from dataset_classes.description import DataDescription
+from dataset_classes.description import LISTED, DataDescription
 from dataset_classes.image_list import ImageList, ListedImage
 from dataset_classes.transforms import interpolated
 
@@ -27,13 +28,15 @@ logger = logging.getLogger(__name__)
 class DataSplits:
     """Training images augmented, the same images under the test transform, and the test images.
 
-    `held_out` are training images, under the test transform, that a run was asked not to train on.
+    `held_out` are training images, under the test transform, that a run was asked not to train on; `whole` are all
+    training images then.
     """
 
     train: ImageDataset
     train_plain: ImageDataset
     test: ImageDataset
     held_out: ImageDataset | None = None
+    whole: ImageDataset | None = None
 
     def without(self, share: float) -> "DataSplits":
         """The data of which a share of every class's training images is held out, always the same ones.
@@ -49,11 +52,12 @@ class DataSplits:
             images.subset(np.flatnonzero(~held_out)) for images in (self.train, self.train_plain)
         )
         kept_out = self.train_plain.subset(np.flatnonzero(held_out))
-        return replace(self, train=train, train_plain=plain, held_out=kept_out)
+        return replace(self, train=train, train_plain=plain, held_out=kept_out, whole=self.train)
 
     def fingerprints(self) -> dict[str, str]:
-        """Which images these are, training and test images apart."""
-        return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
+        """Which images these are, training (also held out) and test images apart."""
+        train = self.train if self.whole is None else self.whole
+        return {"train": train.fingerprint(), "test": self.test.fingerprint()}
 
     def image_list(self) -> ImageList:
         """Every image with its split and the digest of its content.
@@ -100,14 +104,13 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
 
     Says so if these are not the images that the model was made with.
     """
-    splits = data_of(settings, backbone, ImageList.read(folder.file(IMAGE_LIST)))
+    splits = data_of(settings, backbone, listed_images(settings, folder))
     about = DataDescription.recorded(settings, folder)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if about is None or about.classes != splits.test.classes:
         return splits  # nothing is known, or loading the model will fail
-    now = splits.fingerprints()
-    for split, known in ({} if card is None else card.images).items():
-        if known != now.get(split):
+    for split, now in ({} if card is None else splits.fingerprints()).items():
+        if card.images.get(split) != now:
             logger.warning(
                 "The %s images under %s are not those that %s was made with.",
                 {"train": "training"}.get(split, split),
@@ -119,6 +122,18 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
         train_plain=splits.train_plain.with_transform(about.transform),
         test=splits.test.with_transform(about.transform),
     )
+
+
+def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
+    """The list of images that a model of a run was made with; None if there is none, or another one by now."""
+    path = folder.file(IMAGE_LIST)
+    card = ModelCard.read(folder.file(sparse_model_file(settings)))
+    if card is not None and path.exists() and card.images.get(LISTED) != sha256(path):
+        warn_once(
+            logger, "%s is not the list that %s was made with: not used.", path, settings.model_name
+        )
+        return None
+    return ImageList.read(path)
 
 
 def load_data(

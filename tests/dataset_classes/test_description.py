@@ -9,10 +9,10 @@ from fake_datasets import make_image_folder
 
 from architectures.backbones.registry import backbone_of
 from configs.model_card import ModelCard
-from configs.run_folder import RunFolder
+from configs.run_folder import RunFolder, sha256
 from configs.settings import parse_settings
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import data_of, data_of_model
+from dataset_classes.registry import data_of, data_of_model, listed_images
 
 FLAGS = "--dataset ImageFolder --arch resnet18 --img_size 32 --weights none --n_features 8 --n_per_class 3"
 
@@ -50,3 +50,30 @@ def test_other_images_of_the_same_classes_are_named(made, tmp_path, caplog):
     (said,) = (line for line in caplog.messages if "not those that" in line)
     assert said.startswith(f"The test images under {tmp_path / 'more'}")
     assert data.test.transform == odd
+
+
+def test_a_list_of_images_that_the_model_was_not_made_with_is_not_used(made, tmp_path, caplog):
+    settings, folder, _ = made
+    images = data_of(settings, backbone_of(settings)).image_list()
+    path = folder.file("images.csv")
+    images.write(path)
+    model = folder.file("chiqpm_8_3_FinetunedModel.pth")
+    card = ModelCard.read(model)
+    torch.save({}, model)
+    replace(card, images={**card.images, "listed": sha256(path)}).add_to(model)
+    assert listed_images(settings, folder) == images
+    path.write_text(
+        path.read_text().replace("test,", "train,")
+    )  # as of a run that was killed since
+    with caplog.at_level(logging.WARNING):
+        assert listed_images(settings, folder) is None
+    assert "images.csv is not the list that chiqpm_8_3 was made with" in caplog.text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_images_that_are_held_out_make_no_other_images(made, share):
+    settings, _, _ = made
+    whole = data_of(settings, backbone_of(settings))
+    part = data_of(replace(settings, validation=share), backbone_of(settings))
+    assert part.fingerprints() == whole.fingerprints()
+    assert (part.held_out is None) == (share == 0)
