@@ -9,26 +9,39 @@ config.json: name its --dataset, --arch, --model_type, --img_size, --reduced_str
 
 import logging
 import sys
+from dataclasses import dataclass
 
 from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
-from configs.arguments import with_first
+from configs.arguments import flag, with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.runs import dense_results_file, finished_run, is_downloaded
 from configs.script import run_script
+from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
 from dataset_classes.registry import data_of_model
 from evaluation.evaluate import evaluate_sparse
+from evaluation.per_class import diagnose
 from evaluation.results import recorded_results, summary
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class EvaluationFlags:
+    """Flags of this script alone."""
+
+    per_class: bool = flag(
+        OUTPUT, False, "also say which classes are mistaken and why: tables, a calibration curve, a page per class"
+    )  # fmt: skip
+
+
 def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
-    settings, folder = finished_run(with_first("folder", sys.argv[1:]), __doc__)
+    arguments = with_first("folder", sys.argv[1:])
+    settings, folder, flags = finished_run(arguments, __doc__, EvaluationFlags)
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
@@ -39,6 +52,9 @@ def main() -> None:
         results = evaluate_sparse(
             run, model, tables, again=True, downloaded=is_downloaded(settings, folder)
         )
+        if flags.per_class:
+            pages = folder.file(f"{settings.model_name}_Classes")
+            log.info(diagnose(pages, tables.test, model.class_weight, data.test))
     dense_results = recorded_results(folder.file(dense_results_file()))
     log.info(summary(settings, folder, dense_results, results))
 

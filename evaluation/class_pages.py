@@ -1,0 +1,149 @@
+"""A page for every class: its features, the classes nearest to it, and its mistaken images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from architectures.inference import FeatureTable
+from configs.run_folder import write_atomically
+
+if TYPE_CHECKING:
+    from evaluation.per_class import Mistakes
+
+NEIGHBOURS = 5
+SHOWN_MISTAKES = 12
+THUMBNAIL = 112  # pixels
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
+body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse }}
+th, td {{ padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #8884 }}
+figure {{ display: inline-block; margin: .5rem; width: {width}px; font-size: .8rem; vertical-align: top }}
+</style>
+<h1>{title}</h1>
+{body}
+</html>
+"""
+
+
+def write_class_pages(
+    folder: Path, table: FeatureTable, weight: Tensor, confused: Tensor, mistakes: Mistakes, images
+) -> None:
+    """Write `index.html` and a page per class into a folder.
+
+    Args:
+        folder: created if it is missing.
+        table: of the test images.
+        weight: of the classes, `[C, n]`.
+        confused: images by true (row) and predicted class, `[C, C]`.
+        mistakes: of the test images.
+        images: the test images.
+    """
+    names = images.classes
+    order = sorted(range(len(names)), key=lambda c: (_accuracy(confused, c), names[c]))
+    rows = ([_link(c, names), _share(confused, c)] for c in order)
+    body = '<p><img src="calibration.png" alt="Calibration curve"></p>' + _table(
+        ["class", "correct"], rows
+    )
+    _write(folder / "index.html", "Classes, worst first", body)
+    for c in range(len(names)):
+        body = "".join(
+            [
+                f'<p><a href="index.html">All classes</a>. {_share(confused, c)} test images are correct.</p>',
+                "<h2>Features</h2>", _features(c, table, weight),
+                "<h2>Nearest classes</h2>", _neighbours(c, weight, confused, names),
+                "<h2>Mistakes</h2>", _mistakes(c, mistakes, images),
+            ]
+        )  # fmt: skip
+        _write(folder / _file(c), names[c], body)
+
+
+def _features(c: int, table: FeatureTable, weight: Tensor) -> str:
+    """The class's features, how active they are in its images, and in all others."""
+    own = table.labels == c
+    rows = []
+    for f in weight[c].nonzero().flatten().tolist():
+        active = [table.features[these, f] for these in (own, ~own)]
+        means = [f"{values.mean():.2f}" if len(values) else "-" for values in active]
+        rows.append([str(f), f"{weight[c, f]:g}", *means])
+    return _table(["feature", "weight", "activation in its images", "in others"], rows)
+
+
+def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> str:
+    """The classes with the most features in common, what each has and lacks, and how often they are confused."""
+    has = weight != 0
+    shared = (has & has[c]).sum(dim=1)
+    shared[c] = -1
+    rows = []
+    for other in shared.argsort(descending=True, stable=True)[:NEIGHBOURS].tolist():
+        if other == c:
+            continue
+        only_here, only_there = (
+            ", ".join(map(str, (one & ~two).nonzero().flatten().tolist()))
+            for one, two in ((has[c], has[other]), (has[other], has[c]))
+        )
+        taken = [str(int(confused[c, other])), str(int(confused[other, c]))]
+        rows.append([_link(other, names), str(int(shared[other])), only_here, only_there, *taken])
+    head = ["class", "shared features", "only here", "only there", "taken for it", "taken for this"]
+    return _table(head, rows)
+
+
+def _mistakes(c: int, mistakes: Mistakes, images) -> str:
+    """Its mistaken images, and what each was taken for, by which feature."""
+    rows = (mistakes.true == c).nonzero().flatten().tolist()
+    shown = [
+        f'<figure><img src="{_thumbnail(images.image(int(mistakes.image[m])))}" alt="">'
+        f"<figcaption>{_link(int(mistakes.predicted[m]), images.classes)}, feature {int(mistakes.feature[m])}"
+        "</figcaption></figure>"
+        for m in rows[:SHOWN_MISTAKES]
+    ]
+    more = (
+        f"<p>{SHOWN_MISTAKES} of {len(rows)} are shown.</p>" if len(rows) > SHOWN_MISTAKES else ""
+    )
+    return "".join(shown) + more if rows else "<p>None.</p>"
+
+
+def _thumbnail(image) -> str:
+    image = image.copy()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _accuracy(confused: Tensor, c: int) -> float:
+    return float(confused[c, c] / confused[c].sum().clamp(min=1))
+
+
+def _share(confused: Tensor, c: int) -> str:
+    return f"{int(confused[c, c])} of {int(confused[c].sum())}"
+
+
+def _file(c: int) -> str:
+    return f"class_{c:04d}.html"
+
+
+def _link(c: int, names: list[str]) -> str:
+    return f'<a href="{_file(c)}">{escape(names[c])}</a>'
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Cells are HTML."""
+    lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
+    lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _write(path: Path, title: str, body: str) -> None:
+    text = PAGE.format(title=escape(title), body=body, width=THUMBNAIL)
+    write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))

@@ -1,0 +1,162 @@
+"""Where a sparse model goes wrong, class by class: confusions, the features behind them, and how sure it was."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from architectures.inference import FeatureTable
+from configs.fonts import optional_figure, prepare_fonts
+from configs.run_folder import write_atomically
+from evaluation.class_pages import write_class_pages
+
+BINS = 10  # of the calibration curve
+WORST = 10  # classes in the log
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The wrongly classified images of a test set.
+
+    Attributes:
+        image: index of each, `[M]`.
+        true: its class, `[M]`.
+        predicted: the class it was taken for, `[M]`.
+        feature: the feature that speaks most for the predicted class against the true one, `[M]`.
+    """
+
+    image: Tensor
+    true: Tensor
+    predicted: Tensor
+    feature: Tensor
+
+
+def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
+    """The mistakes in a feature table of the test images; `weight` is that of the classes, `[C, n]`."""
+    image = (table.predictions != table.labels).nonzero().flatten()
+    true, predicted = table.labels[image], table.predictions[image]
+    evidence = (weight[predicted] - weight[true]) * table.features[image]  # [M, n]
+    return Mistakes(image, true, predicted, evidence.argmax(dim=1))
+
+
+def confusion_table(labels: Tensor, predictions: Tensor, n_classes: int) -> Tensor:
+    """How many images of each class (row) were taken for each class (column), `[C, C]`."""
+    pairs = (labels * n_classes + predictions).bincount(minlength=n_classes**2)
+    return pairs.reshape(n_classes, n_classes)
+
+
+def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
+    """Mean probability of the prediction, share of correct ones, and images, for each bin that has some, `[B, 3]`.
+
+    Args:
+        logits: `[N, C]`.
+        labels: `[N]`.
+    """
+    probability, predicted = logits.double().softmax(dim=1).max(dim=1)
+    correct = (predicted == labels).double()
+    bins = (probability * BINS).long().clamp(max=BINS - 1)
+    counts = bins.bincount(minlength=BINS)
+    sums = [bins.bincount(values, minlength=BINS) for values in (probability, correct)]
+    rows = torch.stack([*(total / counts for total in sums), counts], dim=1)
+    return rows[counts > 0].numpy()
+
+
+def calibration_error(curve: np.ndarray) -> float:
+    """Expected calibration error: by how much probability and accuracy differ, averaged over the images."""
+    probability, accuracy, counts = curve.T
+    return float((np.abs(probability - accuracy) * counts).sum() / counts.sum())
+
+
+def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
+    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines.
+
+    Args:
+        folder: created if it is missing.
+        table: of the test images.
+        weight: of the classes, `[C, n]`.
+        images: the test images, under any transform.
+    """
+    classes = images.classes
+    prepare_fonts(classes)
+    weight = weight.detach().cpu()
+    confused = confusion_table(table.labels, table.predictions, len(classes))
+    mistakes = mistakes_of(table, weight)
+    curve = calibration_curve(table.logits, table.labels)
+    rows = [_class_row(c, confused, mistakes, classes) for c in range(len(classes))]
+    _write_csv(folder / "classes.csv", rows[0].keys(), (row.values() for row in rows))
+    _write_csv(
+        folder / "confusion.csv",
+        ["true class", *classes],
+        ([name, *counts] for name, counts in zip(classes, confused.tolist(), strict=True)),
+    )
+    with optional_figure("The calibration curve"):
+        write_atomically(folder / "calibration.png", calibration_figure(curve).savefig)
+    write_class_pages(folder, table, weight, confused, mistakes, images)
+    tested = [row for row in rows if row["images"]]
+    worst = sorted(tested, key=lambda row: (row["correct"] / row["images"], row["class"]))[:WORST]
+    lines = [f"{len(mistakes.image)} of {len(table)} test images are mistaken. Worst classes:"]
+    for row in worst:
+        line = f"  {row['class']}: {row['correct']} of {row['images']} correct"
+        if row["most often taken for"]:
+            rival = f"{row['times']} times taken for {row['most often taken for']}"
+            line += f", {rival}, mostly by feature {row['feature']}"
+        lines.append(line)
+    return "\n".join(
+        [
+            *lines,
+            f"Expected calibration error {calibration_error(curve):.1%}.",
+            f"Pages: {folder / 'index.html'}",
+        ]
+    )
+
+
+def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
+    others = confused[c].clone()
+    others[c] = 0
+    rival = int(others.argmax())
+    row = {"class": classes[c], "images": int(confused[c].sum()), "correct": int(confused[c, c])}
+    if not others[rival]:
+        return {**row, "most often taken for": "", "times": 0, "feature": ""}
+    feature = confusing_feature(mistakes, c, rival)
+    return {
+        **row,
+        "most often taken for": classes[rival],
+        "times": int(others[rival]),
+        "feature": feature,
+    }
+
+
+def confusing_feature(mistakes: Mistakes, true: int, predicted: int) -> int:
+    """The feature that most often decides for one class against the true one."""
+    these = (mistakes.true == true) & (mistakes.predicted == predicted)
+    return int(mistakes.feature[these].bincount().argmax())
+
+
+def calibration_figure(curve: np.ndarray) -> Figure:
+    """Accuracy against the probability of the prediction; the area of a point is its number of images."""
+    probability, accuracy, counts = curve.T
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+    axes.plot(probability, accuracy, color="#0072B2")
+    axes.scatter(probability, accuracy, s=20 + 200 * counts / counts.sum(), color="#0072B2")
+    axes.set_xlabel("Probability of the predicted class")
+    axes.set_ylabel("Share of correct predictions")
+    axes.set_title(f"Expected calibration error {calibration_error(curve):.1%}", fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _write_csv(path: Path, head: Iterable, rows: Iterable[Iterable]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    write_atomically(path, partial(Path.write_text, data=text.getvalue(), encoding="utf-8"))

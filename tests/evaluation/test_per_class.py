@@ -1,0 +1,55 @@
+"""What goes wrong class by class, on numbers that can be checked by hand."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evaluation.__main__
+from architectures.inference import FeatureTable
+from evaluation.per_class import calibration_curve, calibration_error, confusion_table, mistakes_of
+
+WEIGHT = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1]])
+
+
+def test_mistakes_are_blamed_on_the_feature_that_spoke_most_for_the_wrong_class():
+    labels, predictions = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
+    features = torch.tensor([[9.0, 9, 0], [5, 1, 3], [5, 0, 5], [2, 7, 1]])
+    table = FeatureTable(features, features, labels, predictions, torch.zeros(4, 3, 2))
+    mistakes = mistakes_of(table, WEIGHT)
+    assert mistakes.image.tolist() == [1, 3]
+    # Class 1 instead of 0: feature 2 for, feature 1 against; class 0 instead of 2: feature 0 for, 2 against.
+    assert mistakes.feature.tolist() == [2, 0]
+    assert confusion_table(labels, predictions, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_calibration_curve_and_its_error():
+    probability = torch.tensor([0.95, 0.95, 0.65, 0.65])
+    logits = torch.stack([probability, 1 - probability], dim=1).log()
+    curve = calibration_curve(logits, torch.tensor([0, 0, 0, 1]))
+    np.testing.assert_allclose(curve, [[0.65, 0.5, 2], [0.95, 1, 2]], atol=1e-6)
+    assert calibration_error(curve) == pytest.approx((0.15 + 0.05) / 2)
+
+
+@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+def test_every_class_has_a_page(small_run, model_type, monkeypatch, caplog):
+    argv = ["evaluation", *small_run, "--seed", "7", "--model_type", model_type, "--per_class"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with caplog.at_level("INFO"):
+        evaluation.__main__.main()
+    assert "Worst classes:" in caplog.text and "Expected calibration error" in caplog.text
+    logs = small_run[small_run.index("--log_dir") + 1]
+    (folder,) = Path(logs).rglob(f"{model_type}_6_3_Classes")
+    assert len(list(folder.glob("class_*.html"))) == 4
+    assert "Bronzed_Cowbird" in (folder / "index.html").read_text()
+    with open(folder / "classes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(folder / "confusion.csv", newline="") as file:
+        confused = [[int(n) for n in line[1:]] for line in list(csv.reader(file))[1:]]
+    assert [int(row["images"]) for row in rows] == [sum(line) for line in confused] == [14] * 4
+    assert [int(row["correct"]) for row in rows] == [line[c] for c, line in enumerate(confused)]
+    page = (folder / "class_0000.html").read_text()
+    assert page.count("<figure>") == min(12, 14 - confused[0][0])
