@@ -68,7 +68,8 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
             else ("-", "-")
         )
         lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
-    seconds, size = (sum(cost[i] for cost in costs.values()) for i in (0, 1))
+    seconds = sum(time_needed for time_needed, _ in costs.values())
+    size = sum(space for _, space in costs.values())
     size += 2 * pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
     free = shutil.disk_usage(_existing(run.folder.path)).free
     memory = "" if pace.memory_mb is None else f", {pace.memory_mb / 1e3:.1f} GB of memory"
