@@ -68,7 +68,12 @@ class DataSplits:
         return ImageList(
             tuple(
                 ListedImage(split, digest, relative_name(path, data.root))
-                for split, data in (("train", self.train), ("test", self.test))
+                for split, data in (
+                    ("train", self.train),
+                    ("train", self.held_out),
+                    ("test", self.test),
+                )
+                if data is not None
                 for digest, path in zip(data.digests(), data.paths, strict=True)
             )
         )
