@@ -1,9 +1,10 @@
-"""A report on a dataset before anything is trained on it: counts, unreadable or missing files, boxes, duplicates.
+"""A report on a dataset before anything is trained on it: counts, unreadable or missing files, boxes, copies, names.
 
     python -m dataset_classes.check --dataset CUB2011 --data_root PATH
 
 takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled (missing
-or unreadable images, boxes beside their image, too few images in a class); what even published datasets contain is
+or unreadable images, boxes beside their image, too few images in a class, a picture under two labels, classes whose
+names look alike, almost black images); what even published datasets contain is
 reported and passes (the same image in both splits, boxes cut by the edge, classes without test images).
 """
 
@@ -20,9 +21,12 @@ from configs.errors import RunError
 from configs.script import progress, run_script
 from configs.settings import Settings, parse_settings
 from dataset_classes.base import ImageDataset
+from dataset_classes.image_folder import same_name
+from dataset_classes.near_copies import near_pairs, thumbnail
 from dataset_classes.registry import dataset_class
 
-SHOWN = 5  # of each kind of finding
+SHOWN = 10  # of each kind of finding
+ALMOST_BLACK = 15  # of 255
 BATCH = 4096  # images in work at a time, so that millions need no more memory
 
 
@@ -34,6 +38,7 @@ class Report:
     classes: list[str]
     problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    notes: list[str] = field(default_factory=list)  # what is worth knowing
 
     def lines(self) -> Iterator[str]:
         """The report as text."""
@@ -46,6 +51,7 @@ class Report:
                 f"{counts[label]:>8}" for counts in self.counts.values()
             )
         yield ""
+        yield from self.notes
         for kind, found in {**self.problems, **self.remarks}.items():
             yield f"{kind}: {len(found)}"
             yield from (f"    {line}" for line in found[:SHOWN])
@@ -72,7 +78,15 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
         report.problems["classes with fewer than 2 training images"].append(train.classes[label])
     for label in np.flatnonzero(counts["test"] == 0):
         report.remarks["classes without test images"].append(train.classes[label])
-    owners: dict[bytes, str] = {}  # the first training image with that content
+    names_alike: dict[str, list[str]] = defaultdict(list)
+    for name in train.classes:
+        names_alike[same_name(name)].append(name)
+    for alike in names_alike.values():
+        if len(alike) > 1:
+            report.problems[
+                "classes whose names differ in case, blanks or Unicode form only"
+            ].append(" = ".join(f"{name!r} ({name!a})" for name in alike))
+    seen: list[Seen] = []
     for name, data in splits.items():
         missing = set(data.missing_images())
         report.problems["missing files"] += sorted(missing)
@@ -84,12 +98,75 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
                 continue
             if data.boxes is not None:
                 check_box(report, path, data.boxes[index], found.size)
-            if name == "train":
-                owners.setdefault(found.content, path)
-            elif found.content in owners:
-                report.remarks["images in both splits"].append(f"{owners[found.content]} = {path}")
+            seen.append(Seen(path, name, int(data.labels[index]), found))
+    report_copies(report, seen)
+    report_near_copies(report, seen)
+    report_dark(report, seen)
+    if train.scale.ranges:
+        report.notes += [
+            f"Values of {kind} images: {black:g} counts as black and {white:g} as white in all of them."
+            for kind, (black, white) in train.scale.ranges.items()
+        ]
     report.problems = {kind: found for kind, found in report.problems.items() if found}
     return report
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image that was read."""
+
+    path: str
+    split: str
+    label: int
+    found: "Examination"
+
+
+def report_copies(report: Report, seen: list[Seen]) -> None:
+    """Report images with the same pixels: under two labels, in both splits, or twice in a class."""
+    first: dict[bytes, list[Seen]] = {}  # one image of every label and split with that content
+    for image in seen:
+        owners = first.setdefault(image.found.content, [])
+        pair = f"{owners[0].path} = {image.path}" if owners else ""
+        other_label = next((o for o in owners if o.label != image.label), None)
+        other_split = next((o for o in owners if o.split != image.split), None)
+        if other_label:
+            report.problems["one picture under two labels"].append(
+                f"{other_label.path} = {image.path}"
+            )
+        if other_split:
+            report.remarks["images in both splits"].append(f"{other_split.path} = {image.path}")
+        if owners and not other_label and not other_split:
+            report.remarks["copies within a class"].append(pair)
+        if all((o.label, o.split) != (image.label, image.split) for o in owners):
+            owners.append(image)
+
+
+def report_near_copies(report: Report, seen: list[Seen]) -> None:
+    """Report images that look the same by their perceptual hashes, though their pixels differ."""
+    distinct = list({image.found.content: image for image in seen}.values())
+    if len(distinct) < 2:
+        return
+    small = np.stack([image.found.thumbnail for image in distinct])
+    for a, b in near_pairs(small):
+        one, other = distinct[a], distinct[b]
+        kind = "within a class"
+        if one.split != other.split:
+            kind = "in both splits"
+        elif one.label != other.label:
+            kind = "under two labels"
+        report.remarks[f"near copies by perceptual hash, {kind}"].append(
+            f"{one.path} ~ {other.path}"
+        )
+
+
+def report_dark(report: Report, seen: list[Seen]) -> None:
+    """Report images that are almost black: a problem if they are most of the images."""
+    dark = [image.path for image in seen if image.found.brightest <= ALMOST_BLACK]
+    if dark:
+        kind = report.problems if len(dark) > len(seen) / 2 else report.remarks
+        kind[
+            f"almost black images (no value above {ALMOST_BLACK} of 255; were they saved with more bits than they use?)"
+        ] += dark
 
 
 def check_box(report: Report, path: str, box, size: tuple[int, int]) -> None:
@@ -105,10 +182,19 @@ def check_box(report: Report, path: str, box, size: tuple[int, int]) -> None:
 
 @dataclass(frozen=True)
 class Examination:
-    """What is remembered of an image: a digest of its pixels, and its size (width, height)."""
+    """What is remembered of an image.
+
+    Attributes:
+        content: a digest of its pixels.
+        size: width and height.
+        brightest: its largest value.
+        thumbnail: see `near_copies`.
+    """
 
     content: bytes
     size: tuple[int, int]
+    brightest: int
+    thumbnail: np.ndarray
 
 
 def examine_all(
@@ -132,7 +218,10 @@ def examine(data: ImageDataset, index: int) -> Examination | RunError:
         image = data.full_image(index)
     except RunError as error:
         return error
-    return Examination(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), image.size)
+    content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    return Examination(
+        content, image.size, max(high for _, high in image.getextrema()), thumbnail(image)
+    )
 
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:

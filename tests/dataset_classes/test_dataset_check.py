@@ -2,7 +2,9 @@
 
 import shutil
 import sys
+import unicodedata
 
+import numpy as np
 import pytest
 from fake_datasets import (
     make_cars,
@@ -18,6 +20,7 @@ from configs.script import run_script
 from configs.settings import parse_settings
 from dataset_classes import check, synthetic_birds
 from dataset_classes.check import check_dataset, load_splits
+from dataset_classes.near_copies import near_pairs
 
 CUB = "CUB200/CUB_200_2011"
 FIRST = f"{CUB}/images/001.Black_footed_Albatross/image_0.jpg"
@@ -121,3 +124,82 @@ def test_command_line(tmp_path, monkeypatch, capsys, damage):
     else:
         run_script(check.main)
     assert ("missing files: 1" in capsys.readouterr().out) == damage
+
+
+def random_picture(path, seed, side=64):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(blocks).resize((side, side), Image.Resampling.BICUBIC)
+    image.save(path)
+    return image
+
+
+def random_folder(root, classes=("benign", "malignant"), train=6, test=3):
+    for c, name in enumerate(classes):
+        for i in range(train + test):
+            split, seed = ("train" if i < train else "test"), 100 * c + i
+            random_picture(root / split / name / f"{i}.png", seed)
+    return root
+
+
+def test_one_picture_under_two_labels_and_copies_within_a_class(tmp_path):
+    train = random_folder(tmp_path) / "train"
+    shutil.copy(train / "benign/0.png", train / "malignant/again.png")
+    shutil.copy(train / "benign/1.png", tmp_path / "test/malignant/leaked.png")
+    shutil.copy(train / "benign/2.png", train / "benign/2_copy.png")
+    found = report("ImageFolder", tmp_path)
+    two_labels = found.problems["one picture under two labels"]
+    assert [line.count("benign") + line.count("malignant") for line in two_labels] == [2, 2]
+    assert "again.png" in two_labels[0]
+    assert "leaked.png" in two_labels[1]
+    assert len(found.remarks["images in both splits"]) == 1
+    assert "2_copy.png" in found.remarks["copies within a class"][0]
+
+
+def test_names_that_look_alike_are_named(tmp_path):
+    accents = [unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD")]
+    random_folder(tmp_path, ("plain", "Plain", "plain ", "pla in", *accents, "other"))
+    (kind,) = report("ImageFolder", tmp_path).problems.values()
+    assert len(kind) == 2
+    accented, plain = kind
+    assert plain.count("=") == 3
+    assert all(ascii(name) in accented for name in accents)
+
+
+@pytest.mark.parametrize("change", ["saved again", "smaller", "retouched"])
+def test_near_copies_are_reported_as_such(tmp_path, change):
+    image = random_picture(random_folder(tmp_path) / "train" / "benign" / "0.png", 0)
+    if change == "smaller":
+        image = image.resize((48, 48))
+    if change == "retouched":
+        image.paste((0, 0, 0), (0, 0, 5, 5))
+    image.save(tmp_path / "test" / "benign" / "near.jpg", quality=70)
+    (kind,) = report("ImageFolder", tmp_path).remarks.items()
+    assert kind[0] == "near copies by perceptual hash, in both splits"
+    assert len(kind[1]) == 1
+    assert "near.jpg" in kind[1][0]
+
+
+def test_different_pictures_are_no_near_copies():
+    pictures = np.random.default_rng(0).integers(0, 256, (3000, 8, 9, 3), dtype=np.uint8)
+    assert near_pairs(pictures) == []
+    assert near_pairs(np.zeros((500, 8, 9, 3), dtype=np.uint8)) == []
+
+
+def test_almost_black_images_are_reported(tmp_path):
+    random_folder(tmp_path)
+    Image.new("RGB", (40, 40), (15, 3, 0)).save(tmp_path / "train" / "benign" / "dark.png")
+    (kind,) = report("ImageFolder", tmp_path).remarks.items()
+    assert kind[0].startswith("almost black images")
+    assert kind[1] == [str(tmp_path / "train" / "benign" / "dark.png")]
+
+
+def test_the_scale_of_values_is_said(tmp_path):
+    for c, name in enumerate("ab"):
+        for i in range(6):
+            (tmp_path / name).mkdir(exist_ok=True)
+            values = np.random.default_rng(10 * c + i).integers(0, 4096, (20, 20), dtype=np.uint16)
+            Image.fromarray(values).save(tmp_path / name / f"{i}.png")
+    found = report("ImageFolder", tmp_path)
+    assert not found.problems
+    assert "4095 as white" in found.notes[0]
