@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from configs.errors import RunError, UsageError
 from configs.run_folder import RunFolder, read_json
 from configs.runs import CONFIG, dense_model_file, dense_results_file
-from evaluation.results import PERCENT
+from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ DENSE = "dense"
 NAMES = {DENSE: "Dense", "chiqpm": "CHiQPM", "qpm": "QPM", "qsenn": "Q-SENN", "sldd": "SLDD"}
 KEPT = "Share of the dense accuracy"
 SETS, LEVELS, TRUTH = "Prediction sets", "Level accuracies", "Explanation truth"
-LOWER_IS_BETTER = ("Correlation", "Dependence")
+LOWER_IS_BETTER = ("Correlation", "Dependence", "Dependence on test images")
 NOT_A_MATTER_OF_BETTER = (
     "Number of features",
     "Features per class",
@@ -135,7 +135,7 @@ def _models(folder: Path) -> Iterator[Measured]:
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
     config = read_json(folder / CONFIG)
     arguments = (config if isinstance(config, dict) else {}).get("arguments", {})
-    dense = read_json(run.file(dense_results_file())) or {}
+    dense = recorded_results(run.file(dense_results_file()))
 
     def measured(model: str, results: dict, *files: str) -> Measured:
         made_from: dict = {}
@@ -151,7 +151,7 @@ def _models(folder: Path) -> Iterator[Measured]:
         results = read_json(path)
         stem = path.stem.removeprefix("Results_").removesuffix("_FinetunedModel")
         model = stem.partition("_")[0]
-        if not isinstance(results, dict) or model not in NAMES:
+        if model not in NAMES or "Accuracy" not in recorded_results(path):
             log.warning("%s is not a file of results; it is left out.", path)
             continue
         if dense.get("Accuracy"):
@@ -211,6 +211,8 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
         rows, key=lambda row: row.model == DENSE
     )  # a sparse model's metrics in their order
     for name in dict.fromkeys(key for row in rows for key in row.entries()):
+        if name in PUBLISHED_NAMES.values():
+            continue  # the same number under our name
         better = -1 if name in LOWER_IS_BETTER else 0 if name in NOT_A_MATTER_OF_BETTER else 1
         found.append(Metric(name, (name,), name in (*PERCENT, KEPT), better))
     for group, title in ((LEVELS, "Accuracy, level {}"), (TRUTH, "{}")):

@@ -51,6 +51,10 @@ def make_run(tmp_path):
             }
         }
         results = {"Accuracy": accuracy, "Dependence": accuracy / 2, "Prediction sets": sets}
+        results |= {
+            "Features per class": n_per_class,
+            "PerClass": n_per_class,
+        }  # ours, and as published
         results |= {"Level accuracies": {"1": 0.95, "2": accuracy}}
         (folder / f"Results_{name}_FinetunedModel.json").write_text(json.dumps(results))
 
@@ -91,6 +95,7 @@ def test_tables_and_plots_are_written(make_run, tmp_path, monkeypatch, caplog):
     with caplog.at_level("INFO"):
         compare_runs.main()
     assert "| Accuracy | 80.0 % | 73.0 % | **75.0 %** |" in caplog.text
+    assert "| Features per class | - | 3 | 5 |" in caplog.text and "PerClass" not in caplog.text
     plots = {"accuracy_by_n_per_class.png", "set_size.png", "accuracy_by_level.png"}
     assert {p.name for p in output.iterdir()} == {
         f"comparison.{s}" for s in ("md", "tex", "csv")
@@ -112,6 +117,15 @@ def test_signs_of_latex_and_markdown_in_settings_are_escaped(make_run, tmp_path)
     rows[1].differing = {"a_b": "50 % | {x}"}
     assert r"QPM (a\_b 50 \% | \{x\})" in latex(rows, metrics_of(rows))
     assert r"QPM (a_b 50 % \| {x})" in markdown(rows, metrics_of(rows))
+
+
+@pytest.mark.parametrize("content", ["[]", '{"Accuracy": "high"}', "no JSON"])
+def test_results_that_cannot_be_read_are_named_and_left_out(make_run, tmp_path, content, caplog):
+    make_run(1, "qpm", 0.5)
+    make_run(2, "qpm", 0.6)
+    (tmp_path / "runs" / "2" / "Results_qpm_50_5_FinetunedModel.json").write_text(content)
+    assert [len(row.runs) for row in gather([str(tmp_path)])] == [2, 1]  # dense, and QPM
+    assert "Results_qpm_50_5_FinetunedModel.json is not a file of results" in caplog.text
 
 
 def test_a_folder_without_runs_is_one_line(tmp_path):
