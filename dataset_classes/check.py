@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -219,9 +220,9 @@ def examine(data: ImageDataset, index: int) -> Examination | RunError:
     except RunError as error:
         return error
     content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    return Examination(
-        content, image.size, max(high for _, high in image.getextrema()), thumbnail(image)
-    )
+    extrema: Any = image.getextrema()  # of three channels: it is RGB
+    brightest = max(high for _, high in extrema)
+    return Examination(content, image.size, brightest, thumbnail(image))
 
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:

@@ -124,7 +124,7 @@ WITHOUT_ORIENTATION = {
 }
 
 
-@pytest.mark.parametrize("kind", {**DAMAGED, **WITHOUT_ORIENTATION})
+@pytest.mark.parametrize("kind", [*DAMAGED, *WITHOUT_ORIENTATION])
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
 def test_damaged_exif_never_stops_a_run(tmp_path, kind, ending):
     data = {**DAMAGED, **WITHOUT_ORIENTATION}[kind]
