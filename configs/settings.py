@@ -194,7 +194,7 @@ class Settings:
     def dense(self) -> DenseRecipe:
         """Recipe of the dense training."""
         recipe = recipes.dense_recipe(
-            self.dataset, self.weights, self.schedule_scale, self.batch_size
+            self.dataset, self.arch, self.weights, self.schedule_scale, self.batch_size
         )
         return overridden(recipe, "dense", self.set)
 
@@ -202,7 +202,12 @@ class Settings:
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
         recipe = recipes.finetune_recipe(
-            self.kind.finetuning, self.dataset, self.weights, self.schedule_scale, self.batch_size
+            self.kind.finetuning,
+            self.dataset,
+            self.arch,
+            self.weights,
+            self.schedule_scale,
+            self.batch_size,
         )
         return overridden(recipe, "finetune", self.set)
 

@@ -53,6 +53,8 @@ def finetune(
         if recipe.refit and begins and index > 0:
             head = build_head(refit(run, model), settings.head)
             model.set_sparse_head(head, recipe.dropout)
+        coarse = index < recipe.coarse_rounds
+        model.backbone.reduce_strides(settings.reduced_strides and not coarse)
         return finetune_phase(model, recipe, index)
 
     train_artefact(
@@ -65,6 +67,7 @@ def finetune(
         card=model_card(run),
         monitor=Monitor(run, settings.model_name),
     )
+    model.backbone.reduce_strides(settings.reduced_strides)
     return model
 
 

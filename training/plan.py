@@ -34,8 +34,11 @@ def planned_phases(settings: Settings) -> list[PlannedPhase]:
         if coarse:
             phases.append(PlannedPhase(DENSE, coarse, COARSE_COST))
         phases.append(PlannedPhase(DENSE, settings.dense.epochs - coarse))
-    rounds = settings.finetuning.round_epochs
-    return [*phases, *(PlannedPhase(settings.model_name, epochs) for epochs in rounds)]
+    recipe = settings.finetuning
+    for index, epochs in enumerate(recipe.round_epochs):
+        coarse = settings.reduced_strides and index < recipe.coarse_rounds
+        phases.append(PlannedPhase(settings.model_name, epochs, COARSE_COST if coarse else 1.0))
+    return phases
 
 
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:

@@ -11,6 +11,7 @@ from configs.model_types import MODEL_TYPES
 from configs.recipes import (
     FROM_SCRATCH,
     SCRATCH_FINETUNING,
+    SHORT,
     DenseRecipe,
     dense_recipe,
     finetune_recipe,
@@ -52,29 +53,40 @@ def test_one_cycle_warms_up_and_ends_at_zero():
 
 
 def test_a_scaled_schedule_keeps_its_shape():
-    recipe = finetune_recipe(MODEL_TYPES["chiqpm"].finetuning, "CUB2011", "imagenet", 0.1, None)
+    recipe = finetune_recipe(
+        MODEL_TYPES["chiqpm"].finetuning, "CUB2011", "resnet50", "imagenet", 0.1, None
+    )
     assert (recipe.round_epochs, recipe.step_size, recipe.grounding_epochs) == ((1, 1, 1, 4), 1, 3)
-    assert dense_recipe("CUB2011", "imagenet", 0.001, None).epochs == 1
+    assert dense_recipe("CUB2011", "resnet50", "imagenet", 0.001, None).epochs == 1
 
 
 def test_the_normalisation_is_trained_as_published_unless_weights_are_random():
     recipe = MODEL_TYPES["qsenn"].finetuning
     for weights, in_own_units in (("imagenet", False), ("none", True)):
-        found = finetune_recipe(recipe, "CUB2011", weights, 1, None)
+        found = finetune_recipe(recipe, "CUB2011", "resnet50", weights, 1, None)
         assert found.normalisation_in_own_units == in_own_units
 
 
 def test_random_weights_get_the_recipe_for_them():
-    assert dense_recipe("CUB2011", "none", 1, None) == FROM_SCRATCH
-    finetuning = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, None)
+    assert dense_recipe("CUB2011", "resnet50", "none", 1, None) == FROM_SCRATCH
+    finetuning = finetune_recipe(
+        MODEL_TYPES["qpm"].finetuning, "CUB2011", "resnet50", "none", 1, None
+    )
     assert {name: getattr(finetuning, name) for name in SCRATCH_FINETUNING} == SCRATCH_FINETUNING
-    assert finetune_recipe(MODEL_TYPES["qpm"].finetuning, "CUB2011", "none", 1, 8).batch_size == 8
-    assert dense_recipe("CUB2011", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
+    assert (
+        finetune_recipe(
+            MODEL_TYPES["qpm"].finetuning, "CUB2011", "resnet50", "none", 1, 8
+        ).batch_size
+        == 8
+    )
+    assert dense_recipe("CUB2011", "resnet50", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
 
 
 def test_imagenet_has_its_own_batch_size_and_finetuning_rate():
-    assert dense_recipe("ImageNet", "imagenet", 1, None) == DenseRecipe(batch_size=64)
-    recipe = finetune_recipe(MODEL_TYPES["qpm"].finetuning, "ImageNet", "imagenet", 1, None)
+    assert dense_recipe("ImageNet", "resnet50", "imagenet", 1, None) == DenseRecipe(batch_size=64)
+    recipe = finetune_recipe(
+        MODEL_TYPES["qpm"].finetuning, "ImageNet", "resnet50", "imagenet", 1, None
+    )
     assert recipe.batch_size == 64
     assert recipe.lr == pytest.approx(1.28e-4)
 
@@ -109,3 +121,15 @@ def test_coarse_maps_come_first_within_one_schedule():
 def test_one_phase_where_nothing_changes(recipe, reduced_strides):
     (only,) = dense_phases(build_dense_model("resnet18", 3), recipe, reduced_strides)
     assert only(True).epochs == recipe.epochs
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arch"), [("CUB2011", "tf_efficientnet_lite0"), ("ImageFolder", "resnet50")]
+)
+def test_pretrained_networks_without_a_paper_are_trained_for_a_short_time(dataset, arch):
+    kind = MODEL_TYPES["chiqpm"].finetuning
+    assert dense_recipe(dataset, arch, "imagenet", 1, None) == SHORT
+    finetuning = finetune_recipe(kind, dataset, arch, "imagenet", 1, None)
+    assert sum(finetuning.round_epochs) <= 6
+    assert finetuning.coarse_rounds < len(finetuning.round_epochs)
+    assert dense_recipe(dataset, arch, "none", 1, None) == FROM_SCRATCH

@@ -1,0 +1,67 @@
+"""export.py: the file gives what the model gives, with nothing but numpy and onnxruntime."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from small_run import CLASSES
+
+import export
+from architectures.finished_model import load_finished_model
+from architectures.inference import feature_tables
+from configs.hardware import Hardware
+from configs.open_run import OpenRun
+from configs.runs import finished_run
+from conformal.calibrate import calibrate
+from dataset_classes.registry import load_data
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+HARDWARE = Hardware.choose("cpu", 0)
+
+
+@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+def test_onnxruntime_gives_the_same_predictions_and_sets(
+    small_run, tmp_path, monkeypatch, model_type
+):
+    flags = [*small_run, "--model_type", model_type]
+    settings, source = finished_run(flags, "")
+    shutil.copy(source.file(f"{settings.model_name}_FinetunedModel.pth"), tmp_path)
+    settings, made = finished_run([*flags, "--folder", str(tmp_path)], "")
+    data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
+    model = load_finished_model(settings, made, CLASSES, HARDWARE)
+    run = OpenRun(settings, made, HARDWARE, data)
+    test = feature_tables(run, model).test
+    predictor = calibrate(run, model.class_weight, test)
+
+    file = tmp_path / "model.onnx"
+    arguments = [*flags, "--folder", str(tmp_path), "--output", str(file), "--format", "onnx"]
+    monkeypatch.setattr(sys, "argv", ["export.py", *arguments])
+    export.main()
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    told = session.get_modelmeta().custom_metadata_map
+    pixels = torch.stack([image for image, _ in data.test])
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (data.test.mean, data.test.std))
+    pixels = (pixels * std + mean).numpy()
+    logits, features, maps, scores = session.run(None, {"images": pixels})
+    np.testing.assert_allclose(logits, test.logits, atol=1e-4)
+    np.testing.assert_allclose(features, test.features, atol=1e-4)
+    assert maps.shape == (len(pixels), 6, 4, 4) and (maps >= 0).all()
+    assert json.loads(told["classes"]) == CLASSES
+    for coverage, threshold in json.loads(told["thresholds"]).items():
+        expected = predictor.predict(test.features, test.logits, float(coverage)).numpy()
+        on_the_edge = np.abs(scores - threshold) < 1e-5
+        assert (((scores <= threshold) == expected) | on_the_edge).all()
+        assert on_the_edge.mean() < 0.2
+    one = session.run(["logits"], {"images": pixels[:1]})[0]
+    np.testing.assert_allclose(one, logits[:1], atol=1e-5)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(export.RunError, match="pip install onnxscript"):
+        export.onnx_model(None, None)
