@@ -52,6 +52,15 @@ def _weights(text: str) -> str:
     return text.lower() if is_name else expanded(text)
 
 
+def _redundancy_threshold(text: str) -> float | str:
+    if text.lower() == "published":
+        return "published"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"a redundancy or the word published, not {text!r}") from None
+
+
 def _coverage(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
@@ -134,11 +143,12 @@ class Settings:
         parse=choice(("auto", "search", "gurobi", "highs"), "solver"),
     )  # fmt: skip
     selection_seconds: float = flag(SELECTION, 60.0, "time limit of the selection")
-    redundancy_threshold: float | None = flag(
-        SELECTION, None, "redundancy from which feature pairs are penalised (default: the smallest possible)",
-        parse=float,
+    redundancy_threshold: float | str | None = flag(
+        SELECTION, None,
+        "redundancy from which feature pairs are penalised (default: the smallest that a search finds, which is "
+        "below the published one; published: by the published grid and clique search)",
+        parse=_redundancy_threshold,
     )  # fmt: skip
-
     pairs: str = flag(
         SELECTION, "named",
         "chiqpm: the named, most similar class pairs must share all but one feature (as published), or any pairs may "

@@ -25,6 +25,7 @@ from sparsification.constants import (
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.qpm import PairsImpossibleError, SelectionProblem, solve
+from sparsification.qpm.published_threshold import published_threshold
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +55,19 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
+    redundancy = feature_redundancy(correlation).numpy()
+    threshold = settings.redundancy_threshold
+    if threshold == "published":
+        threshold = published_threshold(redundancy, settings.n_features)
     state = partial(
         SelectionProblem,
         correlation.numpy(),
-        feature_redundancy(correlation).numpy(),
+        redundancy,
         locality_bias(features.locality, features.edge).numpy(),
         n_features=settings.n_features,
         n_per_class=settings.n_per_class,
         rho=settings.selection.pair_density,
-        threshold=settings.redundancy_threshold,
+        threshold=threshold,
     )
     optimise = partial(
         solve,

@@ -22,6 +22,7 @@ from sparsification.qpm import (
     solve,
 )
 from sparsification.qpm import progress as progress_module
+from sparsification.qpm import published_threshold as published_threshold_module
 from sparsification.qpm import threshold as threshold_module
 from sparsification.qpm.assignment import distinct_subsets, ranked_subsets
 from sparsification.qpm.components import Component
@@ -30,6 +31,7 @@ from sparsification.qpm.proofs import lagrangian
 from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.proofs.exact import set_values
 from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
+from sparsification.qpm.published_threshold import published_threshold
 from sparsification.qpm.search import named_pairs
 from sparsification.qpm.search.named_pairs import PairsImpossibleError
 from sparsification.qpm.search.named_rows import made_distinct, rows_of
@@ -222,6 +224,22 @@ def test_threshold_reaches_the_reference_on_the_large_instance(qp_instance, monk
     monkeypatch.setattr(threshold_module, "SECONDS_PER_FEATURE", 0.02)  # a busy machine may do
     problem = instance_problem(qp_instance("large_qpm_512x196"), threshold=None)
     assert problem.threshold <= 0.195
+
+
+def test_published_threshold_is_the_known_one_above_ours(qp_instance):
+    problem = instance_problem(qp_instance("large_qpm_stanford_cars_resnet18"))
+    found = published_threshold(problem.redundancy, 50)
+    assert found == pytest.approx(0.374, abs=5e-4)
+    assert found > problem.threshold == pytest.approx(0.319, abs=5e-4)
+
+
+def test_published_threshold_fails_clearly(qp_instance, monkeypatch):
+    redundancy = instance_problem(qp_instance("qpm_00")).redundancy
+    with pytest.raises(RunError, match="leave --redundancy_threshold out"):
+        published_threshold(np.zeros_like(redundancy), 4)
+    monkeypatch.setattr(published_threshold_module, "SECONDS", -1.0)
+    with pytest.raises(RunError, match="has not ended"):
+        published_threshold(redundancy, 4)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -51,6 +51,7 @@ NEGLIGIBLE = 1e-3
 OVERRELAXATION = 1.6
 FIRST_DRIFT = 0.1
 DRIFT_HALVES_AFTER = 100
+WEIGHT_PER_SCORE = 0.25
 # Classes in named pairs, and the pairs, go down a subgradient instead: first step in ranges of the
 # gain, iterations after which it has halved, and share of the previous direction that is kept.
 FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
@@ -204,7 +205,9 @@ class Relaxation:
         np.fill_diagonal(self.X, share)
         self.slack, self.sign_slack = np.zeros((size, size)), np.zeros((size, size))
         self.balance = np.zeros(size)
-        self.weight = 1.0  # of the constraints in the augmented Lagrangian, inverted
+        # Of the constraints in the augmented Lagrangian, inverted: at the scale of the scores.
+        scores = lagrangian.scores(self.gain, self.bias, multipliers)
+        self.weight = max(float(np.ptp(scores)) * WEIGHT_PER_SCORE, 1.0)
         self.n_steps = 0
         # Inner products of the constraint matrices: row sums and trace.
         products = np.full((size + 1, size + 1), 0.5)
