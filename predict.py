@@ -41,7 +41,11 @@ class PredictFlags:
     """Which images are predicted."""
 
     image: tuple[str, ...] = flag(
-        PREDICTION, (), "image files, or folders with images at any depth", parse=str, many=True
+        PREDICTION,
+        (),
+        "image files, folders with images at any depth, patterns, or .csv tables of files",
+        parse=str,
+        many=True,
     )
     output: str = flag(
         PREDICTION, "predictions.csv", "file to write, .csv or .json", parse=_table_file

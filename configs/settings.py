@@ -120,6 +120,9 @@ class Settings:
     batch_size: int | None = flag(
         TRAINING, None, "images a step (default: the recipe's)", parse=int
     )
+    balanced: bool = flag(
+        TRAINING, False, "show all classes equally often in training, however many images they have"
+    )
     schedule_scale: float = flag(
         TRAINING, 1.0, "factor of all schedules' lengths; 0.1 for a quick look"
     )
@@ -264,7 +267,10 @@ class Settings:
         """What every artefact depends on: images and network."""
         weights_file = Path(self.weights)
         content = sha256(weights_file) if weights_file.is_file() else None
-        return {**{key: getattr(self, key) for key in BACKBONE}, "weights_content": content}
+        chosen = {key: getattr(self, key) for key in BACKBONE}
+        if self.balanced:  # else as in runs that were made before there was a choice
+            chosen["balanced"] = True
+        return {**chosen, "weights_content": content}
 
     def selection_dependencies(self) -> dict:
         """What the choice of features depends on beside the features."""

@@ -37,6 +37,7 @@ class ImageDataset(Dataset):
         labels: `[N]` int64.
         transform: from PIL image to tensor; None leaves the image as it is.
         square: whether images are resized to a square, or by their short side and then cropped.
+        balanced: whether training shows all classes equally often.
         upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
         scale: which values of images with other than 8 bits are black and white.
         root: folder of the dataset.
@@ -46,6 +47,7 @@ class ImageDataset(Dataset):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     square = False
+    balanced = False
     upright = False
     per_image: tuple[str, ...] = (
         "paths",

@@ -23,6 +23,8 @@ from dataset_classes.transforms import interpolated
 
 logger = logging.getLogger(__name__)
 
+UNEVEN = 3  # times as many images in the largest class as in the smallest are worth a word
+
 
 @dataclass(frozen=True)
 class DataSplits:
@@ -101,6 +103,14 @@ def data_of(
         backbone=backbone,
         known=known,
     )
+    data.train.balanced = settings.balanced
+    counts = np.bincount(data.train.labels)
+    if counts.max() > UNEVEN * counts.min() and not settings.balanced:
+        logger.info(
+            "Training images per class: %d to %d; --balanced shows all classes equally often.",
+            counts.min(),
+            counts.max(),
+        )
     return data.without(settings.validation) if settings.validation else data
 
 

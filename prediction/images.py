@@ -1,5 +1,7 @@
 """The images to predict: found in folders, read, and put together in batches."""
 
+import csv
+import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -19,18 +21,28 @@ log = logging.getLogger(__name__)
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """The named files, and the images below the named folders by name; each once.
+    """The named files, the images below the named folders by name, and those in lists; each once.
+
+    Args:
+        paths: files, folders, patterns such as `photos/*.jpg` (for shells that leave them as they are), and tables
+            (.csv) whose column `file`, else the first, names images, from the table's folder where not absolute.
 
     Raises:
         UsageError: if nothing is named.
-        RunError: if a folder holds no images.
+        RunError: if a folder, a pattern or a table holds no images, or a table cannot be read.
     """
     if not paths:
         raise UsageError("name the images: --image FILE_OR_FOLDER ...")
     files = []
     for path in map(expanded_default, paths):
         below = [path]
-        if os.path.isdir(path):
+        if path.lower().endswith(".csv"):
+            below = _listed(path)
+        elif glob.has_magic(path) and not os.path.exists(path):
+            below = sorted(glob.glob(path, recursive=True))
+            if not below:
+                raise RunError(f"no file fits {path}")
+        elif os.path.isdir(path):
             skipped = Skipped()
             below = images_below(path, skipped)
             if not below:
@@ -39,6 +51,22 @@ def find_images(paths: Sequence[str]) -> list[str]:
                 log.info("%s: %s", path, skipped.line())
         files += below
     return list(dict.fromkeys(files))
+
+
+def _listed(table: str) -> list[str]:
+    """The images that a table names, see `find_images`."""
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row and any(row)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"the table {table} cannot be read: {error}") from None
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    named = "file" in header
+    column = header.index("file") if named else 0
+    names = [row[column].strip() for row in rows[int(named) :] if len(row) > column]
+    if not names:
+        raise RunError(f"the table {table} names no images")
+    return [os.path.join(os.path.dirname(table), name) for name in names]
 
 
 class ImageFiles(Dataset):

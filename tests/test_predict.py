@@ -25,6 +25,7 @@ from conformal.split import calibration_split
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import load_data
 from evaluation.prediction_sets import methods
+from prediction.images import find_images
 
 HARDWARE = Hardware.choose("cpu", 0)
 
@@ -172,11 +173,24 @@ def test_a_calibration_of_another_model_is_not_used(finished, tmp_path, capsys):
     assert "has no calibration of this model" in capsys.readouterr().err
 
 
+def test_patterns_and_tables_name_images(tmp_path):
+    for name in ("b.png", "a.png", "c.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "plain.csv").write_text("a.png\n\nc.jpg\n")
+    (tmp_path / "table.csv").write_text(f"label,File\nx,c.jpg\ny,{tmp_path / 'b.png'}\n")
+    a, b, c = (str(tmp_path / name) for name in ("a.png", "b.png", "c.jpg"))
+    assert find_images([str(tmp_path / "*.png")]) == [a, b]
+    assert find_images([str(tmp_path / "plain.csv")]) == [a, c]
+    assert find_images([str(tmp_path / "table.csv"), a, c]) == [c, b, a]
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
         ([], 2, "name the images: --image"),
         (["--image", "EMPTY"], 1, "no images in the folder"),
+        (["--image", "photos/*.nothing"], 1, "no file fits photos/*.nothing"),
+        (["--image", "absent.csv"], 1, "the table absent.csv cannot be read"),
         (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv or .json file"),
         (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
         (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),

@@ -51,6 +51,15 @@ class SeededImages(Dataset):
             return self._dataset[index]
 
 
+def epoch_order(dataset, generator: torch.Generator) -> torch.Tensor:
+    """The images of an epoch, `[N]`: each once, or, of a `balanced` dataset, classes equally often on average."""
+    if not getattr(dataset, "balanced", False):
+        return torch.randperm(len(dataset), generator=generator)
+    labels = torch.as_tensor(dataset.labels)
+    rarity = 1 / labels.bincount().double()[labels]
+    return rarity.multinomial(len(dataset), replacement=True, generator=generator)
+
+
 def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Batches:
     """The shuffled batches of an epoch: of each, this process's share.
 
@@ -69,7 +78,7 @@ def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Ba
         raise UsageError(
             f"{len(dataset)} training images cannot be shared by {processes.count()} processes"
         )
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    order = epoch_order(dataset, torch.Generator().manual_seed(seed))
     batches = order.split(batch_size)
     if len(batches) > 1 and len(batches[-1]) < batch_size:
         batches = batches[:-1]  # batch normalisation needs more than one image
