@@ -11,6 +11,7 @@ from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
 from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
 
+LINES = ("-", "--", ":")
 SIZES = {"n_per_class": "Features per class", "n_features": "Features"}
 
 
@@ -86,9 +87,13 @@ def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figur
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
-    for name, points in curves.items():
+    for i, (name, points) in enumerate(curves.items()):
         x, y, error = zip(*points, strict=True)
         shown = error if any(error) else None
-        axes.errorbar(x, y, shown, marker="o", markersize=4, capsize=2, label=name)
+        # Ten colours, then the same ones in another line.
+        axes.errorbar(
+            x, y, shown, marker="o", markersize=4, capsize=2, label=name,
+            color=f"C{i % 10}", linestyle=LINES[i // 10 % len(LINES)],
+        )  # fmt: skip
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from configs import processes
 from configs.fonts import optional_figure
@@ -21,7 +22,7 @@ METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
 COLUMNS = (
     "stage",  # `dense`, or the name of the sparse model
     "phase",  # as in the log
-    "kind",  # `epoch`: over a whole epoch; `step`: over the steps since the row before
+    "kind",  # `epoch`: over a whole epoch; `step`: over the main process's steps since the row before
     "epoch",  # of the phase, from 1
     "step",  # of the phase: steps done
     "loss",
@@ -133,6 +134,7 @@ def training_figure(rows: list[dict]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
     rate.set_yscale("log")
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name in ("loss", "cross_entropy", "diversity", "grounding"):
         _line(loss, rows, name, name.replace("_", " "))
     for name in ("train_accuracy", "held_out_accuracy"):
