@@ -57,6 +57,10 @@ class ExportedModel(nn.Module):
         predictor: calibrated.
     """
 
+    mean: Tensor
+    std: Tensor
+    class_features: Tensor
+
     def __init__(self, model: InterpretableClassifier, mean, std, predictor: ConformalPredictor):
         super().__init__()
         self.model, self.predictor = model, predictor
