@@ -24,6 +24,12 @@ def strongest_first(features: Tensor | np.ndarray) -> Tensor:
     return torch.as_tensor(features).sort(dim=-1, descending=True, stable=True).indices
 
 
+def relative_peaks(feature_maps: Tensor) -> Tensor:
+    """Row and column of every map's maximum as fractions of the image (centre of the cell), `[..., 2]`."""
+    cells = torch.tensor(feature_maps.shape[-2:], device=feature_maps.device)
+    return (peak_positions(feature_maps) + 0.5) / cells
+
+
 def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:
     """SID@k of every image, `[B]` float64 on the CPU; `evaluation.metrics.sid_at_k` is its mean and says what it is.
 

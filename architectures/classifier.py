@@ -26,7 +26,7 @@ class ModelOutput(NamedTuple):
 
 
 class InterpretableClassifier(nn.Module):
-    """Class scores from the average of every feature map.
+    """Class scores from the average (of some backbones: the maximum) of every feature map.
 
     Args:
         backbone: makes the feature maps.
@@ -63,7 +63,7 @@ class InterpretableClassifier(nn.Module):
         # What explains, and the losses, are computed in full precision.
         with torch.autocast(images.device.type, enabled=False):
             maps = maps.to(self.class_weight.dtype)
-            pooled = self.dropout(maps.mean(dim=(2, 3)))
+            pooled = self.dropout(self.backbone.pool(maps))
             if isinstance(self.linear, SparseHead):
                 logits, features = self.linear(pooled)
                 return ModelOutput(logits, features, maps[:, self.linear.selection])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from architectures.activations import peak_positions, spatial_diversity
+from architectures.activations import relative_peaks, spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.tables import TensorTable
 from configs import processes
@@ -29,7 +29,7 @@ class FeatureTable(TensorTable):
 
     Attributes:
         features: `[N, n]`, what the head multiplies: normalised, after ReLU for CHiQPM.
-        pooled: `[N, n]`, mean of the feature maps, >= 0.
+        pooled: `[N, n]`, mean or maximum of the feature maps, >= 0.
         labels: `[N]`.
         predictions: predicted classes, `[N]`.
         peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
@@ -117,13 +117,12 @@ def collect_feature_table(
 
     def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
         maps, logits = output.feature_maps, output.logits
-        cells = torch.tensor(maps.shape[-2:], device=maps.device)
         columns: tuple[Tensor, ...] = (
             output.features,
-            maps.mean(dim=(2, 3)),
+            model.backbone.pool(maps),
             labels,
             logits.argmax(dim=1),
-            (peak_positions(maps) + 0.5) / cells,
+            relative_peaks(maps),
         )
         if with_results:
             columns += (logits, spatial_diversity(maps, logits, weight))

@@ -36,7 +36,7 @@ class Range:
 
 Amount = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1)]
-Epochs = Annotated[int, Range(1)]
+Epochs = Count = Annotated[int, Range(1)]
 Rounds = Annotated[int, Range()]
 BatchSize = Annotated[int, Range(2)]  # batch normalisation needs two
 
@@ -61,6 +61,8 @@ class DenseRecipe:
     label_smoothing: Share = 0.0
     # Share of the epochs, the first ones, that keep the ordinary strides: they cost a fourth or fifth.
     coarse_share: Share = 0.0
+    # How many images at once, beside single ones, where features are maxima of maps; 1: no mixing.
+    mixed_images: Count = 1
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ DATASETS = {
         img_size=64,
         weights="none",
         # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
-        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32, coarse_share=0.0),
+        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32, coarse_share=0.0, mixed_images=3),
         finetuning={"lr": 2e-3},
         schedule_scale=0.1,
     ),

@@ -86,8 +86,8 @@ class Settings:
 
     arch: str | None = flag(
         MODEL, None,
-        "backbone: resnet18, resnet34, resnet50, or any network of timm by its name (default: resnet50; "
-        "SyntheticBirds resnet18)", parse=_arch,
+        "backbone: resnet18, resnet34, resnet50, local15 or local19, or any network of timm by its name (default: "
+        "resnet50; SyntheticBirds resnet18)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",

@@ -295,7 +295,7 @@ def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | N
         swapped,
         run.hardware,
         "Sparse model on swapped looks",
-        lambda output, _: (output.feature_maps.mean(dim=(2, 3)),),
+        lambda output, _: (model.backbone.pool(output.feature_maps),),
     )
     (pooled,) = collect_columns(batches, len(swapped))
     return pooled.unflatten(0, swapped.shape)

@@ -13,6 +13,7 @@ from architectures.activations import peak_positions, spatial_softmax
 from sparsification.mean_shift import mean_shift
 
 BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
+ONE_PLACE = 3 / 16  # of the image's side: peaks that are closer are one place
 ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
 
 
@@ -111,6 +112,35 @@ def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, T
     """
     locality, edge = locality_sums(torch.as_tensor(feature_maps), torch.as_tensor(pooled))
     return locality / len(feature_maps), edge
+
+
+def overlap_sums(peaks: Tensor, pooled: Tensor) -> Tensor:
+    """What a batch adds to the co-occurrence of features in one place, `[F, F]` float64.
+
+    Args:
+        peaks: row and column of every map's maximum as fractions of the image, `[B, F, 2]`.
+        pooled: `[B, F]`, >= 0.
+    """
+    together = torch.cdist(peaks, peaks, compute_mode="donot_use_mm_for_euclid_dist") <= ONE_PLACE
+    return torch.einsum("bf,bg,bfg->fg", pooled, pooled, together.to(pooled.dtype)).double()
+
+
+def place_redundancy(overlap: Tensor) -> Tensor:
+    """Redundancy of feature pairs by what they see: 1 if one is only seen where and when the other is, 0 if never.
+
+    Two features of one thing at one place cost an explanation one of its parts, and have different profiles over the
+    classes where one of them stands for a part of what the other stands for. Features that exclude each other, as two
+    looks of one part, are not redundant.
+
+    Args:
+        overlap: sums of `overlap_sums` over the images, `[F, F]`; its diagonal holds the squares of the features.
+
+    Returns:
+        `[F, F]` float64, strictly upper triangular, in [0, 1].
+    """
+    own = overlap.diagonal()
+    smaller = torch.minimum(own[:, None], own[None]).clamp(min=1e-12)
+    return (overlap / smaller).clamp(max=1).triu(diagonal=1)
 
 
 def locality_bias(locality: Tensor, edge: Tensor) -> Tensor:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.runs import POOLED_FILE, STATISTICS_FILE, dense_model_file
-from sparsification.constants import locality_sums
+from sparsification.constants import locality_sums, overlap_sums
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,14 @@ class DenseFeatures:
         labels: `[N]`.
         locality: `[F]`, see `sparsification.constants.locality_statistics`.
         edge: `[F]`.
+        overlap: `[F, F]`, see `sparsification.constants.overlap_sums`; None unless features are maxima of maps.
     """
 
     pooled: Tensor
     labels: Tensor
     locality: Tensor
     edge: Tensor
+    overlap: Tensor | None = None
 
     @classmethod
     def load(cls, pooled: Path, statistics: Path) -> "DenseFeatures":
@@ -83,19 +86,26 @@ def extract_dense_features(
     sums = torch.zeros(2, model.backbone.n_features, dtype=torch.float64)
 
     def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
-        return output.features, targets, locality_sums(output.feature_maps, output.features)
+        maps, pooled = output.feature_maps, output.features
+        measured = output.features, targets, locality_sums(maps, pooled)
+        return (*measured, overlap_sums(relative_peaks(maps), pooled)) if by_place else measured
 
+    by_place = model.backbone.pooling == "max"
+    overlap = torch.zeros(shape[1], shape[1], dtype=torch.float64) if by_place else None
     start = 0
     # Not mapped: on a full disk, writing to a mapped file kills the process.
     with open(file or os.devnull, "wb") as pooled:
         header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(pooled, header)
-        for values, targets, added in measured_batches(
+        for values, targets, added, *together in measured_batches(
             model, dataset, hardware, "Dense features", measure
         ):
             pooled.write(values.float().numpy().tobytes())
             labels[start : start + len(targets)] = targets.numpy()
             sums += added
+            if overlap is not None:
+                overlap += together[0]
             start += len(targets)
     locality, edge = sums.numpy()
-    return {"labels": labels, "locality": locality / len(dataset), "edge": edge}
+    found = {"labels": labels, "locality": locality / len(dataset), "edge": edge}
+    return found if overlap is None else {**found, "overlap": overlap.numpy()}

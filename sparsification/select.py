@@ -21,13 +21,17 @@ from sparsification.constants import (
     feature_moments,
     feature_redundancy,
     locality_bias,
+    place_redundancy,
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.qpm import PairsImpossibleError, SelectionProblem, solve
+from sparsification.qpm.problem import CORRELATION_SCALE
 from sparsification.qpm.published_threshold import published_threshold
 
 log = logging.getLogger(__name__)
+
+SAME_THING = 0.5  # share of a feature's activation that another one accompanies in the same place
 
 
 def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
@@ -55,10 +59,14 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
-    redundancy = feature_redundancy(correlation).numpy()
-    threshold = settings.redundancy_threshold
-    if threshold == "published":
+    redundancy, threshold, weight = feature_redundancy(correlation).numpy(), None, 1.0
+    if features.overlap is not None:
+        redundancy, threshold = place_redundancy(features.overlap).numpy(), SAME_THING
+        weight = CORRELATION_SCALE / settings.n_features  # what a feature is worth at most
+    if settings.redundancy_threshold == "published":
         threshold = published_threshold(redundancy, settings.n_features)
+    elif settings.redundancy_threshold is not None:
+        threshold = settings.redundancy_threshold
     state = partial(
         SelectionProblem,
         correlation.numpy(),
@@ -68,6 +76,7 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
         n_per_class=settings.n_per_class,
         rho=settings.selection.pair_density,
         threshold=threshold,
+        redundancy_weight=weight,
     )
     optimise = partial(
         solve,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from architectures.checkpoints import load_state_dict
-from architectures.classifier import InterpretableClassifier, build_dense_model
+from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
@@ -15,7 +16,7 @@ from dataset_classes.description import model_card
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
-from training.losses import feature_diversity_loss
+from training.losses import feature_diversity_loss, mixed_images_loss
 from training.monitor import Monitor
 from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
@@ -103,6 +104,16 @@ def dense_phase(
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
     )
+
+    def extra_losses(output: ModelOutput, targets: Tensor, epoch: int) -> dict[str, Tensor]:
+        diversity = feature_diversity_loss(
+            output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
+        )
+        if recipe.mixed_images < 2 or model.backbone.pooling != "max":
+            return {"diversity": diversity}
+        mixed = mixed_images_loss(output.features, targets, model.linear, recipe.mixed_images)
+        return {"diversity": diversity, "mixed": mixed}
+
     return Phase(
         name="Dense" if last == recipe.epochs else "Dense, coarse maps",
         epochs=last - first,
@@ -112,10 +123,6 @@ def dense_phase(
             dense_learning_rate(recipe, base, first + epoch)
             for base in (recipe.lr, recipe.classifier_lr)
         ],
-        extra_losses=lambda output, targets, epoch: {
-            "diversity": feature_diversity_loss(
-                output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
-            )
-        },
+        extra_losses=extra_losses,
         label_smoothing=recipe.label_smoothing,
     )

@@ -28,6 +28,7 @@ COLUMNS = (
     "loss",
     "cross_entropy",
     "diversity",  # terms of the loss, with their weights
+    "mixed",
     "grounding",
     "lr",
     "classifier_lr",
@@ -135,7 +136,7 @@ def training_figure(rows: list[dict]) -> Figure:
     rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
     rate.set_yscale("log")
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for name in ("loss", "cross_entropy", "diversity", "grounding"):
+    for name in ("loss", "cross_entropy", "diversity", "mixed", "grounding"):
         _line(loss, rows, name, name.replace("_", " "))
     for name in ("train_accuracy", "held_out_accuracy"):
         _line(accuracy, rows, name, name.removesuffix("_accuracy").replace("_", " "), scale=100)

@@ -4,6 +4,8 @@ Feature diversity loss: SLDD-Model (arXiv 2303.13166), section on feature divers
 Feature grounding loss: CHiQPM (arXiv 2511.20779).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -60,3 +62,26 @@ def feature_grounding_loss(features: Tensor, targets: Tensor, weight: Tensor) ->
     other_mean = 2 * (features * (1 - assigned)).sum(dim=1) / n_other.clamp(min=1)
     scale = features.abs().amax(dim=1).clamp(min=0.01)
     return ((other_mean - assigned_mean) / scale).mean()
+
+
+def mixed_images_loss(
+    features: Tensor, targets: Tensor, classifier: Callable[[Tensor], Tensor], n_images: int
+) -> Tensor:
+    """Cross entropy of the classes of several images seen at once.
+
+    Where features are maxima of maps, the largest of their values in several images are those of one picture that
+    shows all the images. Naming all its classes asks for features that stay apart when classes are combined freely: a
+    feature that means one thing in one class and another thing in another does not tell which of them is there.
+
+    Args:
+        features: pooled features of single images, `[B, F]`.
+        targets: their classes, `[B]`.
+        classifier: from features to logits.
+        n_images: how many images are seen at once, each with others of the batch drawn at random.
+
+    Returns:
+        Scalar, averaged over the batch.
+    """
+    groups = torch.stack([torch.randperm(len(targets)) for _ in range(n_images)])
+    logits = classifier(features[groups].amax(dim=0))
+    return -logits.log_softmax(dim=1).gather(1, targets[groups].T).mean()

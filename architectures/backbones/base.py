@@ -17,12 +17,14 @@ class Backbone(nn.Module, ABC):
         n_features: number of feature maps, F.
         receptive_field: side, in pixels, of the part of the image that a cell of the maps depends on; None where that
             is (practically) the whole image.
+        pooling: how a feature of an image follows from its map: `mean` or `max`.
         ends_in_relu: whether the network's last maps are >= 0 anyway.
         adapter: of a frozen network, the only part that is trained; else None.
     """
 
     n_features: int
     receptive_field: int | None = None
+    pooling: str = "mean"
     ends_in_relu: bool = False
     adapter: nn.Conv2d | None
 
@@ -42,6 +44,10 @@ class Backbone(nn.Module, ABC):
         with torch.no_grad():
             maps = self.maps(images)
         return self.adapter(maps).relu()
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Features of images from their maps: `[B, n, H, W]` -> `[B, n]`."""
+        return maps.amax(dim=(2, 3)) if self.pooling == "max" else maps.mean(dim=(2, 3))
 
     def reduce_strides(self, reduced: bool) -> None:
         """Let late stages keep the resolution of their input, or halve it as usual; no effect if there are none."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from architectures.backbones import resnet, timm_models
+from architectures.backbones import local, resnet, timm_models
 from architectures.backbones.base import Backbone, BackboneSpec
 from configs.errors import UsageError
 from configs.settings import Settings, check_backbone
@@ -25,7 +25,7 @@ class Family(Protocol):
 
 
 # Asked in this order; a family whose names take long to find out comes last.
-FAMILIES: tuple[Family, ...] = (resnet, timm_models)
+FAMILIES: tuple[Family, ...] = (resnet, local, timm_models)
 
 
 def backbone_spec(name: str) -> BackboneSpec:

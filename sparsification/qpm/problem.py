@@ -45,6 +45,7 @@ class SelectionProblem:
             at which `n_features` mutually less redundant features exist.
         pairs: `any` pairs of classes count for the rule, or all of the `named` ones, those closest
             in A, must share exactly k - 1 features.
+        redundancy_weight: cost of the most redundant pair.
 
     Raises:
         UsageError: if the requested numbers admit no selection.
@@ -63,6 +64,7 @@ class SelectionProblem:
         threshold=None,
         *,
         pairs="any",
+        redundancy_weight=1.0,
     ):
         self.correlation = to_float64(correlation)
         self.redundancy = np.triu(to_float64(redundancy), 1).clip(min=0.0)
@@ -73,6 +75,7 @@ class SelectionProblem:
         self.pool_size, self.n_classes = self.correlation.shape
         self.n_required_pairs = int(self.rho * self.n_classes)
         self.pairs = pairs
+        self.redundancy_weight = float(redundancy_weight)
         self._check()
         if threshold is not None:
             self.threshold = float(threshold)
@@ -125,7 +128,7 @@ class SelectionProblem:
         if largest <= ROUNDING * self.redundancy.max(initial=0.0):  # all are equal: none stands out
             return np.zeros_like(self.redundancy)
         penalised = redundant & (self.redundancy >= self.threshold)
-        upper = np.where(penalised, shifted / largest, 0.0)
+        upper = np.where(penalised, self.redundancy_weight * shifted / largest, 0.0)
         return upper + upper.T
 
     @cached_property

@@ -11,6 +11,8 @@ from sparsification.constants import (
     locality_bias,
     locality_statistics,
     locality_sums,
+    overlap_sums,
+    place_redundancy,
 )
 from sparsification.mean_shift import mean_shift
 
@@ -89,3 +91,12 @@ def test_locality_statistics_do_not_depend_on_the_batches():
     locality, edge = locality_statistics(maps, pooled)
     np.testing.assert_allclose(locality, sums[0] / 10, rtol=1e-6)
     np.testing.assert_allclose(edge, sums[1], rtol=1e-6)
+
+
+def test_features_are_redundant_by_place_if_one_is_only_seen_where_the_other_is():
+    # Two images. Feature 1 is seen where feature 0 is, in one image of two; feature 2 elsewhere; 3 never beside 1.
+    pooled = torch.tensor([[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 1.0, 1.0]])
+    left, right = [0.5, 0.2], [0.5, 0.8]
+    peaks = torch.tensor([[left, left, right, left]] * 2)
+    redundancy = place_redundancy(overlap_sums(peaks, pooled))
+    assert redundancy.tolist() == [[0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]

@@ -1,10 +1,16 @@
 """The losses and their gradients against the published implementation."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from training.losses import feature_diversity_loss, feature_grounding_loss
+from training.losses import (
+    feature_diversity_loss,
+    feature_grounding_loss,
+    mixed_images_loss,
+)
 
 
 @pytest.mark.parametrize("case", [1, 2])
@@ -45,3 +51,15 @@ def test_silent_features_give_finite_losses():
     weight = torch.eye(4)[:3]
     assert torch.isfinite(feature_diversity_loss(maps, torch.zeros(2, 3), weight, 0.196))
     assert torch.isfinite(feature_grounding_loss(torch.zeros(2, 4), torch.tensor([0, 1]), weight))
+
+
+def test_images_seen_at_once_have_the_largest_features_of_all():
+    """Two images seen at once are 0 and 1, or one of them twice; the classifier reads the features as logits."""
+    features, targets = torch.eye(2) * 4, torch.tensor([0, 1])
+    torch.manual_seed(0)
+    seen = {round(mixed_images_loss(features, targets, lambda x: x, 2).item(), 4) for _ in range(9)}
+    both, alone = math.log(2), math.log(1 + math.exp(-4))  # logits (4, 4), and (4, 0) for class 0
+    assert seen == {round(both, 4), round(alone, 4)}
+    assert mixed_images_loss(features, targets, lambda x: x, 1).item() == pytest.approx(
+        alone, rel=1e-4
+    )

@@ -1,0 +1,28 @@
+"""Local backbones: what a cell sees, and that features of an image are maxima of shares."""
+
+import pytest
+import torch
+
+from architectures.backbones.registry import backbone_spec, build_backbone
+from architectures.classifier import build_dense_model
+
+
+@pytest.mark.parametrize("name", ["local15", "local19"])
+def test_a_cell_sees_its_receptive_field_and_nothing_else(name):
+    torch.manual_seed(0)
+    backbone = build_backbone(name).eval()
+    image = torch.randn(1, 3, 64, 64, requires_grad=True)
+    maps = backbone(image)
+    assert maps.shape == (1, backbone.n_features, 16, 16)
+    maps[0, 0, 8, 8].backward()
+    rows = image.grad[0].abs().sum(dim=(0, 2)).nonzero()[:, 0]
+    field = int(rows.max() - rows.min()) + 1
+    assert field == backbone.receptive_field == backbone_spec(name).receptive_field == int(name[5:])
+
+
+def test_features_share_every_cell_and_an_image_has_their_maxima():
+    torch.manual_seed(0)
+    model = build_dense_model("local15", 3).eval()
+    output = model(torch.randn(2, 3, 32, 32))
+    torch.testing.assert_close(output.feature_maps.sum(dim=1), torch.ones(2, 8, 8))
+    torch.testing.assert_close(output.features, output.feature_maps.amax(dim=(2, 3)))
