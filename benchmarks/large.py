@@ -50,7 +50,7 @@ class StandInModel(nn.Module):
 
     def __init__(self, n_features: int):
         super().__init__()
-        self.backbone = SimpleNamespace(n_features=n_features)
+        self.backbone = SimpleNamespace(n_features=n_features, pooling="mean")
 
     def forward(self, images) -> ModelOutput:
         """Uniform maps; no logits."""
