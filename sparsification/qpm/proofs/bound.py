@@ -41,6 +41,7 @@ ACTIVE_PER_FEATURE, LEAST_ACTIVE, MOST_ACTIVE = 8, 100, 320
 # Iterations between two evaluations of the bound, and evaluations without notable gain before a
 # round ends.
 ITERATIONS_PER_BOUND = 25
+REFRESHES = (50, 100, 150, 250)  # iterations after which features that matter join within a round
 PATIENCE = 8
 # A round continues while the bound falls by this fraction; later rounds stop altogether below it.
 NOTABLE_GAIN = 2e-4
@@ -103,14 +104,22 @@ class Certificate:
         before = np.inf
         while self.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
             before = self.bound
-            stale = 0
+            stale, lowest = (
+                0,
+                np.inf,
+            )  # newcomers raise the bound at first: a round has its own best
             while stale < PATIENCE:
                 done = self.bound <= objective or self.relaxation.n_steps >= iterations
                 if done or progress.spent(time_share):
                     return
                 for _ in range(ITERATIONS_PER_BOUND):
                     self.relaxation.step()
-                stale = 0 if self.update() else stale + 1
+                bound = self.update()
+                notable = bound < lowest - abs(bound) * NOTABLE_GAIN / PATIENCE
+                stale, lowest = (0, bound) if notable else (stale + 1, lowest)
+                if self.relaxation.n_steps in REFRESHES:
+                    self.relaxation = self.relaxation.moved_to(self.relevant())
+                    stale, lowest = 0, np.inf
                 progress.report(describe_bound(self.bound, objective))
             self.relaxation = self.relaxation.moved_to(self.relevant())
 
@@ -141,15 +150,14 @@ class Certificate:
         bound = self.lagrangian.constant(multipliers) + float(largest_sum(brackets[None], n)[0])
         return bound + ROUNDING * abs(bound), brackets
 
-    def update(self) -> bool:
-        """Evaluate the bound of the relaxation; True if it is notably better."""
+    def update(self) -> float:
+        """Evaluate the bound of the relaxation and keep it if it is the least so far."""
         state = self.relaxation
         bound, self.brackets = self.evaluate(
             state.multipliers, state.active, state.slack, state.balance
         )
-        notable = bound < self.bound - abs(self.bound) * NOTABLE_GAIN / PATIENCE
         self.bound = min(bound, self.bound)
-        return notable
+        return bound
 
     def relevant(self) -> np.ndarray:
         """Features whose bracket or share in X says that they shape the bound."""
