@@ -36,7 +36,8 @@ class Range:
 
 Amount = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1)]
-Epochs = Count = Annotated[int, Range(1)]
+Epochs = Annotated[int, Range(1)]
+Count = Annotated[int, Range(1)]
 Rounds = Annotated[int, Range()]
 BatchSize = Annotated[int, Range(2)]  # batch normalisation needs two
 

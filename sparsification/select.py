@@ -59,14 +59,14 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
     correlation = class_feature_correlation(features.pooled, features.labels)
-    redundancy, threshold, weight = feature_redundancy(correlation).numpy(), None, 1.0
+    redundancy, weight = feature_redundancy(correlation).numpy(), 1.0
+    threshold = settings.redundancy_threshold
     if features.overlap is not None:
-        redundancy, threshold = place_redundancy(features.overlap).numpy(), SAME_THING
+        redundancy = place_redundancy(features.overlap).numpy()
+        threshold = SAME_THING if threshold is None else threshold
         weight = CORRELATION_SCALE / settings.n_features  # what a feature is worth at most
-    if settings.redundancy_threshold == "published":
+    if threshold == "published":
         threshold = published_threshold(redundancy, settings.n_features)
-    elif settings.redundancy_threshold is not None:
-        threshold = settings.redundancy_threshold
     state = partial(
         SelectionProblem,
         correlation.numpy(),
