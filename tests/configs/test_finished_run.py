@@ -35,6 +35,7 @@ ODD = Settings(
     seed=3,
     do_dense=False,
     batch_size=12,
+    balanced=True,
     schedule_scale=0.1 + 0.2,
     validation=0.25,
     eval_every=7,

@@ -1,6 +1,7 @@
 """The live page on a small finished run: its answers, its server under friendly and hostile use, and in a browser."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -231,11 +232,15 @@ def test_a_port_in_use_is_one_line(small_run, monkeypatch):
 def test_ctrl_c_ends_it(small_run):
     command = [sys.executable, "demo.py", *small_run, "--port", "0"]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        assert any("Open http://127.0.0.1:" in line for line in lines)
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        said = iter(process.stdout.readline, "")
+        address = next(re.search(r"http://\S+", line)[0] for line in said if "Open" in line)
+        assert ask(address, "/page.json", None)[0] == 200  # it answers, so it also hears Ctrl-C
         process.send_signal(signal.SIGINT)
-        assert "Stopped." in process.stdout.read()
+        assert "Stopped." in process.communicate()[0]
+    finally:
+        process.kill()
     assert process.returncode == 0
 
 
