@@ -138,7 +138,8 @@ def class_attribute_table(labels, class_attributes) -> np.ndarray:
 def linear_predictions(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Classes that a linear layer predicts, `[N]`, from features `[N, F]` that may be larger than memory."""
     weight, bias = weight.detach().cpu(), bias.detach().cpu()
-    return torch.cat([(rows @ weight.T + bias).argmax(dim=1) for rows in features.split(2**12)])
+    blocks = (rows.to(weight) for rows in features.split(2**12))
+    return torch.cat([(rows @ weight.T + bias).argmax(dim=1) for rows in blocks])
 
 
 def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features: Tensor) -> dict:

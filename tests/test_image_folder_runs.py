@@ -91,7 +91,7 @@ def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
 def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_path, monkeypatch):
     def train(name, *more):
         flags = "--dataset ImageFolder --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
-        rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --selection_seconds 2 --seed 1"
+        rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --certificate 0 --seed 1"
         places = ["--data_root", tmp_path / name, "--log_dir", tmp_path / "runs"]
         monkeypatch.setattr(
             sys, "argv", ["main.py", *flags.split(), *rest.split(), *map(str, places), *more]

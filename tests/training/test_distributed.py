@@ -32,7 +32,7 @@ run_script(main.main)
 """
 FLAGS = (  # noqa: SIM905
     "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 --seed 1 "
-    "--schedule_scale 0.02 --device cpu --selection_seconds 3"
+    "--schedule_scale 0.02 --device cpu --certificate 0 --redundancy_threshold 0.5"
 ).split()
 
 
