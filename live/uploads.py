@@ -4,9 +4,9 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from dataset_classes.base import to_rgb
+from dataset_classes.pixels import to_rgb, turned_upright
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -69,8 +69,7 @@ def decode(data: bytes) -> Image.Image:
                     f"the photo has {image.width} x {image.height} pixels, more than "
                     f"{MAX_PIXELS // 10**6} million; make it smaller"
                 )
-            image.load()
-            return to_rgb(_upright(image))
+            return to_rgb(turned_upright(image))
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
         raise UploadError(f"this is not an image that can be read here ({known})") from None
@@ -79,13 +78,6 @@ def decode(data: bytes) -> Image.Image:
     except Exception as error:  # decoders raise many kinds on hostile files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UploadError(f"the image is damaged ({reason[:120]})") from None
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged note of the camera is no reason to refuse a photo
-        return image
 
 
 def cut(image: Image.Image, box: Box | None) -> Image.Image:
