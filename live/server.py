@@ -98,6 +98,7 @@ class Questions:
 
     def __init__(self, model: LiveModel):
         self._model = model
+        self._scale = model.explained.data.test.scale
         self._thread = ThreadPoolExecutor(1)
         self._waiting = 0
 
@@ -107,7 +108,9 @@ class Questions:
         def question(data: bytes) -> dict:
             asked = _optional(request, "test", int)
             base = (
-                self._model.photo(decode(data)) if asked is None else self._model.test_image(asked)
+                self._model.photo(decode(data, self._scale))
+                if asked is None
+                else self._model.test_image(asked)
             )
             crop, grey = (_optional(request, name, Box.parse) for name in ("crop", "grey"))
             off = tuple(int(f) for f in request.query_params.get("off", "").split(",") if f)
@@ -117,7 +120,9 @@ class Questions:
 
     async def crop(self, request: Request) -> Response:
         """A proposed crop of the photo in the body."""
-        return await self._asked(request, lambda data: self._model.proposed_crop(decode(data)))
+        return await self._asked(
+            request, lambda data: self._model.proposed_crop(decode(data, self._scale))
+        )
 
     async def compare(self, request: Request) -> Response:
         """The classes of `classes`, by number, side by side."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dataset_classes.pixels import to_rgb, turned_upright
+from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -52,8 +52,8 @@ class Box:
         return left, top, right, max(top + 1, round(self.bottom * image.height))
 
 
-def decode(data: bytes) -> Image.Image:
-    """The first frame of an image file in RGB, turned as the camera noted.
+def decode(data: bytes, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
+    """The first frame of an image file in RGB, turned as the camera noted, its values read by `scale`.
 
     Raises:
         UploadError: if it is too large, damaged or no image.
@@ -69,7 +69,7 @@ def decode(data: bytes) -> Image.Image:
                     f"the photo has {image.width} x {image.height} pixels, more than "
                     f"{MAX_PIXELS // 10**6} million; make it smaller"
                 )
-            return to_rgb(turned_upright(image))
+            return to_rgb(turned_upright(image), scale)
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
         raise UploadError(f"this is not an image that can be read here ({known})") from None
