@@ -13,10 +13,7 @@ from configs.arguments import flag
 from configs.errors import RunError
 from configs.runs import finished_run
 from configs.script import run_script
-from conformal import HierarchicalPredictor
-from conformal.calibrate import calibrate
-from visualization.explained_run import open_run
-from visualize_tree import check_hierarchy
+from visualization.explained_run import open_hierarchical_run
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +34,6 @@ class LiveFlags:
 def main() -> None:
     """Open a finished run and serve its page until Ctrl-C."""
     settings, run, flags = finished_run(None, __doc__, LiveFlags)
-    check_hierarchy(settings)
     try:
         from live.server import application, listening_socket, serve
     except ImportError as error:
@@ -52,10 +48,7 @@ def main() -> None:
         raise RunError(
             f"port {flags.port} cannot be used ({error.strerror}); choose another with --port"
         ) from None
-    explained = open_run(settings, run, "vivid")
-    weight = explained.explainer.model.class_weight.cpu()
-    predictor = calibrate(explained.run, weight, explained.tables.test)
-    assert isinstance(predictor, HierarchicalPredictor)
+    explained, predictor = open_hierarchical_run(settings, run, "vivid")
     log.info("Preparing the pictures of %d classes ...", len(explained.explainer.class_names))
     app = application(LiveModel(explained, predictor, settings.coverage[0]))
     with suppress(KeyboardInterrupt):

@@ -17,11 +17,9 @@ from configs.arguments import flag
 from configs.errors import UsageError
 from configs.runs import finished_run
 from configs.script import progress, run_script
-from configs.settings import Settings
 from conformal import HierarchicalPredictor, calibration_split
-from conformal.calibrate import calibrate
 from dataset_classes.base import read_image
-from visualization.explained_run import ExplainedRun, open_run
+from visualization.explained_run import ExplainedRun, open_hierarchical_run
 from visualization.explainer import ClassImages, SeenImage
 from visualization.figure import save
 from visualization.flags import EXPLANATION, FigureFlags
@@ -63,11 +61,7 @@ class Sample:
 def main() -> None:
     """Four figures per image and coverage, and on request a report of all images."""
     settings, run, flags = finished_run(None, __doc__, TreeFlags)
-    check_hierarchy(settings)
-    explained = open_run(settings, run, flags.palette)
-    weight = explained.explainer.model.class_weight.cpu()
-    predictor = calibrate(explained.run, weight, explained.tables.test)
-    assert isinstance(predictor, HierarchicalPredictor)
+    explained, predictor = open_hierarchical_run(settings, run, flags.palette)
     samples = chosen_samples(flags, explained)
     class_images = ClassImages(
         explained.explainer, explained.data.train_plain, explained.tables.train
@@ -98,15 +92,6 @@ def main() -> None:
         path = output / "report.html"
         write_report(explained, predictor, class_images, samples, explanation, path)
         log.info("Report: %s", path)
-
-
-def check_hierarchy(settings: Settings) -> None:
-    """Raise a UsageError for models whose classes are not sets of features."""
-    if not settings.kind.hierarchical:
-        raise UsageError(
-            f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
-            "signed weights: use compare_classes.py"
-        )
 
 
 def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:

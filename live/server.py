@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib.resources import files
 
 import uvicorn
+from PIL.Image import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -98,7 +99,6 @@ class Questions:
 
     def __init__(self, model: LiveModel):
         self._model = model
-        self._scale = model.explained.data.test.scale
         self._thread = ThreadPoolExecutor(1)
         self._waiting = 0
 
@@ -108,7 +108,7 @@ class Questions:
         def question(data: bytes) -> dict:
             asked = _optional(request, "test", int)
             base = (
-                self._model.photo(decode(data, self._scale))
+                self._model.photo(self._decoded(data))
                 if asked is None
                 else self._model.test_image(asked)
             )
@@ -121,7 +121,7 @@ class Questions:
     async def crop(self, request: Request) -> Response:
         """A proposed crop of the photo in the body."""
         return await self._asked(
-            request, lambda data: self._model.proposed_crop(decode(data, self._scale))
+            request, lambda data: self._model.proposed_crop(self._decoded(data))
         )
 
     async def compare(self, request: Request) -> Response:
@@ -135,6 +135,9 @@ class Questions:
         """A test image as JPEG."""
         index = request.path_params["index"]
         return await self._asked(request, lambda _: self._model.test_picture(index))
+
+    def _decoded(self, data: bytes) -> Image:
+        return decode(data, self._model.explained.data.test.scale)
 
     async def _asked(self, request: Request, question: Callable[[bytes], dict | bytes]) -> Response:
         if self._waiting >= MAX_WAITING:

@@ -1,15 +1,18 @@
-"""A finished run, opened for explaining: the common beginning of both explanation scripts."""
+"""A finished run, opened for explaining: the common beginning of the scripts that explain."""
 
 from dataclasses import dataclass
 
 from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
+from configs.errors import UsageError
 from configs.fonts import prepare_fonts
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
+from conformal import HierarchicalPredictor
+from conformal.calibrate import calibrate
 from dataset_classes.registry import DataSplits, data_of_model
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
@@ -70,3 +73,24 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
     explainer = Explainer(model, hardware, tables.train, data.train)
     colours = FeatureColours(explainer.weight, palette)
     return ExplainedRun(run, tables, explainer, colours)
+
+
+def open_hierarchical_run(
+    settings: Settings, folder: RunFolder, palette: str
+) -> tuple[ExplainedRun, HierarchicalPredictor]:
+    """A finished run as by `open_run`, and its calibrated hierarchy.
+
+    Raises:
+        UsageError: if the model's classes are not sets of features.
+        RunError: as `open_run`.
+    """
+    if not settings.kind.hierarchical:
+        raise UsageError(
+            f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
+            "signed weights: use compare_classes.py"
+        )
+    explained = open_run(settings, folder, palette)
+    weight = explained.explainer.model.class_weight.cpu()
+    predictor = calibrate(explained.run, weight, explained.tables.test)
+    assert isinstance(predictor, HierarchicalPredictor)
+    return explained, predictor

@@ -1,5 +1,6 @@
 """The live page on a small finished run: its answers, its server under friendly and hostile use, and in a browser."""
 
+import io
 import json
 import re
 import signal
@@ -20,9 +21,9 @@ from small_run import CLASSES, WEIGHT
 
 from configs.errors import RunError
 from configs.runs import finished_run
-from conformal.calibrate import calibrate
 from dataset_classes.base import read_image
-from visualization.explained_run import open_run
+from dataset_classes.pixels import SIXTEEN_BIT, PixelScale
+from visualization.explained_run import open_hierarchical_run
 
 pytest.importorskip("starlette", reason="needs: pip install starlette uvicorn")
 
@@ -36,9 +37,7 @@ NAMES = [name.replace("_", " ") for name in CLASSES]
 @pytest.fixture(scope="module")
 def model(small_run):
     settings, run = finished_run(small_run, "")
-    explained = open_run(settings, run, "vivid")
-    weight = explained.explainer.model.class_weight.cpu()
-    return LiveModel(explained, calibrate(explained.run, weight, explained.tables.test), 0.9)
+    return LiveModel(*open_hierarchical_run(settings, run, "vivid"), 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +209,19 @@ def test_twenty_users_at_once_get_their_own_answers(address, model, photo):
     with ThreadPoolExecutor(20) as users:
         answers = list(users.map(lambda i: ask(address, "/api/answer", photo(i)), indices))
     assert [json.loads(content)["activations"] for _, content in answers] == expected
+
+
+def test_photos_are_read_by_the_scale_of_the_models_dataset(address, model, photo, monkeypatch):
+    twelve_bits = PixelScale({SIXTEEN_BIT: (0.0, 4095.0)})
+    monkeypatch.setattr(model.explained.data.test, "scale", twelve_bits)
+    grey = np.asarray(Image.open(io.BytesIO(photo(8))).convert("L"))
+    images = Image.fromarray(grey), Image.fromarray((grey * (4095 / 255) + 8).astype(np.uint16))
+    files = [io.BytesIO() for _ in images]
+    for image, file in zip(images, files, strict=True):
+        image.save(file, "PNG")
+    for path in ("/api/answer", "/api/crop"):
+        eight_bits, sixteen_bits = (ask(address, path, file.getvalue()) for file in files)
+        assert eight_bits == sixteen_bits and eight_bits[0] == 200
 
 
 def test_more_questions_than_can_wait_are_turned_away(model, monkeypatch, address):
