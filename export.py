@@ -26,7 +26,7 @@ from configs.runs import finished_run
 from configs.script import run_script
 from configs.settings import Settings, choice
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
-from conformal.predictor import ConformalPredictor
+from conformal.predictor import EVERY_PERCENT, ConformalPredictor
 from conformal.scores.hierarchical import HierarchicalPredictor
 from conformal.scores.thr import thr_score
 from prediction.model import FinishedModel, open_model
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 EXPORT = "export"
 INPUT, OUTPUTS = "images", ("logits", "features", "feature_maps", "nonconformity")
-COVERAGES = [round(percent / 100, 2) for percent in range(50, 100)]  # thresholds that go along
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def metadata(settings: Settings, finished: FinishedModel) -> dict[str, str]:
     # Too few calibration images for a coverage: every class, and no nonconformity is above 1.
     thresholds = {
         f"{coverage:g}": min(finished.predictor.threshold(coverage), 1.0)
-        for coverage in sorted({*COVERAGES, *settings.coverage})
+        for coverage in sorted({*EVERY_PERCENT, *settings.coverage})
     }
     return {
         "model": settings.model_name,

@@ -1,6 +1,8 @@
-"""Predict images with a finished model: class, prediction sets and the features behind them, as CSV or JSON.
+"""Predict images with a finished model: class, prediction sets and the features behind them.
 
-    python predict.py --folder RUN_FOLDER --image photo.jpg more_photos/
+    python predict.py --folder RUN_FOLDER --image photo.jpg more_photos/ --output predictions.csv predictions.html
+
+Tables are CSV or JSON; the HTML file is one page, to be opened in a browser, that explains every image.
 
 The run folder is enough, the training images are not needed. Photographs should show what the training images
 show: a model of cropped images wants them cropped.
@@ -21,18 +23,20 @@ from configs.script import run_script
 from configs.settings import Settings
 from dataset_classes.registry import listed_images
 from prediction.images import find_images
-from prediction.model import open_model
+from prediction.model import open_model, training_table
 from prediction.predictions import Prediction, predict, write_predictions
+from visualization.prediction_page import PredictionPage
 
 log = logging.getLogger(__name__)
 
 PREDICTION = "prediction"
+TABLES, PAGE = (".csv", ".json"), ".html"
 
 
-def _table_file(text: str) -> str:
+def _output_file(text: str) -> str:
     path = Path(expanded(text))
-    if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
-        raise ValueError(f"the output must be a .csv or .json file, not {text}")
+    if path.suffix.lower() not in (*TABLES, PAGE) or path.is_dir():
+        raise ValueError(f"an output must be a {', '.join(TABLES)} or {PAGE} file, not {text}")
     return str(path)
 
 
@@ -47,8 +51,12 @@ class PredictFlags:
         parse=str,
         many=True,
     )
-    output: str = flag(
-        PREDICTION, "predictions.csv", "file to write, .csv or .json", parse=_table_file
+    output: tuple[str, ...] = flag(
+        PREDICTION,
+        ("predictions.csv",),
+        "files to write: .csv, .json, or .html for a page that explains every image",
+        parse=_output_file,
+        many=True,
     )
 
 
@@ -59,18 +67,29 @@ def main() -> None:
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
     tell_trained(settings, run, files)
-    found = list(predict(finished, files, settings.coverage, hardware))
+    outputs = list(map(Path, dict.fromkeys(flags.output)))
+    page = None
+    if any(path.suffix.lower() == PAGE for path in outputs):
+        table = training_table(settings, run, finished, hardware)
+        page = PredictionPage(settings, finished, table, files, hardware)
+    look = None if page is None else page.add
+    found = list(predict(finished, files, settings.coverage, hardware, look))
     predictions = [entry for entry in found if isinstance(entry, Prediction)]
     unreadable = [entry for entry in found if isinstance(entry, RunError)]
     for error in unreadable:
         log.warning("%s", error)
     if not predictions:
         raise RunError(f"none of the {len(files)} images can be read, the first: {unreadable[0]}")
-    write_predictions(Path(flags.output), predictions)
-    log.info("%d images predicted with %s: %s", len(predictions), run.path, flags.output)
+    for path in outputs:
+        if page is not None and path.suffix.lower() == PAGE:
+            page.write(path)
+        else:
+            write_predictions(path, predictions)
+    written = ", ".join(map(str, outputs))
+    log.info("%d images predicted with %s: %s", len(predictions), run.path, written)
     if unreadable:
         raise RunError(
-            f"{len(unreadable)} of {len(files)} images could not be read and are not in {flags.output} (named above)"
+            f"{len(unreadable)} of {len(files)} images could not be read and are not in {written} (named above)"
         )
 
 

@@ -18,6 +18,7 @@ from configs.errors import UsageError
 from configs.runs import finished_run
 from configs.script import progress, run_script
 from conformal import HierarchicalPredictor, calibration_split
+from conformal.predictor import EVERY_PERCENT
 from dataset_classes.base import read_image
 from visualization.explained_run import ExplainedRun, open_hierarchical_run
 from visualization.explainer import ClassImages, SeenImage
@@ -28,7 +29,6 @@ from visualization.local_explanation import LocalExplanation
 log = logging.getLogger(__name__)
 
 DEFAULT_IMAGES = 5
-SLIDER = np.arange(0.5, 1.0, 0.01).round(2).tolist()  # coverages of the report
 
 
 def _count(text: str) -> int:
@@ -149,7 +149,7 @@ def write_report(
     """Write the page with all images, classes and features, and a slider of coverages."""
     report = explained.report("explanations", class_images)
     asked = explained.settings.coverage
-    coverages, start = sorted({*SLIDER, *asked}), asked[0]
+    coverages, start = sorted({*EVERY_PERCENT, *asked}), asked[0]
     report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
     for sample in samples:
         sets = [prediction_set(predictor, sample.seen, c) for c in coverages]

@@ -16,9 +16,10 @@ from configs import processes
 from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.open_run import OpenRun
-from configs.run_folder import sha256
+from configs.run_folder import RunFolder, sha256
 from configs.runs import feature_table_file, sparse_model_file
 from configs.script import progress
+from configs.settings import Settings
 
 INFERENCE_BATCH = 64
 
@@ -169,3 +170,21 @@ def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> F
             table.save(path)
 
     return artefact.load_or_make(FeatureTable.load, make, together=True)
+
+
+def recorded_table(settings: Settings, run: RunFolder, split: str) -> dict | None:
+    """The manifest's entry of the feature table of a run's very model, without a look at any data; None without one."""
+    entry = run.manifest().get(feature_table_file(settings, split))
+    if entry is None:
+        return None
+    model = sha256(run.file(sparse_model_file(settings)))
+    return entry if entry["settings"].get("model") == model else None
+
+
+def saved_feature_table(settings: Settings, run: RunFolder, split: str) -> FeatureTable | None:
+    """The feature table that a run left for its model, without a look at any data; None if there is none."""
+    entry = recorded_table(settings, run, split)
+    if entry is None:
+        return None
+    artefact = run.artefact(feature_table_file(settings, split), entry["settings"])
+    return FeatureTable.load(artefact.path) if artefact.why_outdated() is None else None

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from architectures.inference import FeatureTable
+from architectures.inference import FeatureTable, recorded_table
 from configs.open_run import OpenRun
-from configs.run_folder import Artefact, RunFolder, sha256
-from configs.runs import calibration_file, feature_table_file, sparse_model_file
+from configs.run_folder import Artefact, RunFolder
+from configs.runs import calibration_file, feature_table_file
 from configs.settings import Settings
 from conformal.predictor import ConformalPredictor
 from conformal.scores.hierarchical import SCORE, HierarchicalPredictor
@@ -43,10 +43,7 @@ def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPred
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:
     """The calibrated predictor that a run left for its model, without a look at any data; None if there is none."""
-    table = run.manifest().get(feature_table_file(settings, "test"))
-    if table is None or table["settings"].get("model") != sha256(
-        run.file(sparse_model_file(settings))
-    ):
+    if recorded_table(settings, run, "test") is None:
         return None
     artefact = _artefact(settings, run)
     return _load(settings, artefact.path) if artefact.is_current() else None

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 # mode -> (threshold of the calibration scores, comparison of a score with it)
 MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
 
+# Coverages that pages and exported models offer beside those that are asked for.
+EVERY_PERCENT = tuple(percent / 100 for percent in range(50, 100))
+
 # (sample, class) pairs worked on at a time: bounds the memory of [N, C, k] intermediates to a few
 # hundred MiB.
 PAIRS_PER_CHUNK = 2**20

@@ -11,6 +11,7 @@ from scipy.cluster.hierarchy import linkage, to_tree
 from scipy.spatial.distance import squareform
 
 from conformal import HierarchicalPredictor
+from conformal.predictor import EVERY_PERCENT
 from live.crops import detected, salient
 from live.uploads import Box, UploadError, cut, greyed
 from visualization.comparison import comparison_columns
@@ -19,7 +20,7 @@ from visualization.explainer import ClassImages, SeenImage
 from visualization.heatmaps import certainty
 from visualization.local_explanation import LocalExplanation
 
-COVERAGES = [*np.arange(0.5, 1.0, 0.01).round(2).tolist(), 1.0]
+COVERAGES = [*EVERY_PERCENT, 1.0]
 NEAREST = 4  # classes that the prediction is compared with
 SHOWN_SIDE = 800  # pixels of a test image on the page
 LISTED = 5  # most probable classes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
-from architectures.inference import feature_table
+from architectures.inference import FeatureTable, feature_table, saved_feature_table
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
@@ -50,3 +50,24 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
     table = feature_table(opened, model, "test")
     predictor = calibrate(opened, model.class_weight.cpu(), table)
     return FinishedModel(model, DataDescription.of(splits.test), predictor)
+
+
+def training_table(
+    settings: Settings, run: RunFolder, finished: FinishedModel, hardware: Hardware
+) -> FeatureTable:
+    """The model's feature table on its training images: from the run folder, else made from the dataset.
+
+    Raises:
+        RunError: if the run folder lacks it and the dataset is not there.
+    """
+    table = saved_feature_table(settings, run, "train")
+    if table is not None:
+        return table
+    try:
+        splits = data_of_model(settings, run, backbone_of(settings))
+    except RunError as error:
+        raise RunError(
+            f"{run.path} lacks what heatmaps are scaled by (manifest.json, *_Features_train.npz), so the dataset is "
+            f"needed: {error}"
+        ) from None
+    return feature_table(OpenRun(settings, run, hardware, splits), finished.model, "train")

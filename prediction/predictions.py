@@ -1,13 +1,14 @@
 """What a finished model says about images, and the table of it."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from architectures.classifier import ModelOutput
 from architectures.inference import INFERENCE_BATCH
 from configs.errors import RunError
 from configs.hardware import Hardware
@@ -42,9 +43,22 @@ class Prediction:
 
 @torch.inference_mode()
 def predict(
-    finished: FinishedModel, files: Sequence[str], coverages: Sequence[float], hardware: Hardware
+    finished: FinishedModel,
+    files: Sequence[str],
+    coverages: Sequence[float],
+    hardware: Hardware,
+    look: Callable[[str, Tensor, ModelOutput], None] | None = None,
 ) -> Iterator[Prediction | RunError]:
-    """For every file in turn its prediction, or the error that says why it cannot be read."""
+    """For every file in turn its prediction, or the error that says why it cannot be read.
+
+    Args:
+        finished: the model.
+        files: of images.
+        coverages: asked shares of images whose set holds the true class, as fractions.
+        hardware: device and loading processes.
+        look: called for every image that can be read: its file, the transformed image `[3, S, S]`, and the model's
+            output for it, `[1, ...]` on the CPU.
+    """
     images = ImageFiles(files, finished.data.transform, finished.data.scale)
     rows = torch.arange(len(files)).split(INFERENCE_BATCH)
     loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
@@ -52,11 +66,20 @@ def predict(
     for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
         predicted: Iterator[tuple] = iter(())
         if tensors is not None:
-            output = finished.model(hardware.to_device(tensors))
-            predicted = describe(finished, output.features.cpu(), output.logits.cpu(), coverages)
+            output = ModelOutput(*(x.cpu() for x in finished.model(hardware.to_device(tensors))))
+            told = describe(finished, output.features, output.logits, coverages)
+            predicted = zip(
+                tensors, zip(*(x.split(1) for x in output), strict=True), told, strict=True
+            )
         for error in errors:
             file = next(names)
-            yield error or Prediction(file, *next(predicted))
+            if error is not None:
+                yield error
+                continue
+            image, rows, fields = next(predicted)
+            if look is not None:
+                look(file, image, ModelOutput(*rows))
+            yield Prediction(file, *fields)
 
 
 def describe(

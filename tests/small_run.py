@@ -1,5 +1,7 @@
 """A small finished run without training: what the figure scripts and predict.py are tried on."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,12 @@ WEIGHT = torch.tensor(
         [0, 0, 0, 1, 1, 1],
     ]
 ).float()
+
+
+def page(path: Path) -> dict:
+    """The data inside a report."""
+    found = re.search(r'id="report">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    return json.loads(found.group(1))
 
 
 def make_small_run(root: Path) -> list[str]:

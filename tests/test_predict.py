@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 from PIL import Image
-from small_run import WEIGHT
+from small_run import WEIGHT, page
 
 import predict
 import prediction.model
@@ -95,6 +95,56 @@ def test_the_run_folder_alone_gives_the_sets_of_the_run(
     assert sum(accuracy) > 0.3 * len(found)  # of 4 classes
 
 
+@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+def test_the_page_explains_every_image_from_the_run_folder_alone(
+    finished, tmp_path, monkeypatch, model_type
+):
+    folder, expected = finished[0][model_type], finished[1][model_type]
+    monkeypatch.setattr(prediction.model, "data_of_model", None)  # the dataset is not looked at
+    odd = tmp_path / "a<img onerror=alert(1)><" / "script>.png"
+    odd.parent.mkdir()
+    shutil.copy(next(iter(expected)), odd)
+    files = [odd, *list(expected)[1:5]]
+    outputs = [tmp_path / "out.html", tmp_path / "out.json"]
+    flags = ["--folder", folder, "--coverage", "0.8", "--output", *outputs]
+    assert call(*flags, "--image", *files) == 0
+    shown, told = page(outputs[0]), json.loads(outputs[1].read_text(encoding="utf-8"))
+    text = outputs[0].read_text(encoding="utf-8")
+    assert "<img onerror" not in text and text.count("</script>") == 2
+    assert len(text) < 50_000 * len(files)
+    position = shown["coverages"].index(0.8)
+    names = [c["name"].replace(" ", "_") for c in shown["classes"]]
+    for image, entry, file in zip(shown["images"], told, files, strict=True):
+        assert str(file).endswith(image["name"])
+        assert names[image["predicted"]] == entry["prediction"]
+        assert image["probability"] == entry["probability"]
+        members = image["sets"][image["setOfCoverage"][position]]
+        assert {names[c] for c in members} == set(entry["prediction_sets"]["0.8"])
+        assert (
+            image["columns"] == [f["feature"] for f in entry["features"]] or model_type == "chiqpm"
+        )
+        assert set(shown["pictures"][image["subject"]]["heat"]) == {
+            str(f) for f in image["columns"]
+        }
+        assert len(image["trees"]) == (len(image["sets"]) if model_type == "chiqpm" else 0)
+
+
+@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+def test_the_page_opens_in_a_browser(finished, browser, tmp_path, model_type):
+    images = list(finished[1][model_type])[:2]
+    flags = ["--folder", finished[0][model_type], "--output", tmp_path / "out.html"]
+    assert call(*flags, "--image", *images) == 0
+    browser.get((tmp_path / "out.html").as_uri())
+    entries = browser.find_elements("css selector", "#list button")
+    assert len(entries) == 2
+    entries[1].click()
+    assert "predicted" in browser.find_element("css selector", "h2").text
+    assert len(browser.find_elements("css selector", ".grid .photo")) == 1
+    trees = browser.find_elements("id", "tree")
+    assert len(trees) == (model_type == "chiqpm")
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 def test_folders_are_searched_and_the_table_has_a_line_per_image(finished, tmp_path):
     photos = tmp_path / "mes photos é"
     (photos / "deep").mkdir(parents=True)
@@ -155,6 +205,9 @@ def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
     assert call(*flags, "--output", tmp_path / "out.json") == 0
     (entry,) = json.loads((tmp_path / "out.json").read_text())
     assert set(entry["prediction_sets"]["0.8"]) == expected[image]
+    assert (
+        call(*flags, "--output", tmp_path / "out.html") == 0
+    )  # features of the training images are made
     (downloaded / "manifest.json").unlink()
     assert call(*flags, "--data_root", tmp_path / "nowhere") == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
@@ -191,7 +244,11 @@ def test_patterns_and_tables_name_images(tmp_path):
         (["--image", "EMPTY"], 1, "no images in the folder"),
         (["--image", "photos/*.nothing"], 1, "no file fits photos/*.nothing"),
         (["--image", "absent.csv"], 1, "the table absent.csv cannot be read"),
-        (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv or .json file"),
+        (
+            ["--image", "x.jpg", "--output", "out.xlsx"],
+            2,
+            "must be a .csv, .json or .html file, not out.xlsx",
+        ),
         (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
         (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),
     ],

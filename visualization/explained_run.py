@@ -13,6 +13,7 @@ from configs.run_folder import RunFolder
 from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
+from dataset_classes.description import DataDescription
 from dataset_classes.registry import DataSplits, data_of_model
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
@@ -70,7 +71,7 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
     run = OpenRun(settings, folder, hardware, data)
     tables = feature_tables(run, model)
     prepare_fonts(data.train.classes)
-    explainer = Explainer(model, hardware, tables.train, data.train)
+    explainer = Explainer(model, hardware, tables.train, DataDescription.of(data.test))
     colours = FeatureColours(explainer.weight, palette)
     return ExplainedRun(run, tables, explainer, colours)
 

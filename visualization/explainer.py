@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from architectures.activation_modes import activation_modes
-from architectures.classifier import InterpretableClassifier
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import FeatureTable
 from configs.hardware import Hardware
+from dataset_classes.description import DataDescription
 from visualization.class_grid import GridRow
 from visualization.heatmaps import certainty, heatmap
 from visualization.representatives import representative_image
@@ -52,23 +53,31 @@ class Explainer:
         model: with a sparse head, on the hardware's device.
         hardware: where the model runs.
         train: its feature table on the training images, for the features' active means.
-        dataset: any split; gives class names and channel statistics.
+        data: names of the classes, and the channel statistics of its images.
     """
 
     def __init__(
-        self, model: InterpretableClassifier, hardware: Hardware, train: FeatureTable, dataset
+        self,
+        model: InterpretableClassifier,
+        hardware: Hardware,
+        train: FeatureTable,
+        data: DataDescription,
     ):
         self.model = model.eval()
         self.hardware = hardware
-        self.class_names = [name.replace("_", " ") for name in dataset.classes]
+        self.class_names = [name.replace("_", " ") for name in data.classes]
         self.weight = model.class_weight.detach().cpu().numpy()
         self.active_means = activation_modes(train.features).active_mean.float()
-        self._mean, self._std = (np.array(x, dtype=np.float32) for x in (dataset.mean, dataset.std))
+        channels = (data.transform.mean, data.transform.std)
+        self._mean, self._std = (np.array(x, dtype=np.float32) for x in channels)
 
     @torch.inference_mode()
     def see(self, image: Tensor) -> SeenImage:
         """What the model sees in one transformed image `[3, H, W]`."""
-        output = self.model(self.hardware.to_device(image[None]))
+        return self.seen(image, self.model(self.hardware.to_device(image[None])))
+
+    def seen(self, image: Tensor, output: ModelOutput) -> SeenImage:
+        """What the model's output `[1, ...]` says it sees in a transformed image `[3, H, W]`."""
         features = output.features[0].cpu()
         return SeenImage(
             self.picture(image),

@@ -23,10 +23,11 @@ class LocalExplanation:
     Attributes:
         name: what to call the image.
         seen: the image.
-        activations: its features as the hierarchy counts them, `HierarchicalPredictor.activations`, `[n]`.
+        activations: its features as the hierarchy counts them, `HierarchicalPredictor.activations`, `[n]`; without a
+            hierarchy what they contribute to the predicted class.
         prediction_set: classes in its set at `coverage`.
         coverage: asked share of images whose set holds the true class.
-        level: the deepest that still covers, `HierarchicalPredictor.level`.
+        level: the deepest that still covers, `HierarchicalPredictor.level`; None without a hierarchy.
         n_nearest: how many classes to compare with at most.
     """
 
@@ -35,7 +36,7 @@ class LocalExplanation:
     activations: np.ndarray
     prediction_set: frozenset[int]
     coverage: float
-    level: int
+    level: int | None
     n_nearest: int
     explainer: Explainer
     colours: FeatureColours

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_hex
 from PIL import Image
+from scipy.special import softmax
 
 from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
@@ -112,7 +113,7 @@ class ReportBuilder:
     def set_coverages(
         self, coverages: Sequence[float], levels: Sequence[int], start: float
     ) -> None:
-        """The slider's positions, the level of the hierarchy at each, and where it starts."""
+        """The slider's positions, the level of the hierarchy at each (if there is one), and where it starts."""
         self.page |= {
             "coverages": list(coverages),
             "levels": list(levels),
@@ -125,10 +126,9 @@ class ReportBuilder:
         """One explained image; arguments as in `image`."""
         subject = f"image{len(self.page['images'])}"
         columns, _ = explanation.columns
-        self.seen[subject] = explanation.seen
-        self.pictures[subject] = self.picture(explanation.seen)
-        for shown in (subject, *(f"class{c}" for c in explanation.classes)):
-            self._add_heatmaps(shown, columns)
+        self.pictures[subject] = self.picture(explanation.seen, columns)
+        for c in explanation.classes:
+            self._add_heatmaps(f"class{c}", columns)
         self.page["images"].append(self.image(explanation, subject, label, sets))
 
     def image(
@@ -153,11 +153,14 @@ class ReportBuilder:
             "subject": subject,
             "label": label,
             "predicted": seen.predicted,
+            "probability": round(float(softmax(seen.logits)[seen.predicted]), 4),
             "columns": columns,
             "colours": self._hex(self.colours.distinct(columns)),
             "nearest": explanation.classes,
             "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
-            "trees": [self._tree(explanation, s) for s in distinct],
+            "trees": [
+                self._tree(explanation, s) for s in distinct if explanation.level is not None
+            ],
             "setOfCoverage": [distinct.index(s) for s in sets],
         }
 

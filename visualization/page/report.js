@@ -7,7 +7,7 @@ const LISTED = 400; // entries shown at once; the filter finds the others
 
 const tabs = {
   Images: {
-    entries: () => report.images.map(image => ({ name: image.name, src: report.pictures[image.subject].src })),
+    entries: () => report.images.map(image => ({ name: image.name, detail: className(image.predicted), src: report.pictures[image.subject].src })),
     show(i) {
       const image = report.images[i];
       state.image = image;
@@ -20,7 +20,7 @@ const tabs = {
     show(i) { view.replaceChildren(...comparison(report.comparisons[i])); },
   },
   Classes: {
-    entries: () => report.classes.map((c, i) => ({ name: c.name, src: (report.pictures[`class${i}`] || {}).src })),
+    entries: () => report.classes.some((_, i) => report.pictures[`class${i}`]) ? report.classes.map((c, i) => ({ name: c.name, src: (report.pictures[`class${i}`] || {}).src })) : [],
     show(i) {
       const own = report.classes[i];
       const related = report.classes.map((other, c) => [c, other.features.filter(f => own.features.includes(f)).length]).filter(([c, shared]) => c !== i && shared).sort((a, b) => b[1] - a[1]);
@@ -45,11 +45,12 @@ let names = [], stops = []; // tabs with entries; runs of coverages with the sam
 
 function headline(image) {
   const truth = image.label === null ? "" : image.label === image.predicted ? " (correct)" : `; it is: ${className(image.label)}`;
-  return `${image.name}: predicted ${className(image.predicted)}${truth}`;
+  return `${image.name}: predicted ${className(image.predicted)}, ${percent(image.probability)} by softmax${truth}`;
 }
 // The image beside the classes most like its prediction
 function heatmaps(image) {
-  const rows = [{ name: "this image", subject: image.subject, class: image.predicted, bold: true }, ...image.nearest.map(classRow)];
+  const shown = image.nearest.filter(c => report.pictures[`class${c}`]);
+  const rows = [{ name: "this image", subject: image.subject, class: image.predicted, bold: true }, ...shown.map(classRow)];
   return grid(rows, image.columns, image.colours);
 }
 const treePlace = () => make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" });
@@ -72,8 +73,8 @@ function setCoverage(position) {
   document.getElementById("shown-coverage").textContent = percent(report.coverages[state.coverage]);
   for (const button of document.querySelectorAll("#levels button")) button.setAttribute("aria-pressed", +button.dataset.level === report.levels[state.coverage]);
   const summary = document.getElementById("set"), shown = set.slice(0, 12).map(className).join(", ");
-  summary.textContent = `${set.length} ${set.length === 1 ? "class" : "classes"}: ${shown}${set.length > 12 ? `, and ${set.length - 12} more` : ""}`;
-  document.getElementById("tree-place").replaceChildren(tree(image, image.trees[at]));
+  summary.textContent = `${set.length} ${set.length === 1 ? "class" : "classes"}${shown ? ": " : ""}${shown}${set.length > 12 ? `, and ${set.length - 12} more` : ""}`;
+  document.getElementById("tree-place").replaceChildren(...image.trees.slice(at, at + 1).map(drawn => tree(image, drawn)));
   coverageChanged();
 }
 function comparison({ classes, columns, colours }) {
@@ -93,11 +94,11 @@ function open_(tab, entry = state.entry[tab] || 0) {
 }
 function visibleEntries() {
   const wanted = filter.value.toLowerCase();
-  return tabs[state.tab].entries().map((entry, i) => ({ i, ...entry })).filter(entry => entry.name.toLowerCase().includes(wanted));
+  return tabs[state.tab].entries().map((entry, i) => ({ i, ...entry })).filter(entry => `${entry.name} ${entry.detail || ""}`.toLowerCase().includes(wanted));
 }
 function fillList() {
   const current = state.entry[state.tab], entries = visibleEntries();
-  list.replaceChildren(...entries.slice(0, LISTED).map(entry => make("li", {}, make("button", { "aria-current": entry.i === current, onclick: () => open_(state.tab, entry.i) }, entry.src ? make("img", { src: entry.src, alt: "" }) : null, entry.name))));
+  list.replaceChildren(...entries.slice(0, LISTED).map(entry => make("li", {}, make("button", { "aria-current": entry.i === current, onclick: () => open_(state.tab, entry.i) }, entry.src ? make("img", { src: entry.src, alt: "" }) : null, make("span", {}, entry.name, entry.detail ? make("small", {}, entry.detail) : null)))));
   if (entries.length > LISTED) list.append(make("li", { class: "note" }, `and ${entries.length - LISTED} more: filter by name`));
   const button = list.querySelector("[aria-current=true]");
   if (button) list.scrollTop = button.offsetTop - list.offsetTop - list.clientHeight / 2;
@@ -138,6 +139,7 @@ function start(data) {
   report.levels.forEach((level, i) => { const last = stops[stops.length - 1]; if (last && last.level === level) last.last = i; else stops.push({ level, first: i, last: i }); });
   document.title = document.getElementById("title").textContent = report.title;
   document.getElementById("tabs").append(...names.map((name, i) => make("button", { role: "tab", id: `tab-${i}`, "aria-controls": "view", onclick: () => open_(name) }, name)));
+  if (!names.includes("Features")) document.getElementById("feature-pages").remove();
   state.coverage = Math.max(0, report.coverages.findIndex(c => c >= report.startCoverage));
   open_(names[0]);
 }
