@@ -17,6 +17,7 @@ from configs.hardware import machine_memory
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
 from dataset_classes.contents import contents
+from dataset_classes.keypoints import Keypoints
 from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 from dataset_classes.transforms import FixedTransform, ImageTransform
 
@@ -171,6 +172,10 @@ class ImageDataset(Dataset):
         """
         return None
 
+    def keypoints(self) -> Keypoints | None:
+        """Where the parts are in every image under the test transform, or None where the dataset does not say."""
+        return None
+
     def attributes_fingerprint(self) -> str:
         """A short name of the attributes: what depends on them has to be computed again where it changes."""
         attributes = self.class_attributes()
@@ -261,6 +266,19 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
         ) from None
 
 
+def image_size(path: str) -> tuple[int, int]:
+    """Width and height of an image file, as it is stored.
+
+    Raises:
+        RunError: if it cannot be read; names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError) as error:
+        raise RunError(f"The image {path} cannot be read ({error}).") from None
+
+
 def is_missing(path: str) -> bool:
     """Whether there is no such file.
 
@@ -286,14 +304,19 @@ def crop(image: Image.Image, box, path: str) -> Image.Image:
     Raises:
         RunError: if nothing is left; names the file.
     """
-    x, y, width, height = box
-    left, top = max(0, round(x)), max(0, round(y))
-    right, bottom = min(image.width, round(x + width)), min(image.height, round(y + height))
+    left, top, right, bottom = edges(box, image.size)
     if left >= right or top >= bottom:
         raise RunError(
             f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels)."
         )
     return image.crop((left, top, right, bottom))
+
+
+def edges(box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom edge of a box (x, y, width, height) in an image of this width and height, pixels."""
+    x, y, width, height = box
+    right, bottom = min(size[0], round(x + width)), min(size[1], round(y + height))
+    return max(0, round(x)), max(0, round(y)), right, bottom
 
 
 def cosine_similarity(attributes: np.ndarray) -> np.ndarray:

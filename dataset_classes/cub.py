@@ -1,6 +1,8 @@
 """CUB-200-2011 (Wah et al., 2011) in its official layout, or any subset of its classes in that layout."""
 
+import logging
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,11 @@ import numpy as np
 
 from configs.errors import RunError
 from configs.run_folder import fingerprint
-from dataset_classes.base import ImageDataset, require
+from dataset_classes.base import ImageDataset, edges, image_size, require
+from dataset_classes.keypoints import Keypoints
+from dataset_classes.transforms import FixedTransform
+
+log = logging.getLogger(__name__)
 
 SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
 
@@ -55,6 +61,9 @@ class CUB2011(ImageDataset):
             path: int(index.image_ids[i]) for path, i in zip(self.paths, chosen, strict=True)
         }
         self._image_attribute_file = index.root / "attributes" / "image_attribute_labels.txt"
+        self._part_file = index.root / "parts" / "part_locs.txt"
+        self._box_file = index.root / "bounding_boxes.txt"
+        self._cropped = crop_gt
 
     def image_attributes(self) -> np.ndarray | None:
         """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file.
@@ -79,11 +88,44 @@ class CUB2011(ImageDataset):
             raise RunError(f"{path} has no line for image {ids[missing[0] - 1]} of images.txt.")
         return table
 
+    def keypoints(self) -> Keypoints | None:
+        """The points of `parts/part_locs.txt` under the test transform; None, and a word in the log, without the file.
+
+        Raises:
+            RunError: if a file is broken, or an image cannot be read.
+        """
+        needed = [self._part_file, *([self._box_file] if self._cropped else [])]
+        if missing := [path for path in needed if not path.exists()]:
+            log.info("There is no %s: it is not known where parts are.", missing[0])
+            return None
+        ids = [self._image_ids[path] for path in self.paths]
+        named = read_rows(self._part_file.parent, "parts", 1, str, self.name)
+        pixels, visible = read_part_locations(self._part_file, ids, list(map(int, named)))
+        assert isinstance(self.transform, FixedTransform)
+        locations = np.empty_like(pixels)
+        for i, (left, top, right, bottom) in enumerate(self._kept_edges(ids)):
+            size = (right - left, bottom - top)
+            locations[i] = self.transform.places((pixels[i] - (left, top)) / size, size)
+        visible &= ((locations >= 0) & (locations <= 1)).all(axis=2)
+        return Keypoints(tuple(name for (name,) in named.values()), locations, visible)
+
+    def _kept_edges(self, ids: list[int]) -> list[tuple[int, int, int, int]]:
+        """What is left of every image before it is resized: left, top, right and bottom edge, pixels."""
+        if not self._cropped:
+            return [(0, 0, *image_size(path)) for path in self.paths]
+        keys = list(map(str, ids))
+        boxes = read_column(self._box_file.parent, "bounding_boxes", 4, keys, self.name)
+        if (
+            self.boxes is None
+        ):  # files that are cropped already: the uncropped image's edges are not known
+            return [edges(box, (sys.maxsize, sys.maxsize)) for box in boxes]
+        return [edges(b, image_size(path)) for b, path in zip(boxes, self.paths, strict=True)]
+
     def attributes_fingerprint(self) -> str:
-        """As in `ImageDataset`; the file of image attributes is told by its size."""
-        path = self._image_attribute_file
-        size = path.stat().st_size if path.exists() else None
-        return fingerprint({"classes": super().attributes_fingerprint(), "image attributes": size})
+        """As in `ImageDataset`; the files of image attributes and of parts are told by their sizes."""
+        files = (self._image_attribute_file, self._part_file)
+        sizes = [path.stat().st_size if path.exists() else None for path in files]
+        return fingerprint({"classes": super().attributes_fingerprint(), "sizes": sizes})
 
     def read_index(self, root: Path) -> "Index":
         """Which images there are, and of which class and split."""
@@ -126,6 +168,29 @@ def read_index(root: Path, dataset: str) -> Index:
     return Index(
         root, list(images), [name for (name,) in images.values()], class_ids, is_train, class_names
     )
+
+
+def read_part_locations(
+    path: Path, image_ids: list[int], part_ids: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (x, y) of the parts of some images, `[N, P, 2]`, and which of them can be seen, `[N, P]` bool.
+
+    Raises:
+        RunError: if the file's lines are not image, part, x, y and 0 or 1.
+    """
+    try:
+        table = np.loadtxt(path, ndmin=2)
+        image, part, x, y, seen = table.T
+    except ValueError as error:
+        raise RunError(f"{path} is not a table of five numbers a line ({error}).") from None
+    row_of, column_of = ({k: i for i, k in enumerate(ids)} for ids in (image_ids, part_ids))
+    pixels = np.zeros((len(image_ids), len(part_ids), 2))
+    visible = np.zeros(pixels.shape[:2], dtype=bool)
+    for i, p, *place, shown in zip(image, part, x, y, seen, strict=True):
+        if i in row_of and p in column_of:
+            pixels[row_of[i], column_of[p]] = place
+            visible[row_of[i], column_of[p]] = shown == 1
+    return pixels, visible
 
 
 def read_boxes(index: Index) -> np.ndarray:

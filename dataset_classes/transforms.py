@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from PIL import Image
 from torchvision import transforms
@@ -67,6 +68,20 @@ class FixedTransform:
         return transforms.Compose(
             [transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)]
         )
+
+    def places(self, fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Where points of an image are in what the network sees.
+
+        Args:
+            fractions: x and y as fractions of the image, `[..., 2]`.
+            size: width and height of the image.
+
+        Returns:
+            The same as fractions of the network's image; outside [0, 1] where a point is cut off.
+        """
+        scale = self.resize.size / np.array(size if self.resize.square else min(size))
+        resized = np.floor(np.array(size) * scale + 1e-6)  # as torchvision rounds
+        return (fractions * resized - np.round((resized - self.side) / 2)) / self.side
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """The tensor that the network sees."""

@@ -36,6 +36,7 @@ from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
 from evaluation import metrics
 from evaluation.explanation_truth import explanation_truth
+from evaluation.part_purity import disturbed_peaks, keypoint_results
 from evaluation.plots import plot_prediction_sets
 from evaluation.prediction_sets import COVERAGES, compare_methods, methods
 from evaluation.results import write_results
@@ -215,10 +216,10 @@ def evaluate_sparse(
     )
 
     def make(path: Path | None) -> None:
-        swapped = swapped_features(run, model)
+        truth = explanation_truth_of(run, model, tables)
         if path is not None:
-            results = sparse_results(run, model.class_weight, tables, coverages, swapped)
-            write_results(path, results)
+            results = sparse_results(run, model.class_weight, tables, coverages)
+            write_results(path, results | ({"Explanation truth": truth} if truth else {}))
 
     return artefact.load_or_make(read_json, make, together=True, again=again)
 
@@ -246,7 +247,6 @@ def sparse_results(
     weight: Tensor,
     tables: FeatureTables,
     coverages: Sequence[float],
-    swapped: Tensor | None = None,
 ) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
     settings, data = run.settings, run.data
@@ -280,9 +280,21 @@ def sparse_results(
             classes=data.test.classes,
             coverage=settings.coverage[0],
         )
-    if swapped is not None:
-        results["Explanation truth"] = explanation_truth(tables.test, weight, data.test, swapped)
     return results
+
+
+def explanation_truth_of(
+    run: OpenRun, model: InterpretableClassifier, tables: FeatureTables
+) -> dict[str, float]:
+    """What is known of how true the explanations are, from parts that the dataset knows; empty if it knows none."""
+    weight, data = model.class_weight.detach().cpu(), run.data
+    swapped = swapped_features(run, model)
+    if swapped is not None:
+        return explanation_truth(tables.test, weight, data.test, swapped)
+    train, test = data.train_plain.keypoints(), data.test.keypoints()
+    if train is None or test is None:
+        return {}
+    return keypoint_results(weight, tables, (train, test), disturbed_peaks(run, model))
 
 
 def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | None:

@@ -217,7 +217,7 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
         found.append(Metric(name, (name,), name in (*PERCENT, KEPT), better))
     for group, title in ((LEVELS, "Accuracy, level {}"), (TRUTH, "{}")):
         for name in dict.fromkeys(key for row in rows for key in row.entries(group)):
-            better = 0 if name.endswith("chance") else 1
+            better = 0 if name.endswith(("chance", "standard deviation")) else 1
             found.append(Metric(title.format(name), (group, name), better=better))
     methods = dict.fromkeys(key for row in rows for key in row.entries(SETS))
     for method in methods:

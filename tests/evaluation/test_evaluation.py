@@ -83,6 +83,9 @@ class Birds(torch.utils.data.Dataset):
     def attributes_fingerprint(self):
         return "parts"
 
+    def keypoints(self):
+        return None
+
     def class_similarity(self):
         return self.class_attributes() @ self.class_attributes().T / 2 - np.eye(C)
 

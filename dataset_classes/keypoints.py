@@ -1,0 +1,27 @@
+"""Where the parts of an object are in images, for datasets that say so: to measure explanations, never to train."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """The parts in every image of a dataset, as the network gets the image.
+
+    Attributes:
+        names: of the P parts.
+        locations: x and y as fractions of the network's image, `[N, P, 2]`.
+        visible: which parts can be seen in it, `[N, P]` bool.
+    """
+
+    names: tuple[str, ...]
+    locations: np.ndarray
+    visible: np.ndarray
+
+    @property
+    def sides_merged(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """The parts without left and right: their Q names, and which of them every part belongs to, `[P]`."""
+        plain = [name.removeprefix("left ").removeprefix("right ") for name in self.names]
+        merged = tuple(dict.fromkeys(plain))
+        return merged, np.array([merged.index(name) for name in plain])

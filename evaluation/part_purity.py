@@ -1,0 +1,184 @@
+"""Whether a feature stays on one part, for images whose parts are known (CUB).
+
+Part purity after PIP-Net (Nauta et al., CVPR 2023), consistency and stability after Huang et al. (ICCV 2023, arXiv
+2212.05946). Differences: a feature's place is the centre of its map's largest cell, which they look for in maps
+enlarged to the image; and in place of prototypes of one class, the features assigned to a class count, as seen in that
+class's test images.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from architectures.activations import relative_peaks
+from architectures.classifier import InterpretableClassifier
+from architectures.inference import FeatureTables, collect_columns, measured_batches
+from configs.open_run import OpenRun
+from dataset_classes.base import ImageDataset
+from dataset_classes.keypoints import Keypoints
+
+STRONGEST = 10  # images that purity looks at
+PATCH = 32 / 224  # side of the patch around a peak, as a share of the image's
+REGION = 72 / 224  # the same for consistency and stability
+CONSISTENT = 0.8  # share of the images in which a feature lies on a part, to be called consistent
+NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation and largest value, on normalised images
+DISTURBED_PER_CLASS = (
+    10  # test images of every class that stability looks at: it takes another pass
+)
+
+
+def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: float) -> Tensor:
+    """Which visible parts lie in the square around every peak, `[N, n, P]` bool.
+
+    Args:
+        peaks: row and column as fractions of the image, `[N, n, 2]`.
+        locations: x and y of the parts as fractions of the image, `[N, P, 2]`.
+        visible: `[N, P]` bool.
+        side: of the square, as a fraction of the image's.
+    """
+    distance = (peaks.unsqueeze(2) - locations.flip(2).unsqueeze(1)).abs().amax(dim=3)
+    return (distance <= side / 2) & visible.unsqueeze(1)
+
+
+def part_purity(pooled: Tensor, peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
+    """How often the patches of a feature hold the same part (PIP-Net, section 6.3).
+
+    Patches are cut from the images in which the feature is largest, around the peak of its map, moved inside where they
+    cross an edge. Left and right parts are the same.
+
+    Args:
+        pooled: features of the images, `[N, n]`.
+        peaks: of their maps, row and column as fractions of the image, `[N, n, 2]`.
+        keypoints: of the N images.
+
+    Returns:
+        `(purity, share)`, `[n]` each. Purity counts as the published code does: for every part the share of those
+        patches in whose image it is visible, then the largest over parts. The share is that of the most frequent part
+        among all patches.
+    """
+    rows = pooled.topk(min(STRONGEST, len(pooled)), dim=0).indices  # (R, n)
+    names, merged = keypoints.sides_merged
+    locations, visible = (torch.from_numpy(x) for x in (keypoints.locations, keypoints.visible))
+    inside = torch.zeros(*rows.shape, len(names), dtype=torch.bool)  # (R, n, Q)
+    seen = inside.clone()
+    for feature, images in enumerate(rows.T):
+        centre = peaks[images, feature].clamp(PATCH / 2, 1 - PATCH / 2).unsqueeze(1)
+        held = contained_parts(centre, locations[images], visible[images], PATCH)[:, 0]  # (R, P)
+        for part, name in enumerate(merged):
+            inside[:, feature, name] |= held[:, part]
+            seen[:, feature, name] |= visible[images, part]
+    count = inside.sum(dim=0)  # (n, Q)
+    purity = count / seen.sum(dim=0).clamp(min=1)
+    return purity.amax(dim=1), count.amax(dim=1) / len(rows)
+
+
+def consistency(inside: Tensor, visible: Tensor, labels: Tensor, weight: Tensor) -> float:
+    """Share of the assigned features that lie on the same part in at least 80 % of the class's images (Huang et al.).
+
+    Args:
+        inside: which parts lie around the features' peaks, `[N, n, P]` bool.
+        visible: `[N, P]` bool; a part counts where it is visible.
+        labels: `[N]`.
+        weight: class-feature weights, `[C, n]`; a feature is assigned to a class if its weight is not 0.
+    """
+    n_classes = len(weight)
+    held, seen = (
+        torch.zeros(n_classes, *x.shape[1:]).index_add_(0, labels, x.float())
+        for x in (inside, visible)
+    )
+    share = held / seen.unsqueeze(1).clamp(min=1)  # (C, n, P)
+    consistent = (share >= CONSISTENT).any(dim=2)
+    return _mean_over_assigned(consistent.double(), labels, weight)
+
+
+def stability(inside: Tensor, disturbed: Tensor, labels: Tensor, weight: Tensor) -> float:
+    """How often noise leaves the parts around the peak of an assigned feature as they were (Huang et al.).
+
+    Args:
+        inside: which parts lie around the features' peaks, `[N, n, P]` bool.
+        disturbed: the same on the images with noise.
+        labels: `[N]`.
+        weight: class-feature weights, `[C, n]`.
+    """
+    same = (inside == disturbed).all(dim=2).double()  # (N, n)
+    total = torch.zeros(len(weight), same.shape[1], dtype=same.dtype).index_add_(0, labels, same)
+    count = labels.bincount(minlength=len(weight)).clamp(min=1).unsqueeze(1)
+    return _mean_over_assigned(total / count, labels, weight)
+
+
+def _mean_over_assigned(values: Tensor, labels: Tensor, weight: Tensor) -> float:
+    """Mean of `values` `[C, n]` over the features that classes with images have; nan without any."""
+    has_images = torch.zeros(len(weight), dtype=torch.bool).index_fill_(0, labels, True)
+    return values[(weight != 0) & has_images.unsqueeze(1)].mean().item()
+
+
+class Disturbed(Dataset):
+    """Some images of a dataset with noise that people do not see, the same every time."""
+
+    def __init__(self, images: ImageDataset, rows: np.ndarray):
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int):
+        image, label = self._images[int(self._rows[index])]
+        generator = torch.Generator().manual_seed(int(self._rows[index]))
+        noise = NOISE * torch.randn(image.shape, generator=generator)
+        return image + noise.clamp(-NOISE_LIMIT, NOISE_LIMIT), label
+
+
+def first_of_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the first `count` images of every class, class by class."""
+    return np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)])
+
+
+def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
+    """Peaks of the maps of the first test images of every class under noise, `[R, n, 2]`."""
+    images = run.data.test
+    rows = first_of_classes(images.labels, DISTURBED_PER_CLASS)
+    batches = measured_batches(
+        model,
+        Disturbed(images, rows),
+        run.hardware,
+        "Sparse model on disturbed images",
+        lambda output, _: (relative_peaks(output.feature_maps),),
+    )
+    return collect_columns(batches, len(rows))[0]
+
+
+def keypoint_results(
+    weight: Tensor,
+    tables: FeatureTables,
+    keypoints: tuple[Keypoints, Keypoints],
+    disturbed: Tensor,
+) -> dict[str, float]:
+    """All measures under readable names.
+
+    Args:
+        weight: class-feature weights, `[C, n]`.
+        tables: of the training and the test images.
+        keypoints: of the same.
+        disturbed: `disturbed_peaks`.
+    """
+    used = (weight != 0).any(dim=0)
+    results = {}
+    for split, table, points in zip(("train", "test"), tables, keypoints, strict=True):
+        purity, share = part_purity(table.pooled[:, used], table.peaks[:, used], points)
+        results |= {
+            f"Part purity, {split}": purity.mean().item(),
+            f"Part purity, {split}, standard deviation": purity.std(correction=0).item(),
+            f"Part purity, {split}, all patches": share.mean().item(),
+        }
+    test = tables.test
+    locations, visible = (
+        torch.from_numpy(x) for x in (keypoints[1].locations, keypoints[1].visible)
+    )
+    inside = contained_parts(test.peaks, locations, visible, REGION)
+    rows = torch.from_numpy(first_of_classes(test.labels.numpy(), DISTURBED_PER_CLASS))
+    under_noise = contained_parts(disturbed, locations[rows], visible[rows], REGION)
+    return results | {
+        "Consistency": consistency(inside, visible, test.labels, weight),
+        "Stability": stability(inside[rows], under_noise, test.labels[rows], weight),
+    }
