@@ -7,7 +7,7 @@ Types say which values a field may have; `--set` changes any of them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from configs.errors import UsageError
@@ -103,33 +103,63 @@ class SelectionRecipe:
     pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
 
 
-# From random weights the published rates are too small: warm-up to a larger rate, then cosine.
-FROM_SCRATCH = DenseRecipe(
-    epochs=120,
-    lr=0.05,
-    classifier_lr=0.05,
-    schedule="one_cycle",
-    batch_size=64,
-    label_smoothing=0.1,
-    coarse_share=0.75,
+@dataclass(frozen=True)
+class Regime:
+    """How networks are trained that start from the same kind of weights."""
+
+    dense: DenseRecipe
+    finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
+    schedule_scale: float  # of the finetuning rounds
+
+
+PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
+
+# From random weights the published rates are too small: warm-up to a larger rate, then cosine. Such a network has not
+# settled as a pretrained one has: larger steps in finetuning, and fewer, in proportion to its dense training.
+FROM_SCRATCH = Regime(
+    DenseRecipe(
+        epochs=120,
+        lr=0.05,
+        classifier_lr=0.05,
+        schedule="one_cycle",
+        batch_size=64,
+        label_smoothing=0.1,
+        coarse_share=0.75,
+    ),
+    {"lr": 4e-3, "batch_size": 64},
+    schedule_scale=0.8,
 )
-# Such a network has not settled as a pretrained one has: larger steps, and fewer, in proportion to its dense training.
-SCRATCH_FINETUNING: Mapping[str, Any] = {"lr": 4e-3, "batch_size": FROM_SCRATCH.batch_size}
-SCRATCH_FINETUNE_SCALE = 0.8
 
 # Pretrained networks that the papers did not train, and photos of one's own: minutes to an hour on two cores. Most of
 # it goes on with ordinary strides: reduced ones show the same features in between, at three to seven times the cost.
-SHORT = DenseRecipe(
-    epochs=12,
-    lr=0.01,
-    classifier_lr=0.1,
-    schedule="one_cycle",
-    batch_size=32,
-    label_smoothing=0.1,
-    coarse_share=0.9,
+SHORT = Regime(
+    DenseRecipe(
+        epochs=12,
+        lr=0.01,
+        classifier_lr=0.1,
+        schedule="one_cycle",
+        batch_size=32,
+        label_smoothing=0.1,
+        coarse_share=0.9,
+    ),
+    {"lr": 2e-3, "batch_size": 32, "coarse_rounds": 3},
+    schedule_scale=0.06,
 )
-SHORT_FINETUNING: Mapping[str, Any] = {"lr": 2e-3, "batch_size": 32, "coarse_rounds": 3}
-SHORT_FINETUNE_SCALE = 0.06
+
+# A frozen network gives the same maps at any strides, so all of it is trained with ordinary ones. Epochs are cheap, and
+# what is trained is one layer: it needs many, and a weight decay that keeps the few features small (docs/results.md).
+FROZEN = Regime(
+    replace(SHORT.dense, lr=0.02),
+    {
+        "lr": 2e-3,
+        "batch_size": 32,
+        "weight_decay": 0.1,
+        "dropout": 0.0,
+        "coarse_rounds": 4,
+        "grounding_epochs": 14,
+    },
+    schedule_scale=0.6,
+)
 
 
 @dataclass(frozen=True)
@@ -142,9 +172,7 @@ class DatasetRecipe:
     weights: str = "imagenet"
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
-    dense: DenseRecipe = field(default_factory=DenseRecipe)
-    finetuning: Mapping[str, Any] = field(default_factory=dict)  # what replaces fields of recipes
-    schedule_scale: float = 1.0  # of the finetuning rounds
+    regime: Regime = PUBLISHED
 
 
 DATASETS = {
@@ -155,8 +183,9 @@ DATASETS = {
     "ImageNet": DatasetRecipe(
         "imagenet:ImageNet",
         do_dense=False,
-        dense=DenseRecipe(batch_size=64),
-        finetuning={"lr": 0.005 * 0.4**4, "batch_size": 64},
+        regime=Regime(
+            DenseRecipe(batch_size=64), {"lr": 0.005 * 0.4**4, "batch_size": 64}, schedule_scale=1
+        ),
     ),
     "ImageFolder": DatasetRecipe("image_folder:ImageFolder"),
     # Small drawings, learnt from scratch in minutes on a laptop.
@@ -166,9 +195,11 @@ DATASETS = {
         img_size=64,
         weights="none",
         # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
-        dense=replace(FROM_SCRATCH, epochs=12, batch_size=32, coarse_share=0.0, mixed_images=3),
-        finetuning={"lr": 2e-3},
-        schedule_scale=0.1,
+        regime=Regime(
+            replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0, mixed_images=3),
+            {"lr": 2e-3},
+            schedule_scale=0.1,
+        ),
     ),
 }
 
@@ -185,24 +216,15 @@ def canonical_name(name: str, choices, what: str) -> str:
     raise UsageError(f"unknown {what} {name!r}; choose one of {', '.join(choices)}")
 
 
-def dense_recipe(
-    dataset: str, arch: str, weights: str, scale: float, batch_size: int | None
-) -> DenseRecipe:
-    """The dense recipe for a dataset: the paper's, a steeper one from random weights, a short one for other backbones.
+def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseRecipe:
+    """The dense recipe of a run.
 
     Args:
-        dataset: canonical name.
-        arch: of the backbone.
-        weights: `imagenet`, `none`, `package:NAME` or a file.
+        regime: how its network is trained.
         scale: factor of the schedule's length.
         batch_size: replaces the recipe's, or None.
     """
-    own = DATASETS[dataset]
-    recipe = own.dense
-    if _unexpectedly_random(own, weights):
-        recipe = FROM_SCRATCH
-    elif _is_short(dataset, arch, weights):
-        recipe = SHORT
+    recipe = regime.dense
     return replace(
         recipe,
         epochs=_scaled(recipe.epochs, scale),
@@ -212,26 +234,13 @@ def dense_recipe(
 
 
 def finetune_recipe(
-    recipe: FinetuneRecipe,
-    dataset: str,
-    arch: str,
-    weights: str,
-    scale: float,
-    batch_size: int | None,
+    recipe: FinetuneRecipe, regime: Regime, scale: float, batch_size: int | None
 ) -> FinetuneRecipe:
-    """The finetuning recipe of a model type as a dataset asks for it; other arguments as in `dense_recipe`."""
-    own = DATASETS[dataset]
-    changes, factor = own.finetuning, own.schedule_scale
-    if _unexpectedly_random(own, weights):
-        changes, factor = SCRATCH_FINETUNING, SCRATCH_FINETUNE_SCALE
-    elif _is_short(dataset, arch, weights):
-        changes, factor = SHORT_FINETUNING, SHORT_FINETUNE_SCALE
-    recipe, scale = replace(recipe, **changes), scale * factor
+    """The finetuning recipe of a model type in a run; other arguments as in `dense_recipe`."""
+    recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
     ends = recipe.grounding_epochs
     return replace(
         recipe,
-        # Features of networks trained from scratch have so small a spread that the plain gradients diverge.
-        normalisation_in_own_units=weights == "none",
         round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),
@@ -239,14 +248,26 @@ def finetune_recipe(
     )
 
 
-def _unexpectedly_random(own: DatasetRecipe, weights: str) -> bool:
-    """Whether training starts from random weights although the dataset's recipe is for pretrained ones."""
-    return weights == "none" and own.weights != "none"
+def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Regime:
+    """How a network is trained: as its dataset says, or by a regime of its own where that does not fit.
 
-
-def _is_short(dataset: str, arch: str, weights: str) -> bool:
-    """Whether training starts from a pretrained network, and no paper says for how long."""
-    return weights != "none" and (dataset == "ImageFolder" or arch not in PAPER_ARCHS)
+    Args:
+        dataset: canonical name.
+        arch: of the backbone.
+        weights: `imagenet`, `none`, `package:NAME` or a file.
+        frozen: whether the weights of the backbone are kept.
+    """
+    own = DATASETS[dataset]
+    if frozen:
+        return FROZEN
+    if weights == "none":
+        # Features of networks trained from scratch have so small a spread that the plain gradients diverge.
+        regime = own.regime if own.weights == "none" else FROM_SCRATCH
+        changes = {**regime.finetuning, "normalisation_in_own_units": True}
+        return replace(regime, finetuning=changes)
+    if dataset == "ImageFolder" or arch not in PAPER_ARCHS:
+        return SHORT
+    return own.regime
 
 
 def _scaled(epochs: int, scale: float) -> int:

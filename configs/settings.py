@@ -204,23 +204,21 @@ class Settings:
         return self.cropGT and recipes.DATASETS[self.dataset].boxes
 
     @property
+    def regime(self) -> recipes.Regime:
+        """How the network is trained."""
+        return recipes.regime_of(self.dataset, self.arch, self.weights, self.freeze_backbone)
+
+    @property
     def dense(self) -> DenseRecipe:
         """Recipe of the dense training."""
-        recipe = recipes.dense_recipe(
-            self.dataset, self.arch, self.weights, self.schedule_scale, self.batch_size
-        )
+        recipe = recipes.dense_recipe(self.regime, self.schedule_scale, self.batch_size)
         return overridden(recipe, "dense", self.set)
 
     @property
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
         recipe = recipes.finetune_recipe(
-            self.kind.finetuning,
-            self.dataset,
-            self.arch,
-            self.weights,
-            self.schedule_scale,
-            self.batch_size,
+            self.kind.finetuning, self.regime, self.schedule_scale, self.batch_size
         )
         return overridden(recipe, "finetune", self.set)
 

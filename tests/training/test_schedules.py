@@ -10,11 +10,12 @@ from architectures.classifier import build_dense_model
 from configs.model_types import MODEL_TYPES
 from configs.recipes import (
     FROM_SCRATCH,
-    SCRATCH_FINETUNING,
+    FROZEN,
     SHORT,
     DenseRecipe,
     dense_recipe,
     finetune_recipe,
+    regime_of,
 )
 from training.dense import dense_phases
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
@@ -46,53 +47,65 @@ def test_dense_training_is_the_published_one(golden):
 
 def test_one_cycle_warms_up_and_ends_at_zero():
     rates = [
-        dense_learning_rate(FROM_SCRATCH, 0.1, e) for e in np.linspace(0, FROM_SCRATCH.epochs, 50)
+        dense_learning_rate(FROM_SCRATCH.dense, 0.1, e)
+        for e in np.linspace(0, FROM_SCRATCH.dense.epochs, 50)
     ]
     assert max(rates) == pytest.approx(0.1, rel=0.01)
     assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_scaled_schedule_keeps_its_shape():
-    recipe = finetune_recipe(
-        MODEL_TYPES["chiqpm"].finetuning, "CUB2011", "resnet50", "imagenet", 0.1, None
+def recipes_of(kind, *start, scale=1, batch_size=None):
+    """Dense and finetuning recipe of a model type; `start`: dataset, arch, weights, whether frozen."""
+    regime = regime_of(*start)
+    finetuning = MODEL_TYPES[kind].finetuning
+    return (
+        dense_recipe(regime, scale, batch_size),
+        finetune_recipe(finetuning, regime, scale, batch_size),
     )
+
+
+def test_a_scaled_schedule_keeps_its_shape():
+    _, recipe = recipes_of("chiqpm", "CUB2011", "resnet50", "imagenet", scale=0.1)
     assert (recipe.round_epochs, recipe.step_size, recipe.grounding_epochs) == ((1, 1, 1, 4), 1, 3)
-    assert dense_recipe("CUB2011", "resnet50", "imagenet", 0.001, None).epochs == 1
+    dense, _ = recipes_of("chiqpm", "CUB2011", "resnet50", "imagenet", scale=0.001)
+    assert dense.epochs == 1
 
 
 def test_the_normalisation_is_trained_as_published_unless_weights_are_random():
-    recipe = MODEL_TYPES["qsenn"].finetuning
-    for weights, in_own_units in (("imagenet", False), ("none", True)):
-        found = finetune_recipe(recipe, "CUB2011", "resnet50", weights, 1, None)
-        assert found.normalisation_in_own_units == in_own_units
+    for dataset in ("CUB2011", "SyntheticBirds"):
+        for weights, in_own_units in (("imagenet", False), ("none", True)):
+            _, found = recipes_of("qsenn", dataset, "resnet50", weights)
+            assert found.normalisation_in_own_units == in_own_units
 
 
 def test_random_weights_get_the_recipe_for_them():
-    assert dense_recipe("CUB2011", "resnet50", "none", 1, None) == FROM_SCRATCH
-    finetuning = finetune_recipe(
-        MODEL_TYPES["qpm"].finetuning, "CUB2011", "resnet50", "none", 1, None
-    )
-    assert {name: getattr(finetuning, name) for name in SCRATCH_FINETUNING} == SCRATCH_FINETUNING
-    assert (
-        finetune_recipe(
-            MODEL_TYPES["qpm"].finetuning, "CUB2011", "resnet50", "none", 1, 8
-        ).batch_size
-        == 8
-    )
-    assert dense_recipe("CUB2011", "resnet50", "imagenet", 1, 32) == DenseRecipe(batch_size=32)
+    dense, finetuning = recipes_of("qpm", "CUB2011", "resnet50", "none")
+    assert dense == FROM_SCRATCH.dense
+    assert finetuning.lr == FROM_SCRATCH.finetuning["lr"]
+    dense, finetuning = recipes_of("qpm", "CUB2011", "resnet50", "none", batch_size=8)
+    assert dense.batch_size == finetuning.batch_size == 8
+    dense, _ = recipes_of("qpm", "CUB2011", "resnet50", "imagenet", batch_size=32)
+    assert dense == DenseRecipe(batch_size=32)
 
 
 def test_imagenet_has_its_own_batch_size_and_finetuning_rate():
-    assert dense_recipe("ImageNet", "resnet50", "imagenet", 1, None) == DenseRecipe(batch_size=64)
-    recipe = finetune_recipe(
-        MODEL_TYPES["qpm"].finetuning, "ImageNet", "resnet50", "imagenet", 1, None
-    )
-    assert recipe.batch_size == 64
-    assert recipe.lr == pytest.approx(1.28e-4)
+    dense, finetuning = recipes_of("qpm", "ImageNet", "resnet50", "imagenet")
+    assert dense == DenseRecipe(batch_size=64)
+    assert finetuning.batch_size == 64
+    assert finetuning.lr == pytest.approx(1.28e-4)
+
+
+def test_a_frozen_network_is_trained_with_ordinary_strides_for_many_epochs():
+    for dataset in ("CUB2011", "ImageFolder"):
+        dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
+        assert dense == FROZEN.dense
+        assert finetuning.coarse_rounds == len(finetuning.round_epochs)
+        assert finetuning.weight_decay == FROZEN.finetuning["weight_decay"]
+        assert sum(finetuning.round_epochs) > 3 * dense.epochs
 
 
 def test_coarse_maps_come_first_within_one_schedule():
-    model, recipe = build_dense_model("resnet18", 3), replace(FROM_SCRATCH, epochs=8)
+    model, recipe = build_dense_model("resnet18", 3), replace(FROM_SCRATCH.dense, epochs=8)
     images = torch.rand(2, 3, 64, 64)
     coarse, fine = dense_phases(model, recipe, reduced_strides=True)
     first = coarse(True)
@@ -113,8 +126,8 @@ def test_coarse_maps_come_first_within_one_schedule():
 @pytest.mark.parametrize(
     ("recipe", "reduced_strides"),
     [
-        (replace(FROM_SCRATCH, epochs=8), False),
-        (replace(FROM_SCRATCH, epochs=1), True),
+        (replace(FROM_SCRATCH.dense, epochs=8), False),
+        (replace(FROM_SCRATCH.dense, epochs=1), True),
         (DenseRecipe(), True),
     ],
 )
@@ -127,9 +140,8 @@ def test_one_phase_where_nothing_changes(recipe, reduced_strides):
     ("dataset", "arch"), [("CUB2011", "tf_efficientnet_lite0"), ("ImageFolder", "resnet50")]
 )
 def test_pretrained_networks_without_a_paper_are_trained_for_a_short_time(dataset, arch):
-    kind = MODEL_TYPES["chiqpm"].finetuning
-    assert dense_recipe(dataset, arch, "imagenet", 1, None) == SHORT
-    finetuning = finetune_recipe(kind, dataset, arch, "imagenet", 1, None)
+    dense, finetuning = recipes_of("chiqpm", dataset, arch, "imagenet")
+    assert dense == SHORT.dense
     assert sum(finetuning.round_epochs) <= 6
     assert finetuning.coarse_rounds < len(finetuning.round_epochs)
-    assert dense_recipe(dataset, arch, "none", 1, None) == FROM_SCRATCH
+    assert recipes_of("chiqpm", dataset, arch, "none")[0] == FROM_SCRATCH.dense
