@@ -4,6 +4,7 @@ python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]     every stage 
 python -m benchmarks selection [--seconds 20] [--certificate 60]    solvers on the large programs of the tests
 python -m benchmarks paths                                          sparse linear paths at the size of CUB2011
 python -m benchmarks coverage [RUN_FOLDER] [--splits 1000]          prediction sets over random splits
+python -m benchmarks alternatives RUN_FOLDER                        linear probe and decision trees on the same images
 python -m benchmarks large [--images 20000 80000]                   time and memory at the size of ImageNet
 """
 
@@ -11,12 +12,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import calibration, glm_path, large, selection
+from benchmarks import alternatives, calibration, glm_path, large, selection
 from benchmarks.page import page
 from configs.run_folder import write_atomically
 from configs.script import run_script
 
-TOPICS = {"selection": selection, "paths": glm_path, "coverage": calibration, "large": large}
+TOPICS = {
+    "selection": selection,
+    "paths": glm_path,
+    "coverage": calibration,
+    "alternatives": alternatives,
+    "large": large,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

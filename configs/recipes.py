@@ -110,6 +110,9 @@ class Regime:
     dense: DenseRecipe
     finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
     schedule_scale: float  # of the finetuning rounds
+    one_round: int | None = (
+        None  # epochs of one round, where nothing is fitted again between several
+    )
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
@@ -151,14 +154,16 @@ SHORT = Regime(
 FROZEN = Regime(
     replace(SHORT.dense, lr=0.02),
     {
-        "lr": 2e-3,
+        "lr": 4e-3,
+        "momentum": 0.9,
         "batch_size": 32,
         "weight_decay": 0.1,
         "dropout": 0.0,
+        "grounding_epochs": 18,
         "coarse_rounds": 4,
-        "grounding_epochs": 14,
     },
-    schedule_scale=0.6,
+    schedule_scale=1,
+    one_round=40,
 )
 
 
@@ -238,10 +243,12 @@ def finetune_recipe(
 ) -> FinetuneRecipe:
     """The finetuning recipe of a model type in a run; other arguments as in `dense_recipe`."""
     recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
-    ends = recipe.grounding_epochs
+    ends, rounds = recipe.grounding_epochs, recipe.round_epochs
+    if regime.one_round and not recipe.refit:
+        rounds = (regime.one_round,)
     return replace(
         recipe,
-        round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
+        round_epochs=tuple(_scaled(epochs, scale) for epochs in rounds),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),
         batch_size=batch_size or recipe.batch_size,

@@ -99,9 +99,13 @@ def test_a_frozen_network_is_trained_with_ordinary_strides_for_many_epochs():
     for dataset in ("CUB2011", "ImageFolder"):
         dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
         assert dense == FROZEN.dense
-        assert finetuning.coarse_rounds == len(finetuning.round_epochs)
+        assert len(finetuning.round_epochs) == 1 <= finetuning.coarse_rounds
         assert finetuning.weight_decay == FROZEN.finetuning["weight_decay"]
         assert sum(finetuning.round_epochs) > 3 * dense.epochs
+        _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
+        assert (
+            len(finetuning.round_epochs) == 4 == finetuning.coarse_rounds
+        )  # fitted again in between
 
 
 def test_coarse_maps_come_first_within_one_schedule():
