@@ -150,7 +150,8 @@ SHORT = Regime(
 )
 
 # A frozen network gives the same maps at any strides, so all of it is trained with ordinary ones. Epochs are cheap, and
-# what is trained is one layer: it needs many, and a weight decay that keeps the few features small (docs/results.md).
+# what is trained is one layer: it needs many, and a weight decay that keeps the few features small (measured in
+# docs/earlier_results.md).
 FROZEN = Regime(
     replace(SHORT.dense, lr=0.02),
     {
