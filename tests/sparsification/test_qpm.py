@@ -34,7 +34,7 @@ from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
 from sparsification.qpm.published_threshold import published_threshold
 from sparsification.qpm.search import named_pairs
 from sparsification.qpm.search.named_pairs import PairsImpossibleError
-from sparsification.qpm.search.named_rows import made_distinct, rows_of
+from sparsification.qpm.search.named_rows import NamedRows, Program, made_distinct, rows_of
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.solve import log_summary
 from sparsification.qpm.threshold import redundancy_threshold
@@ -346,6 +346,20 @@ def test_classes_of_one_component_are_parted_and_taken_rows_are_avoided():
     assert distinct[0] @ distinct[1] == distinct[1] @ distinct[2] == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_with_the_prices_of_a_set_the_bound_over_it_is_what_its_programs_reach(seed):
+    settings = {"n_features": 6, "rho": 0.7, "pairs": "named"}
+    problem = random_problem(seed, n_pool=12, n_classes=6, **settings)
+    rows, bound, members = NamedRows(problem), lagrangian.Lagrangian(problem), np.arange(6)
+    prices = rows.prices(members, bound)
+    scores = bound.component_scores(problem.gain[:, members], prices)
+    relaxed = 0.0
+    for component in rows.components:
+        gain = problem.gain[np.ix_(component.classes, members)]
+        relaxed -= Program(gain, component, 2)._relaxed().fun
+    assert bound.component_constant(prices) + scores.sum() == pytest.approx(relaxed)
+
+
 def rule_optimum(problem):
     """Largest objective by enumeration, under all rules of the problem."""
     F, n, k, C = problem.pool_size, problem.n_features, problem.n_per_class, problem.n_classes
@@ -427,6 +441,16 @@ def test_general_solvers_agree_with_the_search(qp_instance, solver, name):
     assert problem.violations(selection.selected, selection.weight) == []
     assert selection.objective == pytest.approx(case["optimum"], rel=1e-6)
     assert selection.upper_bound == pytest.approx(case["optimum"], rel=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["gurobi", "highs"])
+def test_general_solvers_force_named_pairs_too(solver):
+    problem = random_problem(1, n_pool=8, n_classes=4, rho=0.75, pairs="named")
+    selection, proven = solve(problem, solver=solver), solve(problem)
+    assert proven.gap == 0.0
+    assert problem.count_named_pairs(selection.weight) == 3
+    assert problem.violations(selection.selected, selection.weight) == []
+    assert selection.objective == pytest.approx(proven.objective)
 
 
 def test_too_small_gurobi_licence_names_the_alternatives(qp_instance):

@@ -152,7 +152,8 @@ class Elimination:
 
     def __init__(self, component: Component):
         self.classes = component.classes
-        self.order, self.pairs = elimination_order(len(component.classes), component.pairs)
+        self.order, self.kept = elimination_order(len(component.classes), component.pairs)
+        self.pairs = component.pairs[self.kept]
 
     def scores(self, gain: np.ndarray, classes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         """Score of every feature, `[F]`, from all gains `[C, F]`, class multipliers and own pairs'."""
@@ -201,10 +202,11 @@ def joined(tables, scope: list[int], n_features: int) -> np.ndarray:
 
 
 def elimination_order(n_classes: int, pairs: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Classes in an order of small tables (always the fewest neighbours next), and the pairs kept."""
+    """Classes in an order of small tables (always the fewest neighbours next), and indices of the pairs kept."""
+    kept = np.arange(len(pairs))
     while True:
         neighbours: dict[int, set[int]] = {c: set() for c in range(n_classes)}
-        for c, d in pairs.tolist():
+        for c, d in pairs[kept].tolist():
             neighbours[c].add(d)
             neighbours[d].add(c)
         order: list[int] = []
@@ -218,6 +220,6 @@ def elimination_order(n_classes: int, pairs: np.ndarray) -> tuple[list[int], np.
                 neighbours[d].discard(c)
             order.append(c)
         if not neighbours:
-            return order, pairs
-        ends_left = np.isin(pairs, list(neighbours)).sum(axis=1)
-        pairs = np.delete(pairs, len(pairs) - 1 - ends_left[::-1].argmax(), axis=0)
+            return order, kept
+        ends_left = np.isin(pairs[kept], list(neighbours)).sum(axis=1)
+        kept = np.delete(kept, len(kept) - 1 - ends_left[::-1].argmax())

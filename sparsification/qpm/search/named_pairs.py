@@ -1,10 +1,11 @@
 """Search when named pairs of classes must share exactly k - 1 features (`pairs="named"`).
 
-The multipliers of the certificate price the rule: with them the classes in named pairs fall apart
-into one score per feature, so that the tabu search walks as fast as without the rule (all other
-classes are valued exactly). What a walk met of largest value is valued by the linear programs of
-`named_rows`, which know the rule; the best sets are improved by the swaps that the scores promise
-most of, as long as the programs confirm one.
+Multipliers price the rule: with them the classes in named pairs fall apart into one score per
+feature, so that the tabu search walks as fast as without the rule (all other classes are valued
+exactly). What a walk met of largest value is valued by the linear programs of `named_rows`, which
+know the rule. The first prices are the certificate's, for all sets at once; after every walk they
+move towards those of the programs over its best set, where the score is exact. In the end the best
+sets are improved swap by swap.
 """
 
 import heapq
@@ -15,20 +16,23 @@ from configs.errors import RunError
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.bound import Certificate
+from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers
 from sparsification.qpm.search.named_rows import NamedRows
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.search.tabu import explore
 from sparsification.qpm.selection import Incumbent, best_of
 
-# Iterations of the relaxation that sets the prices, and kicks without a better set.
+# Iterations of the relaxation that sets the first prices, and kicks without a better set.
 ITERATIONS = 200
-KICKS_WITHOUT_GAIN = 6
+KICKS_WITHOUT_GAIN = 8
+# How far the prices move after a walk towards those of its best set.
+PRICE_STEP = 0.2
 # Sets of every walk that are valued with the rule, swaps of a set that are, sets that are improved,
 # and sets whose rows are found in the end.
-SETS_PER_WALK = 15
+SETS_PER_WALK = 4
 SWAPS = 20
 N_IMPROVED = 3
-N_ELITE = 6
+N_ELITE = 4
 # Shares of the time after which prices, walks and improvements end.
 SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 
@@ -48,8 +52,8 @@ def named_search(
     Raises:
         PairsImpossibleError: if there is no selection in which they all share.
     """
-    pool = NamedPool(problem, progress)
-    impossible = pool.rows.impossible_component()
+    rows = NamedRows(problem)
+    impossible = rows.impossible_component()
     if impossible is not None:
         n, k = problem.n_features, problem.n_per_class
         raise PairsImpossibleError(
@@ -58,9 +62,10 @@ def named_search(
             "raise --n_features or take --pairs any"
         )
     certificate.tighten(progress, time_share=SHARE_PRICES, iterations=ITERATIONS)
-    neighbourhood = priced_neighbourhood(problem, certificate)
+    priced = PricedSwaps(problem, certificate.lagrangian, certificate.relaxation.multipliers)
+    pool = NamedPool(rows, priced, progress)
     explore(
-        neighbourhood,
+        priced.neighbourhood,
         pool,
         progress,
         rng,
@@ -68,37 +73,60 @@ def named_search(
         kicks=KICKS_WITHOUT_GAIN,
     )
     for _, members in pool.ranked()[:N_IMPROVED]:
-        climb(neighbourhood, pool, members, progress)
+        climb(priced, pool, members, progress)
     return best_of(
         problem,
         pool.ranked()[:N_ELITE],
-        lambda members: pool.rows.assign(members, progress),
+        lambda members: rows.assign(members, progress),
         progress,
     )
 
 
-def priced_neighbourhood(problem: SelectionProblem, certificate: Certificate) -> SwapNeighbourhood:
-    """Swaps valued exactly for the classes in no named pair, by scores for all others."""
-    lagrangian, multipliers = certificate.lagrangian, certificate.relaxation.multipliers
-    scores = lagrangian.component_scores(problem.gain, multipliers)
-    free = problem.gain[lagrangian.free]
-    constant = lagrangian.component_constant(multipliers)
-    return SwapNeighbourhood(
-        free, problem.penalty, problem.bias + scores, problem.n_per_class, constant
-    )
+class PricedSwaps:
+    """Swaps valued exactly for the classes in no named pair, by scores for all others.
+
+    Args:
+        problem: whose named pairs are forced.
+        lagrangian: turns prices into scores.
+        prices: the first ones.
+    """
+
+    def __init__(self, problem: SelectionProblem, lagrangian: Lagrangian, prices: Multipliers):
+        self.problem, self.lagrangian = problem, lagrangian
+        free, k = problem.gain[lagrangian.free], problem.n_per_class
+        self.neighbourhood = SwapNeighbourhood(free, problem.penalty, problem.bias, k)
+        self.take(prices)
+
+    def take(self, prices: Multipliers) -> None:
+        """Value by these prices from now on."""
+        self.prices = prices
+        scores = self.lagrangian.component_scores(self.problem.gain, prices)
+        constant = self.lagrangian.component_constant(prices)
+        self.neighbourhood.value_by(self.problem.bias + scores, constant)
+
+    def approach(self, target: Multipliers) -> None:
+        """Move the prices some way towards others."""
+        before = self.prices
+        self.take(
+            Multipliers(
+                before.classes + PRICE_STEP * (target.classes - before.classes),
+                before.pairs + PRICE_STEP * (target.pairs - before.pairs),
+            )
+        )
 
 
 class NamedPool:
     """Sets of features that walks have met, the most promising ones valued with the rule.
 
     Args:
-        problem: whose named pairs are forced.
+        rows: values them.
+        priced: whose prices follow the best sets.
         progress: the clock; walks past its share are not valued further than their best set.
     """
 
-    def __init__(self, problem: SelectionProblem, progress: Progress):
-        self.problem, self.progress = problem, progress
-        self.rows = NamedRows(problem)
+    def __init__(self, rows: NamedRows, priced: PricedSwaps, progress: Progress):
+        self.problem, self.progress = rows.problem, progress
+        self.rows, self.priced = rows, priced
         self.values: dict[tuple[int, ...], float] = {}
         self.met: list[tuple[float, tuple[int, ...]]] = []  # a heap, the worst first
 
@@ -117,20 +145,25 @@ class NamedPool:
             (heapq.heapreplace if full else heapq.heappush)(self.met, entry)
 
     def settle(self) -> bool:
-        """End of a walk: value its best sets; whether there is a new best one of all."""
-        best_before = self.best
+        """End of a walk: value its best sets, move the prices; whether there is a new best set of all."""
+        best_before, best, most = self.best, None, -np.inf
         for _, key in sorted(self.met, reverse=True):
             if self.values and self.progress.spent(SHARE_WALKS):
                 break
-            self.value(np.array(key))
+            members = np.array(key)
+            value = self.value(members)
+            if value > most:
+                best, most = members, value
         self.met = []
+        if best is not None:
+            self.priced.approach(self.rows.prices(best, self.priced.lagrangian))
         return self.best > best_before
 
     def value(self, members: np.ndarray) -> float:
-        """Objective over a set with the rule, the uses relaxed."""
+        """Objective over a set with the rule, nearly."""
         key = tuple(sorted(members.tolist()))
         if key not in self.values:
-            self.values[key] = self.rows.relaxed_value(np.array(key))
+            self.values[key] = self.rows.value(np.array(key))
         return self.values[key]
 
     def ranked(self) -> list[tuple[float, np.ndarray]]:
@@ -139,22 +172,22 @@ class NamedPool:
         return [(value, np.array(key)) for key, value in ordered]
 
 
-def climb(
-    neighbourhood: SwapNeighbourhood,
-    pool: NamedPool,
-    members: np.ndarray,
-    progress: Progress,
-) -> None:
-    """Improve a set by the first of its most promising swaps that gains, until none does."""
+def climb(priced: PricedSwaps, pool: NamedPool, members: np.ndarray, progress: Progress) -> None:
+    """Improve a set by the first of its most promising swaps that gains, until none does.
+
+    With the prices of the set itself no swap can be worth more than it promises.
+    """
     value, gained = pool.value(members), True
-    while gained:
+    neighbourhood = priced.neighbourhood
+    while gained and np.isfinite(value):
         gained = False
+        priced.take(pool.rows.prices(members, priced.lagrangian))
         neighbourhood.move_to(members)
-        _, change = neighbourhood.evaluate()
+        reached, change = neighbourhood.evaluate()
         promising = np.argsort(-change, axis=None, kind="stable")[:SWAPS]
         for leaving, entering in zip(*np.unravel_index(promising, change.shape), strict=True):
-            if progress.spent(SHARE_SWAPS) or not np.isfinite(change[leaving, entering]):
-                return
+            if progress.spent(SHARE_SWAPS) or reached + change[leaving, entering] <= value:
+                break
             swapped = members.copy()
             swapped[leaving] = entering
             progress.report(f"objective {value:.3f}, best {pool.best:.3f}")

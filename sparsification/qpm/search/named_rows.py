@@ -5,22 +5,25 @@ its own, in the uses w and the common use z of every pair:
 
     maximise sum value w   with   sum_f w_cf = k,   sum_f z_f = k - 1,   w_c + w_d - 1 <= z <= w_c, w_d.
 
-Its linear relaxation takes milliseconds, is rarely fractional, and values the set; a mixed-integer
-solver makes the uses whole for the few sets that are worth it. Where classes that are in no common
-pair end up with the same features, one moves to its best free row; if it has none, a constraint
-keeps the two apart and the program is solved again.
+Its linear relaxation takes milliseconds, is rarely fractional, and values the set; its multipliers
+say what the classes would pay for other features. A mixed-integer solver makes the uses whole for
+the few sets that are worth it. Where classes that are in no common pair end up with the same
+features, one moves to its best free row; if it has none, a constraint keeps the two apart and the
+program is solved again.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp
 
 from sparsification.qpm.assignment import distinct_subsets, gather
 from sparsification.qpm.components import Component
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
+from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers
 
 # The best features of every class in a component, beyond k, that its program may use at first.
 SPARE_FEATURES = 4
@@ -42,6 +45,21 @@ INFEASIBLE = 2
 Row = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Valued:
+    """What a component makes of a set of features.
+
+    Attributes:
+        value: of its classes; minus infinity if its named pairs cannot share k - 1 of the features.
+        classes: what one feature more for a class would add, `[K]`.
+        pairs: what one common feature less would add for a pair, `[E]`.
+    """
+
+    value: float
+    classes: np.ndarray
+    pairs: np.ndarray
+
+
 class NamedRows:
     """Values sets of features under the rule and finds the features of every class.
 
@@ -52,7 +70,8 @@ class NamedRows:
     def __init__(self, problem: SelectionProblem):
         self.problem = problem
         self.components, self.free = problem.components
-        self._known: dict[tuple[int, bytes], float] = {}
+        self._known: dict[tuple[int, bytes], Valued] = {}
+        self._whole: dict[tuple[int, bytes], np.ndarray] = {}
 
     def impossible_component(self) -> Component | None:
         """A component whose named pairs cannot all share, whatever the features; None if none is known.
@@ -69,10 +88,11 @@ class NamedRows:
                     return component
         return None
 
-    def relaxed_value(self, members: np.ndarray) -> float:
-        """Objective over a set of features, `[n]`, if the uses in components need not be whole.
+    def value(self, members: np.ndarray) -> float:
+        """Objective over a set of features, `[n]`, or nearly.
 
-        Nor need their rows differ from others.
+        It is too large where the uses of a component are not whole or its rows are another's, and too
+        small where classes that wish for the same features can be parted at a lower price.
         Minus infinity if named pairs cannot share k - 1 of these features.
         """
         problem, k = self.problem, self.problem.n_per_class
@@ -80,15 +100,26 @@ class NamedRows:
         if len(self.free):
             own = problem.gain[np.ix_(self.free, members)]
             value += np.take_along_axis(own, distinct_subsets(own, k), axis=1).sum()
-        for i, component in enumerate(self.components):
-            pool = members[self._pool(component, members)]
-            key = (i, pool.tobytes())
-            if key not in self._known:
-                gain = problem.gain[np.ix_(component.classes, pool)]
-                uses = Program(gain, component, k).solve()
-                self._known[key] = -np.inf if uses is None else float((gain * uses).sum())
-            value += self._known[key]
-        return value
+        return value + sum(self._valued(i, members).value for i in range(len(self.components)))
+
+    def prices(self, members: np.ndarray, lagrangian: Lagrangian) -> Multipliers:
+        """Multipliers with which the bound over a set of features, `[n]`, is what the programs reach."""
+        classes = np.zeros(self.problem.n_classes)
+        pairs = np.zeros(lagrangian.n_pairs)
+        parts = zip(self.components, lagrangian.eliminations, lagrangian.slices, strict=True)
+        for i, (component, part, where) in enumerate(parts):
+            valued = self._valued(i, members)
+            classes[component.classes], pairs[where] = valued.classes, valued.pairs[part.kept]
+        return Multipliers(classes, pairs)
+
+    def _valued(self, i: int, members: np.ndarray) -> Valued:
+        component = self.components[i]
+        pool = members[self._pool(component, members)]
+        key = (i, pool.tobytes())
+        if key not in self._known:
+            gain = self.problem.gain[np.ix_(component.classes, pool)]
+            self._known[key] = Program(gain, component, self.problem.n_per_class).valued()
+        return self._known[key]
 
     def assign(self, members: np.ndarray, progress: Progress) -> np.ndarray | None:
         """Distinct features of every class over a set, positions `[C, k]`; None if impossible."""
@@ -96,8 +127,17 @@ class NamedRows:
         values = self.problem.gain[:, members]
         subsets = np.zeros((len(values), k), dtype=np.int64)
         taken: set[Row] = set()
-        for component in self.components:
-            rows = self._whole_rows(component, members, taken, progress)
+        for i, component in enumerate(self.components):
+            pool = members[self._pool(component, members)]
+            key = (i, pool.tobytes())
+            known = self._whole.get(
+                key
+            )  # from another set with the same features for these classes
+            rows = None if known is None else np.searchsorted(members, known)
+            if rows is None or taken & set(map(tuple, rows.tolist())):
+                rows = self._whole_rows(component, members, taken, progress)
+                if rows is not None and np.isin(members[rows], pool).all():
+                    self._whole[key] = members[rows]
             if rows is None:
                 rows = gather(values[component.classes], k, taken)
             if rows is None:
@@ -133,9 +173,11 @@ class NamedRows:
                 if distinct is not None and (values * distinct).sum() > most:
                     most = (values * distinct).sum()
                     best = pool[np.argsort(-distinct, axis=1, kind="stable")[:, :k]]
-                kept_apart = program.keep_apart(rows_of(uses, pool), pool, taken)
+                reachable = (values * uses).sum()  # by rows that are kept apart so far
+                apart = not program.keep_apart(rows_of(uses, pool), pool, taken)
+                done = apart or reachable - most <= RELATIVE_GAP * abs(most)
                 late = progress.expired or progress.elapsed - started > MAX_SECONDS
-                if best is not None and (late or not kept_apart):
+                if best is not None and (late or done):
                     return np.sort(best, axis=1)
                 if late:
                     return None
@@ -188,6 +230,11 @@ def made_distinct(
     return None if clash else uses
 
 
+def is_whole(uses: np.ndarray) -> bool:
+    """Whether relaxed uses are 0 or 1."""
+    return bool(np.abs(uses - uses.round()).max() < WHOLE)
+
+
 def one_swap_away(uses: np.ndarray) -> np.ndarray:
     """All 0/1 rows that share all but one feature with each of some rows, `[N, P]`."""
     used, unused = np.flatnonzero(uses[0] > 0), np.flatnonzero(uses[0] == 0)
@@ -233,37 +280,57 @@ class Program:
 
     def solve_whole(self, seconds: float) -> np.ndarray | None:
         """0/1 uses `[K, P]`: the relaxed ones if they are whole, else by the integer program."""
-        uses = self.solve()
-        if uses is None:
-            return None
-        if np.abs(uses - uses.round()).max() < WHOLE:
-            return uses.round()
-        uses = self.solve(whole=True, seconds=seconds)
+        found = self._relaxed()
+        uses = self._uses(found)
+        if uses is not None and not is_whole(uses):
+            uses = self._uses(self._optimise_whole(seconds))
         return None if uses is None else uses.round()
 
-    def solve(self, *, whole: bool = False, seconds: float = np.inf) -> np.ndarray | None:
-        """Uses of largest value, `[K, P]`, in [0, 1] or whole; None if there are none."""
-        found = self._optimise(whole, seconds)
-        return None if found.x is None else found.x[: self.values.size].reshape(self.values.shape)
+    def valued(self) -> Valued:
+        """Value of the relaxed uses, or if they are whole of distinct ones, and its multipliers."""
+        n_classes, found = len(self.values), self._relaxed()
+        uses = self._uses(found)
+        if uses is None:
+            return Valued(-np.inf, np.zeros(n_classes), np.zeros(len(self.pairs)))
+        if is_whole(uses):
+            pool = np.arange(self.values.shape[1])
+            distinct = made_distinct(self.values, uses.round(), self.pairs, pool, set())
+            uses = uses if distinct is None else distinct
+        slopes = found.eqlin.marginals
+        return Valued(float((self.values * uses).sum()), -slopes[:n_classes], slopes[n_classes:])
 
     def is_impossible(self, seconds: float) -> bool:
         """Whether whole uses are proven, in this time, not to exist."""
-        return self._optimise(True, seconds).status == INFEASIBLE
+        return self._optimise_whole(seconds).status == INFEASIBLE
 
-    def _optimise(self, whole: bool, seconds: float) -> OptimizeResult:
-        cost, rows = self._arrays()
+    def _uses(self, found: OptimizeResult) -> np.ndarray | None:
+        return None if found.x is None else found.x[: self.values.size].reshape(self.values.shape)
+
+    def _relaxed(self) -> OptimizeResult:
+        cost, matrix, upper, equal = self._arrays()
+        return linprog(
+            -cost,
+            A_ub=matrix[~equal],
+            b_ub=upper[~equal],
+            A_eq=matrix[equal],
+            b_eq=upper[equal],
+            bounds=(0.0, 1.0),
+        )
+
+    def _optimise_whole(self, seconds: float) -> OptimizeResult:
+        cost, matrix, upper, equal = self._arrays()
         integrality = np.zeros(len(cost))
-        integrality[: self.values.size] = whole
+        integrality[: self.values.size] = True
         return milp(
             -cost,
             integrality=integrality,
             bounds=Bounds(0.0, 1.0),
-            constraints=rows,
+            constraints=LinearConstraint(matrix, np.where(equal, upper, -np.inf), upper),
             options={"time_limit": seconds, "mip_rel_gap": RELATIVE_GAP},
         )
 
-    def _arrays(self) -> tuple[np.ndarray, LinearConstraint]:
-        """Value of every variable, uses first, and the constraints on them."""
+    def _arrays(self) -> tuple[np.ndarray, sparse.csr_array, np.ndarray, np.ndarray]:
+        """Value of every variable, uses first; rows of constraints, upper bounds, whether equal to them."""
         n_classes, n_pool = self.values.shape
         k, n_own = self.n_per_class, self.values.size
         pairs = np.array([*map(tuple, self.pairs.tolist()), *sorted(self.apart)])
@@ -271,16 +338,15 @@ class Program:
         common = n_own + np.arange(len(pairs) * n_pool).reshape(len(pairs), n_pool)
         left, right = uses[pairs[:, 0]].ravel(), uses[pairs[:, 1]].ravel()
         n_named, each = len(self.pairs), common.ravel()
-        blocks: list[tuple] = [  # columns and coefficients of every row, lower and upper bound
-            (uses, np.ones(n_pool), k, k),
-            (common[:n_named], np.ones(n_pool), k - 1, k - 1),
-            (common[n_named:], np.ones(n_pool), 0, k - 1),
-            (np.stack([each, left], axis=1), [1.0, -1.0], -np.inf, 0),
-            (np.stack([each, right], axis=1), [1.0, -1.0], -np.inf, 0),
-            (np.stack([left, right, each], axis=1), [1.0, 1.0, -1.0], -np.inf, 1),
+        blocks: list[tuple] = [  # columns and coefficients of every row, upper bound
+            (uses, np.ones(n_pool), k),
+            (common, np.ones(n_pool), k - 1),
+            (np.stack([each, left], axis=1), [1.0, -1.0], 0),
+            (np.stack([each, right], axis=1), [1.0, -1.0], 0),
+            (np.stack([left, right, each], axis=1), [1.0, 1.0, -1.0], 1),
         ]
         for c, row in sorted(self.forbidden):
-            blocks.append((uses[c, list(row)][None], np.ones(k), 0, k - 1))
+            blocks.append((uses[c, list(row)][None], np.ones(k), k - 1))
         columns = np.concatenate([block[0].ravel() for block in blocks])
         coefficients = np.concatenate([np.tile(block[1], len(block[0])) for block in blocks])
         lengths = np.concatenate([np.full(len(b[0]), b[0].shape[1]) for b in blocks])
@@ -289,8 +355,5 @@ class Program:
             shape=(len(lengths), n_own + common.size),
         )
         cost = np.concatenate([self.values.ravel(), np.zeros(common.size)])
-        lower, upper = (
-            np.concatenate([np.full(len(block[0]), block[side], dtype=float) for block in blocks])
-            for side in (2, 3)
-        )
-        return cost, LinearConstraint(matrix, lower, upper)
+        upper = np.concatenate([np.full(len(block[0]), block[2], dtype=float) for block in blocks])
+        return cost, matrix, upper, np.arange(len(upper)) < n_classes + n_named

@@ -29,9 +29,13 @@ class SwapNeighbourhood:
     def __init__(self, gain, penalty, bias, n_per_class, constant=0.0):
         self.gain = np.ascontiguousarray(gain, dtype=np.float32)
         self.penalty = np.ascontiguousarray(penalty, dtype=np.float32)
-        self.bias = np.asarray(bias, dtype=np.float32)
-        self.n_per_class, self.constant = n_per_class, constant
+        self.n_per_class = n_per_class
+        self.value_by(bias, constant)
         self.lowest = self.gain.min(initial=0.0)
+
+    def value_by(self, bias: np.ndarray, constant: float) -> None:
+        """Take another preference for every feature, `[F]`, and another constant from now on."""
+        self.bias, self.constant = np.asarray(bias, dtype=np.float32), constant
 
     def move_to(self, selected: np.ndarray) -> None:
         """Take any set of features, `[n]`."""
