@@ -112,18 +112,29 @@ def draw(
 ) -> list[tuple[str, Path]]:
     """Write a figure for every comparison whose classes have images; returns captions and files."""
     explainer, names, figures = explained.explainer, explained.explainer.class_names, []
+    weight, usual = explainer.weight, explained.usual_parts
     for classes in progress(comparisons, desc="Figures"):
         without = [names[c] for c in classes if images[c] is None]
         if without:
             log.warning("%s: no image of %s; figure left out.", folder.name, ", ".join(without))
             continue
-        columns = comparison_columns(explainer.weight, classes)
-        rows = [explainer.row(images[c], columns, names[c], c) for c in classes]
-        groups = column_groups(explainer.weight, classes, columns, names)
-        left_out = int((explainer.weight[list(classes)] != 0).any(axis=0).sum()) - len(columns)
-        figure = class_grid(rows, columns, explained.colours.distinct(columns), groups, left_out)
+        columns = comparison_columns(weight, classes)
+        rows = [
+            explainer.row(images[c], columns, names[c], c, expected=explained.expected(classes, c))
+            for c in classes
+        ]
+        figure = class_grid(
+            rows,
+            columns,
+            explained.colours.distinct(columns),
+            column_groups(weight, classes, columns, names),
+            left_out=int((weight[list(classes)] != 0).any(axis=0).sum()) - len(columns),
+            notes={f: str(usual[f]) for f in columns if f in usual},
+            right_part=explained.right_part(classes),
+        )
         paths = save(figure, folder / "_".join(map(str, classes)), formats)
-        figures.append((" – ".join(names[c] for c in classes), paths[0]))
+        title = " – ".join(names[c] for c in classes)
+        figures.append((f"{title}. {explained.trust(classes)}".rstrip(". "), paths[0]))
     return figures
 
 
@@ -137,7 +148,13 @@ def write_report(
     """Write the page with all comparisons, classes and features."""
     report = explained.report(f"class comparisons, {kind}", images)
     for classes in comparisons:
-        report.add_comparison(classes, comparison_columns(explained.explainer.weight, classes))
+        report.add_comparison(
+            classes,
+            comparison_columns(explained.explainer.weight, classes),
+            expected={c: explained.expected(classes, c) for c in classes},
+            right_part=explained.right_part(classes),
+            trust=explained.trust(classes),
+        )
     report.write(path)
 
 

@@ -55,6 +55,11 @@ def main() -> None:
             if not flags.overwrite:
                 keep_models_of_other_images(run.folder, data.fingerprints())
             log_to(run.folder.file("log.txt"))
+            if backbone.receptive_field:
+                log.info(
+                    "A cell of the maps of %s sees %d of %d pixels in each direction.",
+                    *(backbone.name, backbone.receptive_field, settings.img_size),
+                )
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)
             data.image_list().write(run.folder.file(IMAGE_LIST))

@@ -110,8 +110,8 @@ def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
     for index in dict.fromkeys(indices):
         if not 0 <= index < len(test):
             raise UsageError(f"--index {index}: the test images are 0 to {len(test) - 1}")
-        image, label = test[index]
-        samples.append(Sample(f"Test image {index}", f"SampleIndex_{index}", see(image), label))
+        seen, label = explained.explainer.look(test, index), int(test.labels[index])
+        samples.append(Sample(f"Test image {index}", f"SampleIndex_{index}", seen, label))
     for path in _unique_names(flags.image):
         image = test.transform(read_image(path, scale=test.scale))
         samples.append(Sample(Path(path).stem, f"Image_{Path(path).stem}", see(image)))

@@ -25,6 +25,7 @@ from configs.script import progress, run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset
 from dataset_classes.bird_drawing import LOOKS, draw_bird
+from dataset_classes.keypoints import Keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,16 @@ class SyntheticBirds(ImageDataset):
     def missing_images(self) -> list[str]:
         """None: all images are in one file."""
         return []
+
+    def keypoints(self) -> Keypoints:
+        """Where the parts are in every image."""
+        return Keypoints(tuple(LOOKS), self.part_locations, self.part_visibility)
+
+    def other_looks(self, index: int) -> list[Image.Image]:
+        """Image `index` with every other look of every part, part by part."""
+        split, _, row = Path(self.paths[index]).name.rpartition("_")  # also of a subset
+        images = draw_swapped(split, int(row), self._img_size)
+        return [Image.fromarray(image) for image in images.reshape(-1, *images.shape[2:])]
 
     def swapped_looks(self) -> "SwappedLooks":
         """The first test images of every class again, each with the look of one part swapped."""
@@ -202,11 +213,11 @@ def generate_swapped(img_size: int) -> dict[str, np.ndarray]:
     each = min(SWAPPED_PER_CLASS, IMAGES_PER_CLASS)
     rows = [c * IMAGES_PER_CLASS + i for c in range(len(SPECIES)) for i in range(each)]
     shown = progress(rows, desc=f"Drawing birds with swapped looks at {img_size} px", unit="bird")
-    return {"images": np.stack([draw_swapped(row, img_size) for row in shown])}
+    return {"images": np.stack([draw_swapped("test", row, img_size) for row in shown])}
 
 
-def draw_swapped(row: int, img_size: int) -> np.ndarray:
-    """Test image `row` with every other look of every part, `[P, L, S, S, 3]`.
+def draw_swapped(split: str, row: int, img_size: int) -> np.ndarray:
+    """Image `row` of a split with every other look of every part, `[P, L, S, S, 3]`.
 
     Parts take nothing from the generator, so scene and pose stay.
     """
@@ -216,7 +227,7 @@ def draw_swapped(row: int, img_size: int) -> np.ndarray:
         others = [look for look in range(len(names)) if look != own[part]]
         for look in others:
             looks = np.where(np.arange(len(own)) == part, look, own)
-            rng = np.random.default_rng((SEED, SPLITS.index("test"), row))
+            rng = np.random.default_rng((SEED, SPLITS.index(split), row))
             images.append(draw_bird(looks, img_size, rng).image)
     return np.stack(images).reshape(len(own), -1, img_size, img_size, 3)
 

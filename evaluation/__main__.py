@@ -23,6 +23,7 @@ from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
 from dataset_classes.registry import data_of_model
 from evaluation.evaluate import evaluate_sparse
+from evaluation.faithfulness import IMAGES, faithfulness
 from evaluation.per_class import diagnose
 from evaluation.results import recorded_results, summary
 
@@ -35,6 +36,11 @@ class EvaluationFlags:
 
     per_class: bool = flag(
         OUTPUT, False, "also say which classes are mistaken and why: tables, a calibration curve, a page per class"
+    )  # fmt: skip
+    faithfulness: bool = flag(
+        OUTPUT, False,
+        f"also ask whether the heatmaps mark what the model looks at: {IMAGES} test images are blurred there, and the "
+        "model's weights shuffled (some 60 forward passes an image)",
     )  # fmt: skip
 
 
@@ -49,8 +55,9 @@ def main() -> None:
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
+        more = {"Faithfulness": faithfulness(run, model)} if flags.faithfulness else {}
         results = evaluate_sparse(
-            run, model, tables, again=True, downloaded=is_downloaded(settings, folder)
+            run, model, tables, again=True, downloaded=is_downloaded(settings, folder), more=more
         )
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")

@@ -187,6 +187,7 @@ def evaluate_sparse(
     *,
     again: bool = False,
     downloaded: bool = False,
+    more: dict | None = None,
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
 
@@ -197,6 +198,7 @@ def evaluate_sparse(
         again: whether to evaluate although the results are current.
         downloaded: whether others made the model: `Results_*.json` is theirs then, and these results are left in
             `Evaluated_Results_*.json`, as by the published code.
+        more: further results to leave there.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
@@ -219,7 +221,8 @@ def evaluate_sparse(
         truth = explanation_truth_of(run, model, tables)
         if path is not None:
             results = sparse_results(run, model.class_weight, tables, coverages)
-            write_results(path, results | ({"Explanation truth": truth} if truth else {}))
+            found = {"Explanation truth": truth} if truth else {}
+            write_results(path, {**results, **found, **(more or {})})
 
     return artefact.load_or_make(read_json, make, together=True, again=again)
 

@@ -6,6 +6,8 @@ enlarged to the image; and in place of prototypes of one class, the features ass
 class's test images.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,10 +15,16 @@ from torch.utils.data import Dataset
 
 from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier
-from architectures.inference import FeatureTables, collect_columns, measured_batches
+from architectures.inference import (
+    FeatureTable,
+    FeatureTables,
+    collect_columns,
+    measured_batches,
+)
 from configs.open_run import OpenRun
 from dataset_classes.base import ImageDataset
 from dataset_classes.keypoints import Keypoints
+from evaluation.explanation_truth import part_under_peak
 
 STRONGEST = 10  # images that purity looks at
 PATCH = 32 / 224  # side of the patch around a peak, as a share of the image's
@@ -71,6 +79,37 @@ def part_purity(pooled: Tensor, peaks: Tensor, keypoints: Keypoints) -> tuple[Te
     count = inside.sum(dim=0)  # (n, Q)
     purity = count / seen.sum(dim=0).clamp(min=1)
     return purity.amax(dim=1), count.amax(dim=1) / len(rows)
+
+
+@dataclass(frozen=True)
+class UsualPart:
+    """The part on which a feature's peak lies most often, and in which share of the images in which it is active."""
+
+    name: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.share:.0%}"
+
+
+def usual_parts(table: FeatureTable, keypoints: Keypoints) -> dict[int, UsualPart]:
+    """The usual part of every feature that is active in some image with a visible part; left and right are the same.
+
+    Args:
+        table: of the images, best those that the model was not trained on.
+        keypoints: of the same.
+    """
+    names, merged = keypoints.sides_merged
+    visible = torch.from_numpy(keypoints.visible)
+    nearest = part_under_peak(table.peaks, torch.from_numpy(keypoints.locations), visible)
+    lies_on = torch.nn.functional.one_hot(torch.from_numpy(merged)[nearest], len(names))
+    counts = (table.features > 0) & visible.any(dim=1, keepdim=True)  # (N, n)
+    votes = (lies_on * counts.unsqueeze(2)).sum(dim=0)  # (n, Q)
+    return {
+        f: UsualPart(names[int(row.argmax())], (row.max() / row.sum()).item())
+        for f, row in enumerate(votes)
+        if row.any()
+    }
 
 
 def consistency(inside: Tensor, visible: Tensor, labels: Tensor, weight: Tensor) -> float:

@@ -102,7 +102,8 @@ def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
 
 
 def results_table(dense: dict, sparse: dict, name: str) -> str:
-    """Dense and sparse model side by side, then the prediction sets of every method, then explanation truth.
+    """Dense and sparse model side by side, then the prediction sets of every method, then what is known of how true
+    and how faithful the explanations are.
 
     Args:
         dense: results of the dense model; may lack entries.
@@ -114,11 +115,9 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
         if not isinstance(value, dict) and key not in PUBLISHED_NAMES.values():
             lines.append(f"{key:34}{_number(key, dense.get(key)):>10}{_number(key, value):>14}")
     lines += ["", *_prediction_sets(sparse["Prediction sets"])]
-    if "Explanation truth" in sparse:
-        lines.append("")
-        lines += [
-            f"{key:58}{_percent(value)}" for key, value in sparse["Explanation truth"].items()
-        ]
+    for group, shown in (("Explanation truth", _percent), ("Faithfulness", _decimal)):
+        if group in sparse:
+            lines += ["", *(f"{key:58}{shown(value)}" for key, value in sparse[group].items())]
     return "\n".join(lines)
 
 
@@ -146,6 +145,10 @@ def _number(key: str, value) -> str:
     if key in PERCENT:
         return _percent(value)
     return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _percent(value: float | None) -> str:

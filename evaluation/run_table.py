@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 DENSE = "dense"
 NAMES = {DENSE: "Dense", "chiqpm": "CHiQPM", "qpm": "QPM", "qsenn": "Q-SENN", "sldd": "SLDD"}
 KEPT = "Share of the dense accuracy"
-SETS, LEVELS, TRUTH = "Prediction sets", "Level accuracies", "Explanation truth"
+SETS, LEVELS = "Prediction sets", "Level accuracies"
+TRUTH, FAITHFUL = "Explanation truth", "Faithfulness"
 LOWER_IS_BETTER = ("Correlation", "Dependence", "Dependence on test images")
 NOT_A_MATTER_OF_BETTER = (
     "Number of features",
@@ -219,6 +220,9 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
         for name in dict.fromkeys(key for row in rows for key in row.entries(group)):
             better = 0 if name.endswith(("chance", "standard deviation")) else 1
             found.append(Metric(title.format(name), (group, name), better=better))
+    for name in dict.fromkeys(key for row in rows for key in row.entries(FAITHFUL)):
+        better = 0 if name.endswith("cells") else 1 if name.endswith("insertion") else -1
+        found.append(Metric(name, (FAITHFUL, name), percent=False, better=better))
     methods = dict.fromkeys(key for row in rows for key in row.entries(SETS))
     for method in methods:
         for target in dict.fromkeys(key for row in rows for key in row.entries(SETS, method)):

@@ -4,13 +4,14 @@ With one row per class it is the global comparison of classes, with one row for 
 local heatmap strip (QPM, arXiv 2502.20130; CHiQPM, arXiv 2511.20779).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
+from matplotlib.patheffects import withStroke
 
 from visualization.colours import Colour
 from visualization.figure import FONT, SMALL_FONT, WIDTH, cut_text, fit_text, page, text_width
@@ -26,6 +27,9 @@ GAP = 0.05
 LARGEST_CELL = 1.15
 LARGEST_CAPTION = 1.9
 FRAME = "#b4b4b4"
+TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
+RIGHT_PART = "the part that causes the feature"
+RIGHT, WRONG = "#007d00", "#c80000"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class GridRow:
         heatmaps: `{feature: [H, W] in [0, 1]}`.
         weights: nonzero weights of the row's class, `{feature: weight}`.
         bold: whether the name is set in bold.
+        marks: whether a feature's peak lies on the right part, where that is known.
+        squares: what the cell under a feature's peak can see, where that is not the whole image: left, top, right,
+            bottom as fractions of the image.
     """
 
     label: str
@@ -45,6 +52,8 @@ class GridRow:
     heatmaps: dict[int, np.ndarray]
     weights: dict[int, float] = field(default_factory=dict)
     bold: bool = False
+    marks: dict[int, bool] = field(default_factory=dict)
+    squares: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ def class_grid(
     colours: dict[int, Colour],
     groups: Sequence[ColumnGroup] = (),
     left_out: int = 0,
+    notes: Mapping[int, str] | None = None,
+    right_part: str = RIGHT_PART,
 ) -> Figure:
     """Figure of the rows' images and heatmaps, with feature numbers and the scale of the colours.
 
@@ -73,24 +84,34 @@ def class_grid(
         colours: RGB of every column's feature.
         groups: captions over neighbouring columns.
         left_out: how many weaker features of the classes have no column.
+        notes: the part on which a feature usually lies, and how often, under its number.
+        right_part: on which part a peak has to lie for a tick.
     """
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     names = [fit_text(row.label, cell, max_lines=4) for row in rows]
     label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
-    top = MARGIN + HEADER + (BRACKET if groups else 0)
+    notes = notes or {}
+    numbers = MARGIN + (BRACKET if groups else 0) + HEADER / 2
+    shown = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
+    top = (
+        numbers + HEADER / 2 + LINE * max((t.count("\n") + 1 for t, _ in shown.values()), default=0)
+    )
     width = 2 * MARGIN + label + columns * (cell + GAP)
-    height = top + len(rows) * (cell + GAP) + LEGEND
+    legend = _legend(rows, len(features), left_out, bool(notes), right_part)
+    height = top + len(rows) * (cell + GAP) + LEGEND + LINE * (len(legend) - 1)
     figure, axes = page(width, height)
 
     lefts = [MARGIN + label + i * (cell + GAP) for i in range(columns)]
     left_of = dict(zip(features, lefts[1:], strict=True))
     _draw_brackets(axes, groups, left_of, cell)
     for feature in features:
-        _draw_number(axes, feature, colours[feature], left_of[feature] + cell / 2, top - HEADER / 2)
-    axes.text(
-        lefts[0] + cell, top - HEADER / 2, "Feature", size=FONT, va="center_baseline", ha="right"
-    )
+        middle = left_of[feature] + cell / 2
+        _draw_number(axes, feature, colours[feature], middle, numbers)
+        if feature in shown:
+            text, size = shown[feature]
+            axes.text(middle, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
+    axes.text(lefts[0] + cell, numbers, "Feature", size=FONT, va="center_baseline", ha="right")
 
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
     for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
@@ -111,19 +132,59 @@ def class_grid(
         for feature in features:
             picture = overlay(row.image, row.heatmaps[feature], colours[feature])
             _draw_cell(axes, picture, left_of[feature], y, cell)
+            corner = (left_of[feature], y)
+            if feature in row.squares:
+                _draw_square(axes, row.squares[feature], corner, cell)
+            if feature in row.marks:
+                _draw_mark(axes, row.marks[feature], corner, cell)
             if feature in row.weights:
                 _mark_assigned(
                     axes, row.weights[feature], signed, colours[feature], left_of[feature], y, cell
                 )
-    explanation = "peak colour = activation / active mean;  coloured frame = feature of the class"
-    if left_out:
-        explanation = (
-            f"strongest {len(features)} of {len(features) + left_out} features;  " + explanation
-        )
-    _draw_legend(
-        axes, [colours[f] for f in features], lefts, height - LEGEND + 0.03, cell, explanation
-    )
+    bottom = top + len(rows) * (cell + GAP)
+    _draw_legend(axes, [colours[f] for f in features], lefts, bottom + 0.03, cell, legend)
     return figure
+
+
+def _legend(
+    rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool, right_part: str
+) -> list[str]:
+    """The lines under the figure: what its marks mean."""
+    shown = f"strongest {n_features} of {n_features + left_out} features;  " if left_out else ""
+    lines = [
+        f"{shown}peak colour = activation / active mean;  coloured frame = feature of the class"
+    ]
+    if any(row.squares for row in rows):
+        lines.append("dashed square = all that the feature can see where it is strongest")
+    if any(row.marks for row in rows):
+        lines.append(f"{TICK} {CROSS} = is the peak on {right_part}?")
+    if noted:
+        lines.append("part and % = where the feature's peak lies most often on held-out images")
+    return lines
+
+
+def _draw_square(axes: Axes, square, corner: tuple[float, float], cell: float) -> None:
+    left, top, right, bottom = square
+    place = (corner[0] + left * cell, corner[1] + top * cell)
+    size = ((right - left) * cell, (bottom - top) * cell)
+    for colour, style in (("white", "solid"), ("black", (0, (3, 2)))):
+        axes.add_patch(
+            Rectangle(place, *size, fill=False, edgecolor=colour, linewidth=0.9, linestyle=style)
+        )
+
+
+def _draw_mark(axes: Axes, right: bool, corner: tuple[float, float], cell: float) -> None:
+    axes.text(
+        corner[0] + cell - 0.04,
+        corner[1] + 0.03,
+        TICK if right else CROSS,
+        size=FONT,
+        weight="bold",
+        color=RIGHT if right else WRONG,
+        va="top",
+        ha="right",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
 
 
 def _draw_cell(axes: Axes, picture, x: float, y: float, cell: float) -> None:
@@ -172,8 +233,8 @@ def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: flo
         free = right + 4 * GAP
 
 
-def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation: str) -> None:
-    """Under every column the scale of its colour, in the figure's last line what it measures."""
+def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, lines: Sequence[str]) -> None:
+    """Under every column the scale of its colour, in the figure's last lines what it shows."""
     bar = 0.09
     for colour, x in zip(colours, lefts[1:], strict=True):
         scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], colour)
@@ -183,11 +244,13 @@ def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, explanation:
         "certainty 0–1", lefts[0] + cell - MARGIN, max_lines=1, largest=SMALL_FONT
     )
     axes.text(lefts[0] + cell, y + bar / 2, scale_name, size=size, va="center", ha="right")
-    axes.text(
-        lefts[-1] + cell,
-        y + bar + 0.08,
-        explanation,
-        size=fit_text(explanation, lefts[-1] + cell - MARGIN, max_lines=1, largest=SMALL_FONT)[1],
-        va="top",
-        ha="right",
-    )
+    room = lefts[-1] + cell - MARGIN
+    for i, line in enumerate(lines):
+        axes.text(
+            lefts[-1] + cell,
+            y + bar + 0.08 + i * LINE,
+            line,
+            size=fit_text(line, room, max_lines=1, largest=SMALL_FONT)[1],
+            va="top",
+            ha="right",
+        )

@@ -1,6 +1,9 @@
 """A finished run, opened for explaining: the common beginning of the scripts that explain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
@@ -15,6 +18,8 @@ from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import DataSplits, data_of_model
+from evaluation.part_purity import UsualPart, usual_parts
+from visualization.class_grid import RIGHT_PART
 from visualization.colours import FeatureColours
 from visualization.explainer import ClassImages, Explainer
 from visualization.report import ReportBuilder
@@ -29,12 +34,14 @@ class ExplainedRun:
         tables: the model's feature tables.
         explainer: the model.
         colours: of its features.
+        usual_parts: where the peak of every feature lies most often on test images, where parts are known.
     """
 
     run: OpenRun
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
+    usual_parts: dict[int, UsualPart]
 
     @property
     def settings(self) -> Settings:
@@ -46,6 +53,39 @@ class ExplainedRun:
         """Its images."""
         return self.run.data
 
+    def differing_part(self, classes: Sequence[int]) -> int | None:
+        """The only part in which two classes differ, None where there is no such part or it is not known."""
+        looks = getattr(self.data.test, "class_parts", None)
+        if looks is None or len(classes) != 2:
+            return None
+        differing = np.flatnonzero(looks[classes[0]] != looks[classes[1]])
+        return int(differing[0]) if len(differing) == 1 else None
+
+    def expected(self, classes: Sequence[int], label: int) -> dict[int, int]:
+        """The part on which the features that one of two classes has alone should lie; see `SeenImage.marks`."""
+        part, has = self.differing_part(classes), self.explainer.weight != 0
+        own = has[label] & ~has[[c for c in classes if c != label]].any(axis=0)
+        return {} if part is None else dict.fromkeys(np.flatnonzero(own).tolist(), part)
+
+    def right_part(self, classes: Sequence[int]) -> str:
+        """On which part a peak has to lie for a tick in the comparison of some classes."""
+        part = self.differing_part(classes)
+        if part is None:
+            return RIGHT_PART
+        name = self.data.test.keypoints().names[part]
+        return f"the {name}, the only difference (other features: on their cause)"
+
+    def trust(self, classes: Sequence[int]) -> str:
+        """A sentence on how far features that tell some classes apart can be trusted to mean one part."""
+        has = self.explainer.weight[list(classes)] != 0
+        telling = np.flatnonzero(has.any(axis=0) & ~has.all(axis=0)).tolist()
+        said = [
+            f"of feature {f} lies on the same part ({self.usual_parts[f].name}) in {self.usual_parts[f].share:.0%}"
+            for f in telling
+            if f in self.usual_parts
+        ]
+        return f"On held-out images the peak {', that '.join(said)}." if said else ""
+
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
         """A page about the run, begun: its title, and all features on the training images.
 
@@ -55,7 +95,7 @@ class ExplainedRun:
         """
         title = f"{self.settings.model_type} on {self.settings.dataset}: {subject}"
         report = ReportBuilder(title, self.explainer, self.colours, images)
-        report.add_features(self.data.train_plain, self.tables.train)
+        report.add_features(self.data.train_plain, self.tables.train, self.usual_parts)
         return report
 
 
@@ -73,7 +113,9 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
     prepare_fonts(data.train.classes)
     explainer = Explainer(model, hardware, tables.train, DataDescription.of(data.test))
     colours = FeatureColours(explainer.weight, palette)
-    return ExplainedRun(run, tables, explainer, colours)
+    keypoints = data.test.keypoints()
+    usual = {} if keypoints is None else usual_parts(tables.test, keypoints)
+    return ExplainedRun(run, tables, explainer, colours, usual)
 
 
 def open_hierarchical_run(

@@ -1,20 +1,37 @@
 """A trained model as the figures see it: what it finds in an image, and which image stands for a class."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from architectures.activation_modes import activation_modes
+from architectures.activations import peak_positions, relative_peaks
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import FeatureTable
 from configs.hardware import Hardware
 from dataset_classes.description import DataDescription
+from evaluation.explanation_truth import causing_part, part_under_peak
 from visualization.class_grid import GridRow
 from visualization.heatmaps import certainty, heatmap
 from visualization.representatives import representative_image
+
+
+@dataclass(frozen=True)
+class KnownParts:
+    """The truth about the features of an image whose parts are known and can be exchanged.
+
+    Attributes:
+        under_peak: the part nearest to the peak of every feature's map, `[n]`.
+        cause: the part that causes every feature, `evaluation.explanation_truth.causing_part`, `[n]`.
+        visible: which parts can be seen, `[P]` bool.
+    """
+
+    under_peak: Tensor
+    cause: Tensor
+    visible: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class SeenImage:
         logits: `[C]`.
         feature_maps: `[n, h, w]`.
         certainties: activation over active mean, in [0, 1], `[n]`.
+        parts: what is known of its parts; None where nothing is.
     """
 
     picture: np.ndarray
@@ -34,6 +52,7 @@ class SeenImage:
     logits: np.ndarray
     feature_maps: Tensor
     certainties: Tensor
+    parts: "KnownParts | None" = None
 
     @property
     def predicted(self) -> int:
@@ -44,6 +63,22 @@ class SeenImage:
         """Heatmap of a feature in [0, 1], in the size of the picture or a square of `side` pixels."""
         size = side or self.picture.shape[:2]
         return heatmap(self.feature_maps[feature], size, self.certainties[feature]).numpy()
+
+    def marks(self, expected: Mapping[int, int] | None = None) -> dict[int, bool]:
+        """Of every active feature whether its peak lies on the right part; empty where parts are not known.
+
+        Args:
+            expected: the right part of some features; of the others it is the one that causes the feature.
+        """
+        if self.parts is None:
+            return {}
+        right = {int(f): int(self.parts.cause[f]) for f in np.flatnonzero(self.features > 0)}
+        right |= {f: part for f, part in (expected or {}).items() if f in right}
+        return {
+            f: int(self.parts.under_peak[f]) == part
+            for f, part in right.items()
+            if self.parts.visible[part]
+        }
 
 
 class Explainer:
@@ -87,6 +122,42 @@ class Explainer:
             certainty(features, self.active_means),
         )
 
+    @torch.inference_mode()
+    def look(self, dataset, row: int) -> SeenImage:
+        """What the model sees in an image of a dataset, and what the dataset knows of its parts."""
+        seen = self.see(dataset[row][0])
+        other_looks = getattr(dataset, "other_looks", None)
+        if other_looks is None:
+            return seen
+        pool = self.model.backbone.pool
+        visible = torch.as_tensor(dataset.part_visibility[row])[None]
+        images = torch.stack([dataset.transform(image) for image in other_looks(row)])
+        swapped = pool(self.model(self.hardware.to_device(images)).feature_maps).cpu()
+        swapped = swapped.unflatten(0, (1, visible.shape[1], -1))  # (1, P, L, n)
+        locations = torch.as_tensor(dataset.part_locations[row])[None]
+        under_peak = part_under_peak(relative_peaks(seen.feature_maps)[None], locations, visible)
+        cause = causing_part(pool(seen.feature_maps[None]), swapped, visible)
+        return replace(seen, parts=KnownParts(under_peak[0], cause[0], visible[0]))
+
+    def seen_square(self, seen: SeenImage, feature: int) -> tuple[float, ...] | None:
+        """What the cell under a feature's peak can see: left, top, right and bottom, as fractions of the image.
+
+        None where that is the whole image.
+        """
+        backbone, (height, width) = self.model.backbone, seen.picture.shape[:2]
+        if backbone.receptive_field is None:
+            return None
+        row, column = peak_positions(seen.feature_maps[feature]).tolist()
+        n_rows, n_columns = seen.feature_maps.shape[1:]
+        top, bottom = backbone.seen_pixels(row, n_rows, height)
+        left, right = backbone.seen_pixels(column, n_columns, width)
+        return left / width, top / height, right / width, bottom / height
+
+    def squares(self, seen: SeenImage, features: Iterable[int]) -> dict[int, tuple[float, ...]]:
+        """`seen_square` of the features that are seen in an image at all."""
+        squares = {f: self.seen_square(seen, f) for f in features if seen.certainties[f] > 0}
+        return {f: square for f, square in squares.items() if square is not None}
+
     def picture(self, image: Tensor) -> np.ndarray:
         """A transformed image `[3, H, W]` for people: RGB in [0, 1], `[H, W, 3]`."""
         return (image.permute(1, 2, 0).numpy() * self._std + self._mean).clip(0, 1)
@@ -96,15 +167,26 @@ class Explainer:
         return {int(f): float(self.weight[label, f]) for f in np.flatnonzero(self.weight[label])}
 
     def row(
-        self, seen: SeenImage, features: Sequence[int], name: str, label: int, bold: bool = False
+        self,
+        seen: SeenImage,
+        features: Sequence[int],
+        name: str,
+        label: int,
+        bold: bool = False,
+        expected: Mapping[int, int] | None = None,
     ) -> GridRow:
-        """A row of a class grid: the image with the heatmaps of some features, marked as of a class."""
+        """A row of a class grid: the image with the heatmaps of some features, marked as of a class.
+
+        `expected` as in `SeenImage.marks`.
+        """
         return GridRow(
             label=name,
             image=seen.picture,
             heatmaps={f: seen.heatmap(f) for f in features},
             weights={f: w for f, w in self.class_features(label).items() if f in features},
             bold=bold,
+            marks={f: right for f, right in seen.marks(expected).items() if f in features},
+            squares=self.squares(seen, features),
         )
 
 
@@ -125,7 +207,7 @@ class ClassImages(Mapping):
         if label not in self._seen:
             weight = torch.from_numpy(self._explainer.weight)
             row = representative_image(self._table, weight, label, self._explainer.active_means)
-            self._seen[label] = None if row is None else self._explainer.see(self._dataset[row][0])
+            self._seen[label] = None if row is None else self._explainer.look(self._dataset, row)
         return self._seen[label]
 
     def __iter__(self):

@@ -20,6 +20,7 @@ from scipy.special import softmax
 
 from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
+from evaluation.part_purity import UsualPart
 from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
 from visualization.local_explanation import LocalExplanation
@@ -80,8 +81,10 @@ class ReportBuilder:
             "startCoverage": 0.0,
         }
 
-    def add_features(self, dataset, table: FeatureTable) -> None:
-        """Browser of the features: the classes that use each, and its strongest patches in a dataset."""
+    def add_features(
+        self, dataset, table: FeatureTable, usual_parts: Mapping[int, UsualPart]
+    ) -> None:
+        """Browser of the features: the classes that use each, its strongest patches and its usual part."""
         for feature in range(self.explainer.weight.shape[1]):
             patches = []
             for row in strongest_images(table, feature, PATCHES):
@@ -93,14 +96,37 @@ class ReportBuilder:
                     "colour": self._hex(self.colours.distinct([feature]))[feature],
                     "classes": np.flatnonzero(self.explainer.weight[:, feature]).tolist(),
                     "patches": patches,
+                    "usualPart": str(usual_parts[feature]) if feature in usual_parts else None,
                 }
             )
 
-    def add_comparison(self, classes: Sequence[int], columns: Sequence[int]) -> None:
-        """Comparison of classes, its columns in the figure's order."""
+    def add_comparison(
+        self,
+        classes: Sequence[int],
+        columns: Sequence[int],
+        *,
+        expected: Mapping[int, Mapping[int, int]],
+        right_part: str,
+        trust: str,
+    ) -> None:
+        """Comparison of classes.
+
+        Args:
+            classes: that are put side by side.
+            columns: features in the figure's order.
+            expected: of every class, see `SeenImage.marks`.
+            right_part: on which part a peak has to lie for a tick.
+            trust: a sentence on how far the features can be trusted.
+        """
         for c in classes:
             self._add_heatmaps(f"class{c}", columns)
-        self.page["comparisons"].append(self.comparison(classes, columns))
+        marks = {
+            c: self.seen[f"class{c}"].marks(expected[c])
+            for c in classes
+            if f"class{c}" in self.seen
+        }
+        truth = {"marks": marks, "rightPart": right_part, "trust": trust}
+        self.page["comparisons"].append(self.comparison(classes, columns) | truth)
 
     def comparison(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
         """What the page says about classes side by side."""
@@ -164,11 +190,16 @@ class ReportBuilder:
             "setOfCoverage": [distinct.index(s) for s in sets],
         }
 
-    @staticmethod
-    def picture(seen: SeenImage, features: Iterable[int] = ()) -> dict:
+    def picture(self, seen: SeenImage, features: Iterable[int] = ()) -> dict:
         """An image as the page shows it, with the heatmaps of some features."""
+        features = list(features)
         heat = {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features}
-        return {"src": _jpeg(seen.picture, PICTURE_SIDE), "heat": heat}
+        return {
+            "src": _jpeg(seen.picture, PICTURE_SIDE),
+            "heat": heat,
+            "marks": seen.marks(),
+            "squares": self.explainer.squares(seen, features),
+        }
 
     def write(self, path: Path) -> None:
         """Write the page."""
@@ -196,7 +227,9 @@ class ReportBuilder:
 
     def _add_heatmaps(self, subject: str, features: Iterable[int]) -> None:
         if subject in self.seen:
-            heat, seen = self.pictures[subject]["heat"], self.seen[subject]
+            picture, seen = self.pictures[subject], self.seen[subject]
+            heat, features = picture["heat"], list(features)
+            picture["squares"].update(self.explainer.squares(seen, features))
             heat.update(
                 {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat}
             )

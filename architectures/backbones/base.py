@@ -17,6 +17,7 @@ class Backbone(nn.Module, ABC):
         n_features: number of feature maps, F.
         receptive_field: side, in pixels, of the part of the image that a cell of the maps depends on; None where that
             is (practically) the whole image.
+        first_centre: where the middle of what the first cell sees is, pixels from the edge of the image.
         pooling: how a feature of an image follows from its map: `mean` or `max`.
         ends_in_relu: whether the network's last maps are >= 0 anyway.
         adapter: of a frozen network, the only part that is trained; else None.
@@ -24,6 +25,7 @@ class Backbone(nn.Module, ABC):
 
     n_features: int
     receptive_field: int | None = None
+    first_centre: float = 0.5
     pooling: str = "mean"
     ends_in_relu: bool = False
     adapter: nn.Conv2d | None
@@ -48,6 +50,18 @@ class Backbone(nn.Module, ABC):
     def pool(self, maps: Tensor) -> Tensor:
         """Features of images from their maps: `[B, n, H, W]` -> `[B, n]`."""
         return maps.amax(dim=(2, 3)) if self.pooling == "max" else maps.mean(dim=(2, 3))
+
+    def seen_pixels(self, cell: int, n_cells: int, side: int) -> tuple[float, float]:
+        """First and last edge of what a cell sees along one side of the image, pixels.
+
+        Args:
+            cell: its row or column.
+            n_cells: rows or columns of the maps.
+            side: of the image, pixels.
+        """
+        reach = (self.receptive_field or 2 * side) / 2
+        centre = self.first_centre + cell * side / n_cells
+        return max(0.0, centre - reach), min(float(side), centre + reach)
 
     def reduce_strides(self, reduced: bool) -> None:
         """Let late stages keep the resolution of their input, or halve it as usual; no effect if there are none."""

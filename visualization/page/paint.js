@@ -27,29 +27,39 @@ function photo(subject, name) {
   const picture = report.pictures[subject];
   return picture ? make("img", { class: "photo", src: picture.src, alt: name }) : make("div", { class: "photo note" }, "no image");
 }
-function heat(subject, feature, colour, weight) {
+// mark: whether the peak lies on the right part, where that is known
+function heat(subject, feature, colour, weight, mark) {
   const cell = make("div", { class: weight ? "heat own" : "heat", "data-feature": feature, style: { "--colour": colour } });
   const picture = report.pictures[subject];
   if (picture) {
     cell.append(make("img", { src: picture.src, alt: `Feature ${feature}` }));
     const mask = picture.heat[feature];
+    const square = (picture.squares || {})[feature];
     if (mask) cell.append(make("span", { style: { "mask-image": `url(${mask})`, "-webkit-mask-image": `url(${mask})` } }));
+    if (square) {
+      const [left, top, right, bottom] = square.map(edge => 100 * edge);
+      cell.append(make("u", { style: { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` } }));
+    }
   }
+  if (mark === undefined && picture) mark = (picture.marks || {})[feature];
+  if (mark !== undefined) cell.append(make("em", { class: mark ? "right" : "wrong" }, mark ? "✓" : "✗"));
   if (signed && weight) cell.append(make("b", {}, weight > 0 ? "+" : "−"));
   return cell;
 }
-// rows: {name, subject, class, bold}
+// rows: {name, subject, class, bold, marks}
 function grid(rows, columns, colours) {
   const table = make("div", { class: "grid", style: { "grid-template-columns": `minmax(80px, 150px) repeat(${columns.length + 1}, var(--cell))` } });
   table.append(make("div"), make("div", { class: "name" }, "Feature"), ...columns.map(f => chip(f, colours[f])));
   for (const row of rows) {
     table.append(make("div", { class: row.bold ? "name bold" : "name" }, row.name), photo(row.subject, row.name));
-    table.append(...columns.map(f => heat(row.subject, f, colours[f], weightOf(row.class, f))));
+    table.append(...columns.map(f => heat(row.subject, f, colours[f], weightOf(row.class, f), (row.marks || {})[f])));
   }
   table.append(make("div"), make("div", { class: "name note" }, "certainty 0–1"), ...columns.map(f => make("div", { class: "scale", style: { "--colour": colours[f] } })));
   return table;
 }
-const note = () => make("p", { class: "note" }, "Strength of the colour: activation / active mean. Coloured frame: a feature of the class." + (signed ? " + and − are the signs of the weights." : ""));
+const shows = what => Object.values(report.pictures).some(picture => Object.keys(picture[what] || {}).length);
+const note = (rightPart = "the part that causes the feature") => make("p", { class: "note" }, "Strength of the colour: activation / active mean. Coloured frame: a feature of the class." + (signed ? " + and − are the signs of the weights." : "")
+  + (shows("squares") ? " Dashed square: all that the feature can see where it is strongest." : "") + (shows("marks") ? ` ✓ or ✗: is the peak on ${rightPart}?` : ""));
 const classRow = c => ({ name: className(c), subject: `class${c}`, class: c });
 
 function tree(image, drawn) {

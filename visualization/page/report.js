@@ -32,7 +32,7 @@ const tabs = {
     entries: () => report.features.map((feature, f) => ({ name: `Feature ${f} (${feature.classes.length} classes)` })),
     show(f) {
       const feature = report.features[f];
-      view.replaceChildren(make("h2", {}, `Feature ${f}`), make("p", { class: "note" }, "Strongest training patches"),
+      view.replaceChildren(make("h2", {}, `Feature ${f}`), ...(feature.usualPart ? [make("p", {}, `Peak most often on: ${feature.usualPart} of the held-out images`)] : []), make("p", { class: "note" }, "Strongest training patches"),
         make("div", { class: "patches" }, ...feature.patches.map(patch => make("figure", {}, make("img", { src: patch.src, alt: className(patch.class) }), make("figcaption", {}, className(patch.class))))),
         make("h2", {}, `Classes with feature ${f}`),
         make("div", { class: "links", id: "feature-classes" }, ...feature.classes.map(c => make("button", { onclick: () => open_("Classes", c) }, className(c) + (signed ? (weightOf(c, f) > 0 ? " +" : " −") : "")))),
@@ -77,9 +77,9 @@ function setCoverage(position) {
   document.getElementById("tree-place").replaceChildren(...image.trees.slice(at, at + 1).map(drawn => tree(image, drawn)));
   coverageChanged();
 }
-function comparison({ classes, columns, colours }) {
+function comparison({ classes, columns, colours, marks = {}, rightPart, trust }) {
   const shared = columns.filter(f => classes.every(c => weightOf(c, f)));
-  return [make("h2", {}, `${classes.map(className).join(" – ")}: ${shared.length} shared features`), grid(classes.map(classRow), columns, colours), note(),
+  return [make("h2", {}, `${classes.map(className).join(" – ")}: ${shared.length} shared features`), grid(classes.map(c => ({ ...classRow(c), marks: marks[c] })), columns, colours), note(rightPart), ...(trust ? [make("p", { class: "summary" }, trust)] : []),
     make("div", { class: "links" }, ...classes.map(c => make("button", { onclick: () => open_("Classes", c) }, className(c))))];
 }
 function open_(tab, entry = state.entry[tab] || 0) {

@@ -17,6 +17,7 @@ def test_a_cell_sees_its_receptive_field_and_nothing_else(name):
     maps[0, 0, 8, 8].backward()
     rows = image.grad[0].abs().sum(dim=(0, 2)).nonzero()[:, 0]
     field = int(rows.max() - rows.min()) + 1
+    assert backbone.seen_pixels(8, 16, 64) == (rows.min(), rows.max() + 1)
     assert field == backbone.receptive_field == backbone_spec(name).receptive_field == int(name[5:])
 
 

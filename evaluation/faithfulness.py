@@ -1,0 +1,180 @@
+"""Whether what the heatmaps mark is what the model looks at, on any dataset.
+
+Deletion and insertion (Petsiuk et al., BMVC 2018): cells of the image are blurred, those first in which the map is
+largest, and the value that the map explains should fall at once; or the blurred image gets its cells back in the same
+order, and it should rise at once. What is measured is the area under the curve over the share of cells, beside the area
+for cells in random order, which is the same for both. Randomisation (Adebayo et al., NeurIPS 2018): a map that stays as
+it is when the weights are shuffled shows the image, not the model.
+
+Some 60 forward passes an image, so that it is measured on request, and on a few images (`IMAGES`).
+"""
+
+import copy
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
+
+from architectures.checkpoints import load_state_dict
+from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
+from architectures.sparse_head import MIN_STD, SparseHead
+from configs.open_run import OpenRun
+from configs.runs import dense_model_file
+from configs.script import progress
+
+IMAGES = 32  # of the test images, evenly spread
+STEPS = 8  # in which all cells are blurred
+BLUR = 1 / 16  # standard deviation of the blur, as a share of the image's side
+
+
+def steps_of(order: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Which cells are taken after 1, 2, ... of the `STEPS`, without the last, `[STEPS - 1, h, w]` bool.
+
+    Args:
+        order: indices of the cells, the first to be taken first, `[h * w]`.
+        cells: h and w.
+    """
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    ends = torch.arange(1, STEPS).unsqueeze(1) * len(order) / STEPS
+    return (rank < ends).unflatten(1, cells)
+
+
+def partly_blurred(image: Tensor, masks: Tensor) -> Tensor:
+    """The image `[3, S, S]` blurred in the cells of every mask `[M, h, w]`: `[M, 3, S, S]`."""
+    side = image.shape[-1]
+    size = 2 * round(3 * BLUR * side) + 1
+    blurred = gaussian_blur(image, [size, size], [BLUR * side, BLUR * side])
+    where = nn.functional.interpolate(masks[:, None].float(), size=image.shape[1:])
+    return torch.where(where > 0, blurred, image)
+
+
+def area(start: float, values: Tensor, end: float) -> float:
+    """Area under a curve of `STEPS` steps of the same width, from its ends and the `STEPS - 1` values between."""
+    return (values.sum().item() + (start + end) / 2) / STEPS
+
+
+def class_map(model: InterpretableClassifier, output: ModelOutput) -> Tensor:
+    """How much every cell speaks for the predicted class of a single image, `[h, w]`.
+
+    The maps of its features, by their weights; for a dense model this is Grad-CAM (Selvaraju et al., ICCV 2017), whose
+    gradient of a linear head are its weights.
+    """
+    weight = model.class_weight[output.logits[0].argmax()]
+    if isinstance(model.linear, SparseHead):
+        weight = weight / model.linear.std.clamp(min=MIN_STD)
+    return torch.einsum("f,fhw->hw", weight, output.feature_maps[0]).relu().cpu()
+
+
+def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> int:
+    """The feature that speaks most for the predicted class of a single image."""
+    weight = model.class_weight[output.logits[0].argmax()]
+    return int((weight * output.features[0]).argmax())
+
+
+@torch.inference_mode()
+def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str, float]:
+    """Areas under the curves of an image's class, and for a sparse model of its strongest feature.
+
+    Values are the probability of the predicted class, and the feature (mean or maximum of its map) over what it is in
+    the unchanged image.
+
+    Args:
+        model: on any device.
+        image: transformed, `[3, S, S]`.
+        seed: of the random order.
+    """
+    device = model.class_weight.device
+    seen = model(image[None].to(device))
+    predicted, cells = int(seen.logits[0].argmax()), tuple(seen.feature_maps.shape[2:])
+    maps = {"Class": class_map(model, seen)}
+    feature = None
+    if isinstance(model.linear, SparseHead):
+        feature = strongest_feature(model, seen)
+        maps["Feature"] = seen.feature_maps[0, feature].cpu()
+    orders = {
+        name: m.flatten().sort(descending=True, stable=True).indices for name, m in maps.items()
+    }
+    n_cells = cells[0] * cells[1]
+    orders["random"] = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
+    taken = {name: steps_of(order, cells) for name, order in orders.items()}
+    blurred = [*taken.values(), *(~taken[name] for name in maps), torch.ones(1, *cells).bool()]
+
+    changed = model(partly_blurred(image.to(device), torch.cat(blurred).to(device)))
+    pooled = model.backbone.pool(torch.cat([seen.feature_maps, changed.feature_maps])).cpu()
+    values = {"Class": torch.cat([seen.logits, changed.logits]).softmax(dim=1)[:, predicted].cpu()}
+    if feature is not None:
+        values["Feature"] = pooled[:, feature] / pooled[0, feature].clamp(min=1e-8)
+
+    areas = {}
+    for name, value in values.items():
+        start, *parts = value.split([1, *(len(b) for b in blurred[:-1]), 1])
+        end = parts.pop()
+        by_kind = dict(zip([*taken, *(f"{m} insertion" for m in maps)], parts, strict=True))
+        areas[f"{name}, deletion"] = area(start.item(), by_kind[name], end.item())
+        areas[f"{name}, insertion"] = area(end.item(), by_kind[f"{name} insertion"], start.item())
+        areas[f"{name}, random cells"] = area(start.item(), by_kind["random"], end.item())
+    return areas
+
+
+def shuffled(model: InterpretableClassifier) -> InterpretableClassifier:
+    """The model with the values of every parameter of its backbone in random order."""
+    twin, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    for parameter in twin.backbone.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+        parameter.data = parameter.data.flatten()[order].view_as(parameter)
+    return twin
+
+
+@torch.inference_mode()
+def map_correlation(
+    model: InterpretableClassifier, other: InterpretableClassifier, image: Tensor
+) -> float:
+    """Rank correlation of two models' maps of the features of the predicted class; 0 where a map is constant."""
+    images = image[None].to(model.class_weight.device)
+    output = model(images)
+    features = model.class_weight[output.logits[0].argmax()].nonzero().flatten()
+    pairs = (
+        m[0, features].flatten(1).cpu() for m in (output.feature_maps, other(images).feature_maps)
+    )
+    ranks = [
+        0.0 if a.amin() == a.amax() or b.amin() == b.amax() else spearmanr(a, b).statistic
+        for a, b in zip(*pairs, strict=True)
+    ]
+    return float(np.mean(ranks))
+
+
+def faithfulness(run: OpenRun, model: InterpretableClassifier) -> dict[str, float]:
+    """All measures under readable names, means over `IMAGES` test images; the dense model's if the run has one."""
+    test = run.data.test
+    rows = np.linspace(0, len(test) - 1, min(IMAGES, len(test))).astype(int)
+    models = {"Class": model.eval()}
+    if (dense := dense_model(run)) is not None:
+        models["Grad-CAM of the dense model"] = dense
+    shuffled_model = shuffled(model)
+    found: dict[str, list[float]] = {}
+    for row in progress(rows, desc="Faithfulness", unit="image"):
+        image = test[int(row)][0]
+        for name, seen in models.items():
+            for key, value in curves(seen, image, int(row)).items():
+                found.setdefault(key.replace("Class", name), []).append(value)
+        correlation = map_correlation(model, shuffled_model, image)
+        found.setdefault("Rank correlation with maps of shuffled weights", []).append(correlation)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def dense_model(run: OpenRun) -> InterpretableClassifier | None:
+    """The dense model of a run, None if it is not there."""
+    path = run.folder.file(dense_model_file())
+    if not path.exists():
+        return None
+    settings = run.settings
+    model = build_dense_model(
+        settings.arch,
+        len(run.data.test.classes),
+        reduced_strides=settings.reduced_strides,
+        frozen=settings.freeze_backbone,
+    )
+    model.load_state_dict(load_state_dict(path))
+    return run.hardware.place(model).eval()
