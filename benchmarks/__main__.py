@@ -1,6 +1,6 @@
 """Benchmarks: five minutes for one page about every stage, or a closer look at one question.
 
-python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]     every stage against the plain way of doing it
+python -m benchmarks [--output benchmarks/RESULTS.md] [--quick]     every stage against a straightforward implementation
 python -m benchmarks selection [--seconds 20] [--certificate 60]    solvers on the large programs of the tests
 python -m benchmarks paths                                          sparse linear paths at the size of CUB2011
 python -m benchmarks coverage [RUN_FOLDER] [--splits 1000]          prediction sets over random splits
@@ -10,11 +10,8 @@ python -m benchmarks large [--images 20000 80000]                   time and mem
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmarks import alternatives, calibration, glm_path, large, selection
-from benchmarks.page import page
-from configs.run_folder import write_atomically
+from benchmarks import alternatives, calibration, glm_path, large, page, selection
 from configs.script import run_script
 
 TOPICS = {
@@ -29,21 +26,16 @@ TOPICS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the page, or the tables of one topic."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, help="also write the page to this file")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: do all rows work?")
+    page.add_arguments(parser)
     topics = parser.add_subparsers(dest="topic")
     for name, module in TOPICS.items():
         module.add_arguments(topics.add_parser(name, help=module.__doc__.splitlines()[0]))
     asked = parser.parse_args(arguments)
-    if asked.topic:
-        TOPICS[asked.topic].report(asked)
-        return
-    text = page(asked.quick)
-    print(text)
-    if asked.output:
-        write_atomically(asked.output, lambda path: path.write_text(text, encoding="utf-8"))
+    TOPICS.get(asked.topic, page).report(asked)
 
 
 if __name__ == "__main__":

@@ -66,16 +66,21 @@ def extraction(folder: Path, n_images: int, n_features: int, n_classes: int) -> 
     np.savez(folder / STATISTICS_FILE, **found)
 
 
+def extracted(folder: Path) -> DenseFeatures:
+    """The features that `extraction` left."""
+    return DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+
+
 def constants(folder: Path, *_) -> None:
     """A, R, means and standard deviations."""
-    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    features = extracted(folder)
     feature_redundancy(class_feature_correlation(features.pooled, features.labels))
     feature_moments(features.pooled)
 
 
 def dense_metrics(folder: Path, n_images: int, n_features: int, n_classes: int) -> None:
     """The metrics over all training images; contrastiveness works feature by feature, here on 32 of them."""
-    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    features = extracted(folder)
     metrics.class_independence(features.pooled, features.labels, n_classes)
     metrics.feature_correlation(features.pooled)
     metrics.contrastiveness(features.pooled[:, :32])
@@ -83,7 +88,7 @@ def dense_metrics(folder: Path, n_images: int, n_features: int, n_classes: int) 
 
 def sparse_linear_model(folder: Path, *_) -> None:
     """The features that Q-SENN and SLDD-Model choose; each takes some passes over the file, so here only three."""
-    features = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+    features = extracted(folder)
     choose_features(features.pooled, features.labels, 3)
 
 
@@ -93,29 +98,25 @@ FEATURE_TASKS = {
     "metrics of the dense model": dense_metrics,
     "sparse linear model": sparse_linear_model,
 }
+METHOD_BY_NAME = {method.name: method for method in METHODS}
+TASKS = (*FEATURE_TASKS, *METHOD_BY_NAME, "metrics of the sparse model")
 
 
-def set_task(name: str, n_images: int, n_classes: int) -> Measurement:
-    """Calibration on a fifth of the images and the sets of all."""
-    (method,) = (method for method in METHODS if method.name == name)
-    weight, features, logits, labels = random_table(n_images, n_classes)
+def task(name: str, folder: Path, n_images: int, n_features: int, n_classes: int) -> Measurement:
+    """One of `TASKS`; a method calibrates on a fifth of the images and predicts the sets of all."""
+    if name in FEATURE_TASKS:
+        return measured(FEATURE_TASKS[name], folder, n_images, n_features, n_classes)
+    table = random_table(n_images, n_classes)
+    if name not in METHOD_BY_NAME:
+        return measured(all_metrics, *table)
+    weight, features, logits, labels = table
 
-    def work() -> None:
-        predictor = method.make(weight, 0)
+    def predict() -> None:
+        predictor = METHOD_BY_NAME[name].make(weight, 0)
         predictor.calibrate(*(x[: n_images // 5] for x in (features, logits, labels)))
         predictor.predict(features, logits, 0.9)
 
-    return measured(work)
-
-
-def metrics_task(n_images: int, n_classes: int) -> Measurement:
-    """All metrics that need no images."""
-    return measured(all_metrics, *random_table(n_images, n_classes))
-
-
-def feature_task(name: str, *size) -> Measurement:
-    """A task on the features; above the memory of the loaded libraries."""
-    return measured(FEATURE_TASKS[name], *size)
+    return measured(predict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,12 +132,9 @@ def report(asked: argparse.Namespace) -> None:
     rows = []
     for n_images in asked.images:
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-            size = (Path(folder), n_images, asked.features, asked.classes)
-            runs = {name: in_own_process(feature_task, name, *size) for name in FEATURE_TASKS}
-        small = (n_images, asked.classes)
-        runs |= {m.name: in_own_process(set_task, m.name, *small) for m in METHODS}
-        runs["metrics of the sparse model"] = in_own_process(metrics_task, *small)
-        for name, run in runs.items():
-            rows.append([name, str(n_images), seconds(run.seconds), memory(run)])
+            for name in TASKS:
+                size = (Path(folder), n_images, asked.features, asked.classes)
+                run = in_own_process(task, name, *size)
+                rows.append([name, str(n_images), seconds(run.seconds), memory(run)])
     print(f"{asked.features} features, {asked.classes} classes, {torch.get_num_threads()} threads")
     print(markdown(["", "images", "time", "peak memory"], rows))

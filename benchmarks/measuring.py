@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,9 @@ from configs.runs import commit
 
 EVERY = 0.01  # seconds between two looks at the memory
 PROCESS_STATUS = Path("/proc/self/status")
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pillow",
-    "highspy",
-    "glm-saga",
-)
+PACKAGES = (  # noqa: SIM905
+    "torch torchvision numpy scipy scikit-learn pillow highspy glm-saga"
+).split()
 
 
 @dataclass(frozen=True)
@@ -150,24 +143,21 @@ def log_log_slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 def machine() -> dict[str, str]:
     """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     described = {
         "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         "commit": commit() or "unknown",
         "processor": _processor(),
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
-        "memory": _memory(),
-        "load before": ", ".join(f"{load:.1f}" for load in _load()),
+        "memory": f"{machine_memory() / 2**30:.0f} GiB",
+        "load before": ", ".join(f"{value:.1f}" for value in load),
         "system": platform.platform(),
         "Python": platform.python_version(),
-        "packages": ", ".join(_versions()),
+        "packages": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
     }
     if torch.cuda.is_available():
         described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return described
-
-
-def _load() -> tuple[float, ...]:
-    return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
 def _processor() -> str:
@@ -175,13 +165,3 @@ def _processor() -> str:
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
-
-
-def _memory() -> str:
-    return f"{machine_memory() / 2**30:.0f} GiB"
-
-
-def _versions() -> Iterator[str]:
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            yield f"{package} {version(package)}"

@@ -16,7 +16,7 @@ N_CLASSES = 200
 
 @contextmanager
 def step(arch: str, side: int, images: int, precision: str = "auto"):
-    """A step as `training.loop` takes it and a plain one: the same weights, images and losses."""
+    """A step as `training.loop` takes it and a straightforward one: the same weights, images and losses."""
     hardware = Hardware.choose(precision=precision)
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(images, 3, side, side, generator=generator)
@@ -28,10 +28,10 @@ def step(arch: str, side: int, images: int, precision: str = "auto"):
         return network, dense_phase(network, DenseRecipe())
 
     ours = placed(hardware.place)
-    plain = placed(lambda network: network.to(hardware.device))
+    other = placed(lambda network: network.to(hardware.device))
     yield (
         lambda: our_step(*ours, batch, targets, hardware),
-        lambda: plain_step(*plain, batch, targets, hardware.device),
+        lambda: straightforward_step(*other, batch, targets, hardware.device),
     )
 
 
@@ -43,7 +43,9 @@ def our_step(network, phase: Phase, images, targets, hardware: Hardware) -> torc
     return losses["loss"]
 
 
-def plain_step(network, phase: Phase, images, targets, device: torch.device) -> torch.Tensor:
+def straightforward_step(
+    network, phase: Phase, images, targets, device: torch.device
+) -> torch.Tensor:
     """Float32, images as they come (channels first), default settings; returns the loss."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False):
         images, targets = images.to(device), targets.to(device)
