@@ -1,5 +1,5 @@
 # make demo   environment, training on the built-in birds, explanation figures (nothing to download but packages)
-# make test   environment, lint and all tests
+# make test   environment, lint and all tests, in two processes (JOBS=4: in four)
 # make live   the demo's model on a live page (trains it first if it is not there)
 # make results  the runs of docs/results.md, for hours, and the page itself; says first what they will cost
 # make lint   lint, format and type check only
@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 DEMO ?= demo
+JOBS ?= 2
 DEMO_RUN = --dataset SyntheticBirds --seed 0 --data_root $(DEMO)/datasets --log_dir $(DEMO)/runs
 
 .PHONY: demo live results test lint clean
@@ -31,7 +32,7 @@ results: $(VENV)/run.done
 	$(RUN) compare_runs.py results --page docs/results.template.md
 
 test: $(VENV)/dev.done lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/dev.done
 	$(VENV)/bin/ruff check .

@@ -1,16 +1,26 @@
 """Shared fixtures: the golden cases and the small programs with proven optima kept beside the tests."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fake_datasets import make_cub
-from forked_runs import Launcher
+from forked_runs import Launcher, narrow_layout
 from small_run import make_small_run
 
+from architectures.backbones import resnet
+
 HERE = Path(__file__).parent
+
+
+def pytest_configure():
+    """One thread for every process: networks are tiny, and the workers of pytest-xdist share the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -33,6 +43,14 @@ def launcher(tmp_path_factory):
     launcher = Launcher(folder)
     yield launcher
     launcher.close()
+
+
+@pytest.fixture(scope="module")
+def narrow_networks():
+    """In this module a ResNet-18 is a small one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(resnet.LAYOUTS, "resnet18", narrow_layout())
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from fake_datasets import make_cub
 
 import main
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 FLAGS = (
     "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 "
     "--schedule_scale 0.01 --batch_size 8 --device cpu --certificate 0 --seed 1"

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked_runs import narrow_resnet18
 from small_run import make_small_run
 
 import predict
@@ -41,12 +40,8 @@ ODD_WORDS = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, narrow_networks):
     """A finished run folder of a narrow network, an image, and the table that predict.py makes of it."""
-    from architectures.backbones import resnet
-
-    layouts = dict(resnet.LAYOUTS)
-    narrow_resnet18()
     root = tmp_path_factory.mktemp("finished")
     flags = make_small_run(root)
     settings, folder = finished_run(flags, "")
@@ -58,9 +53,7 @@ def finished(tmp_path_factory):
     write_config(settings, folder, hardware.device, DataDescription.of(run.data.test).as_dict())
     folder.file("qsenn_6_3_FinetunedModel.pth").unlink()
     image = next(root.glob("data/test/*/0.png"))
-    yield folder.path, image
-    resnet.LAYOUTS.clear()
-    resnet.LAYOUTS.update(layouts)
+    return folder.path, image
 
 
 def predicted(folder: Path, image: Path, output: Path, monkeypatch, capsys, *more: str):

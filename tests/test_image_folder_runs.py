@@ -7,9 +7,11 @@ import sys
 import pytest
 import torch
 from fake_datasets import make_image_folder, save_image
+from forked_runs import narrow_layout
 from state_files import published, save
 
 import main
+from architectures.backbones import resnet
 from architectures.finished_model import load_finished_model
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
@@ -89,13 +91,14 @@ def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
 
 
 def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_path, monkeypatch):
+    monkeypatch.setitem(resnet.LAYOUTS, "resnet18", narrow_layout())
+
     def train(name, *more):
         flags = "--dataset ImageFolder --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
         rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --certificate 0 --seed 1"
         places = ["--data_root", tmp_path / name, "--log_dir", tmp_path / "runs"]
-        monkeypatch.setattr(
-            sys, "argv", ["main.py", *flags.split(), *rest.split(), *map(str, places), *more]
-        )
+        argv = ["main.py", *flags.split(), *rest.split(), *map(str, places), *more]
+        monkeypatch.setattr(sys, "argv", argv)
         main.main()
         folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

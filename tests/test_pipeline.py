@@ -9,22 +9,26 @@ import numpy as np
 import pytest
 import torch
 from fake_datasets import make_cub, make_imagenet
-from torchvision.models import resnet18
+from forked_runs import FEW_STRENGTHS, UNTIMED, save_points
+from matplotlib.figure import Figure
 
 import compare_classes
 import evaluation.__main__
 import main
 import training.loop
 import visualize_tree
+from architectures.classifier import build_dense_model
 from configs.script import run_script
+from sparsification.glm import path
 from training.history import read_metrics
+
+pytestmark = pytest.mark.usefixtures("narrow_networks")
 
 TINY = (
     "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
 )
-# Nothing that a slow machine would change: no certificate, and no search for the threshold.
-SCHEDULE = (
-    "--schedule_scale 0.02 --batch_size 8 --device cpu --certificate 0 --redundancy_threshold 0.5"
+SCHEDULE = "--schedule_scale 0.02 --batch_size 8 --device cpu " + " ".join(
+    f"--{name} {value}" for name, value in UNTIMED.items()
 )
 
 
@@ -42,7 +46,10 @@ def train(tmp_path, monkeypatch):
 
     def train(*more, seed=1, runs="runs"):
         folders = ("--data_root", tmp_path / "data", "--log_dir", tmp_path / runs)
-        call(main, *TINY.split(), *SCHEDULE.split(), *folders, "--seed", seed, *more)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Figure, "savefig", save_points)
+            patch.setattr(path, "N_STRENGTHS", FEW_STRENGTHS)
+            call(main, *TINY.split(), *SCHEDULE.split(), *folders, "--seed", seed, *more)
         return tmp_path / runs / "resnet18" / "CUB2011_crop" / str(seed)
 
     return train
@@ -212,7 +219,9 @@ def test_imagenet_is_finetuned_from_its_weights_without_dense_training(
 ):
     monkeypatch.setattr(sys, "argv", [])
     make_imagenet(tmp_path / "data", train=6, test=4)
-    torch.save(resnet18(num_classes=3).state_dict(), tmp_path / "weights.pth")
+    state = build_dense_model("resnet18", 3).state_dict()
+    torchvisions = {key.replace("linear.", "fc."): value for key, value in state.items()}
+    torch.save(torchvisions, tmp_path / "weights.pth")
     flags = (
         "--dataset ImageNet --arch resnet18 --img_size 32 --n_features 8 --n_per_class 3 --seed 1"
     )
