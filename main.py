@@ -44,7 +44,7 @@ def main() -> None:
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
     data = data_of(settings, backbone)
-    settings = processes.agreed(lambda: with_seed(settings, data.fingerprints()))
+    settings = processes.broadcast(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
     if flags.dry_run:

@@ -18,7 +18,7 @@ BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def save_tensors(content: dict, path: Path) -> None:
-    """Write tensors and plain values to a file, which `torch.load` reads; equal content gives equal bytes.
+    """Write tensors and built-in values to a file, which `torch.load` reads; equal content gives equal bytes.
 
     Given a path, `torch.save` puts the file's name into the file, and a full disk is not an OSError.
 
@@ -49,9 +49,9 @@ def _compare_checksums(path: str | Path) -> None:
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, on the CPU, by the names of the plain model.
+    """The tensors of a checkpoint, on the CPU, by the names of the unwrapped model.
 
-    Only tensors and plain containers are unpickled, so a downloaded file cannot run code.
+    Only tensors and built-in containers are unpickled, so a downloaded file cannot run code.
 
     Args:
         path: of a state dict as `torch.save` or safetensors writes it, by itself or as `state_dict` or `model` of a
@@ -98,7 +98,7 @@ def _why_unreadable(path: str | Path, error: Exception) -> str:
     if page:
         return "is a web page and no checkpoint (the download was answered with it): remove it, or replace it"
     if isinstance(error, pickle.UnpicklingError):
-        return f"is not a plain state dict and is not loaded (it may be damaged, or hold code): {reason}"
+        return f"is not a state dict of tensors alone and is not loaded (it may be damaged, or hold code): {reason}"
     return (
         f"cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"
     )

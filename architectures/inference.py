@@ -90,7 +90,7 @@ def measured_batches(
             images, labels = batch
             output = model(hardware.to_device(images))
             measured = tuple(x.cpu() for x in measure(output, labels.to(hardware.device)))
-        yield from (part for part in processes.gathered(measured) if part is not None)
+        yield from (part for part in processes.all_gather(measured) if part is not None)
 
 
 def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[Tensor]:

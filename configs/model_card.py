@@ -19,7 +19,7 @@ class ModelCard:
     """What describes a model.
 
     Attributes:
-        settings: by name, as plain values; without those of the machine and the place.
+        settings: by name, as built-in values; without those of the machine and the place.
         data: classes and transform, as `dataset_classes.description.DataDescription` writes them.
         images: fingerprints of the training and the test images, under `train` and `test`, and the SHA-256 of the run's
             list of them.

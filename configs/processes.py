@@ -1,18 +1,18 @@
-"""One run in several processes, as `torchrun` starts them: who is here, what they agree on, what they share out.
+"""One run in several processes, as `torchrun` starts them: their number, and what they send each other.
 
 Without `torchrun` there is one process, and nothing here does anything. The main process alone writes files and logs;
-all processes see the same run folder.
+all processes see the same run folder. torch is imported only where several processes need it: it takes seconds.
 """
 
 import os
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
-
-import torch
-from torch import distributed
+from typing import TYPE_CHECKING, TypeVar
 
 from configs.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -69,40 +69,51 @@ def ignore_stray_variables() -> str | None:
     return f"{', '.join(stray)} without torchrun: ignored, this run has one process (several: torchrun main.py ...)"
 
 
-def join(device: torch.device) -> None:
-    """Connect the processes of this run: NCCL between GPUs, gloo between CPUs and for plain objects.
+def join(device: "torch.device") -> None:
+    """Connect the processes of this run: NCCL between GPUs, gloo between CPUs and for Python objects.
 
     Raises:
         RunError: if they do not find each other.
     """
-    if count() > 1 and not distributed.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        try:
+    if count() == 1:
+        return
+    from torch import distributed
+
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        if not distributed.is_initialized():
             distributed.init_process_group(backend, timeout=LONGEST_WAIT)
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(
-                f"the processes that torchrun started do not find each other: {reason}"
-            ) from error
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(
+            f"the processes that torchrun started do not find each other: {reason}"
+        ) from error
 
 
 def leave() -> None:
     """Disconnect, after the last common step."""
-    if distributed.is_initialized():
+    if count() > 1:
+        from torch import distributed
+
         distributed.destroy_process_group()
 
 
-def agreed(compute: Callable[[], T]) -> T:
-    """What `compute` returns in the main process, the only one that calls it, in all processes."""
+def broadcast(compute: Callable[[], T]) -> T:
+    """What `compute` returns in the main process, the only one that calls it, sent to all processes."""
+    if count() == 1:
+        return compute()
+    from torch import distributed
+
     result = [compute() if is_main() else None]
-    if count() > 1:
-        distributed.broadcast_object_list(result)
+    distributed.broadcast_object_list(result)
     return result[0]
 
 
-def gathered(own: T) -> list[T]:
-    """What every process brought, by rank, in all processes."""
+def all_gather(own: T) -> list[T]:
+    """What all processes hold, by rank, in every process."""
     everyone = [own] * count()
     if count() > 1:
+        from torch import distributed
+
         distributed.all_gather_object(everyone, own)
     return everyone

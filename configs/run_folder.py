@@ -122,7 +122,7 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(settings: dict) -> str:
-    """A short name of a dictionary of plain values: equal settings have equal fingerprints."""
+    """A short name of a dictionary of built-in values: equal settings have equal fingerprints."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -148,7 +148,7 @@ class Artefact:
 
     def is_current(self) -> bool:
         """Whether the file is there, undamaged, and made from these settings (logs why if it is not)."""
-        return processes.agreed(self._is_current)
+        return processes.broadcast(self._is_current)
 
     def _is_current(self) -> bool:
         why = self.why_outdated()
@@ -215,7 +215,7 @@ class Artefact:
         """
         if together and not processes.is_main():
             write(None)
-        processes.agreed(lambda: self._write(write))
+        processes.broadcast(lambda: self._write(write))
 
     def _write(self, write: Callable[[Path], Any]) -> None:
         # Of two processes that enter files in the manifest at once, one would strike out the other's.

@@ -84,7 +84,7 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
 
     Args:
         settings: as asked for.
-        images: fingerprints of the training and the test images; runs on others are not gone on with.
+        images: fingerprints of the training and the test images; runs on others are not resumed.
     """
     if settings.seed is not None:
         return settings
@@ -328,7 +328,7 @@ def _check_unseen(settings: Settings, run: RunFolder, given: dict) -> None:
 
 
 def _less_overrides(recorded: Settings, asked: Settings) -> dict:
-    """The recorded settings as plain values, without the recipe fields that are asked to be others."""
+    """The recorded settings as built-in values, without the recipe fields that are asked to be others."""
     asked_for = {named(override) for override in asked.set}
     kept = [override for override in recorded.set if named(override) not in asked_for]
     return {**recorded.as_dict(), "set": kept}

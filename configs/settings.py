@@ -109,7 +109,7 @@ class Settings:
 
     seed: int | None = flag(
         TRAINING, None,
-        "random seed and run folder (default: main.py goes on with an unfinished run of these settings, else draws "
+        "random seed and run folder (default: main.py resumes an unfinished run of these settings, else draws "
         "one; the other scripts take the newest run of this dataset, architecture and model type)", parse=int,
     )  # fmt: skip
     do_dense: bool | None = flag(
@@ -124,7 +124,7 @@ class Settings:
         TRAINING, False, "show all classes equally often in training, however many images they have"
     )
     schedule_scale: float = flag(
-        TRAINING, 1.0, "factor of all schedules' lengths; 0.1 for a quick look"
+        TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look"
     )
     validation: float = flag(
         TRAINING, 0.0,
@@ -160,13 +160,13 @@ class Settings:
     )  # fmt: skip
     certificate: float = flag(
         SELECTION, 5.0,
-        "seconds at most, after the selection, for an upper bound that says how far from the best possible objective "
-        "it can be (the gap)",
+        "at most so many seconds, after the selection, for an upper bound on the objective: it says how far from the "
+        "best possible one the selection can be (the gap)",
     )  # fmt: skip
     glm_solver: str = flag(
         SELECTION,
         "newton",
-        "for qsenn and sldd: newton, or glm_saga (the published one; pip install glm-saga)",
+        "for qsenn and sldd: newton, or glm_saga (the published one)",
         parse=choice(("newton", "glm_saga"), "glm_solver"),
     )
 
@@ -186,12 +186,12 @@ class Settings:
         parse=expanded,
     )  # fmt: skip
     track: str | None = flag(
-        OUTPUT, None, "follow the training elsewhere, too: tensorboard, or wandb (offline); packages to install",
+        OUTPUT, None, "also log the training to tensorboard or wandb (offline), which pip installs",
         parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...")
     workers: int | None = flag(
-        OUTPUT, None, "image loading processes (default: by machine)", parse=int
+        OUTPUT, None, "processes that load images (default: depends on the machine)", parse=int
     )
     precision: str = flag(
         OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
@@ -238,7 +238,7 @@ class Settings:
         return MODEL_TYPES[self.model_type]
 
     def recipes(self) -> dict:
-        """All recipes as plain values, by the names that `--set` knows."""
+        """All recipes as built-in values, by the names that `--set` knows."""
         return {
             "dense": vars(self.dense) if self.do_dense else None,
             "selection": vars(self.selection),

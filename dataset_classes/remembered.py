@@ -25,7 +25,7 @@ def remembered(kind: str, key: dict) -> Any | None:
 
 
 def remember(kind: str, key: dict, value: Any) -> None:
-    """Remember a plain value for `key`; one line says so where that is impossible.
+    """Remember a built-in value for `key`; one line says so where that is impossible.
 
     The file is replaced as a whole: of several processes the last one is remembered, and none reads half a file.
     """

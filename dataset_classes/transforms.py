@@ -1,6 +1,6 @@
 """Image transforms of the four papers, split where chance begins.
 
-What is the same in every epoch (resizing) comes first and may be kept in memory; what is drawn anew comes after it.
+What is the same in every epoch (resizing) comes first and may be kept in memory; what is drawn again comes after it.
 Images are PIL RGB in, normalised tensors `[3, img_size, img_size]` out.
 """
 

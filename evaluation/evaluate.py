@@ -305,7 +305,7 @@ def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | N
     swapped_looks = getattr(run.data.test, "swapped_looks", None)
     if swapped_looks is None:
         return None
-    swapped = processes.agreed(swapped_looks)
+    swapped = processes.broadcast(swapped_looks)
     batches = measured_batches(
         model,
         swapped,

@@ -127,7 +127,7 @@ def refit(run: OpenRun, model: InterpretableClassifier) -> SparseLayer:
     table = collect_feature_table(
         model, run.data.train_plain, run.hardware, "Features to refit", with_results=False
     )
-    layer = processes.agreed(lambda: chooser(run.settings)(run.settings, table))
+    layer = processes.broadcast(lambda: chooser(run.settings)(run.settings, table))
     head = model.linear
     assert isinstance(head, SparseHead)
     return replace(layer, selection=head.selection.cpu()[layer.selection])

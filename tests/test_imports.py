@@ -7,16 +7,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# A room imports from the rooms before it. Scripts, tests and benchmarks import from all.
-ROOMS = (
+# A package imports from those before it. Scripts, tests and benchmarks import from all.
+PACKAGES = (
     "configs", "architectures", "dataset_classes", "sparsification", "conformal", "training",
     "evaluation", "prediction", "visualization", "live",
 )  # fmt: skip
 
 
 def modules() -> list[Path]:
-    """Python files of the rooms and the scripts, relative to the root."""
-    found = [*ROOT.glob("*.py"), *(f for room in ROOMS for f in (ROOT / room).rglob("*.py"))]
+    """Python files of the packages and the scripts, relative to the root."""
+    found = [
+        *ROOT.glob("*.py"),
+        *(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")),
+    ]
     return [file.relative_to(ROOT) for file in found]
 
 
@@ -35,13 +38,13 @@ def imported(file: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-def test_a_room_imports_from_the_rooms_before_it_only():
+def test_a_package_imports_from_those_before_it_only():
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")}
-    assert packages - {"tests", "benchmarks"} == set(ROOMS), "give a new room its place"
+    assert packages - {"tests", "benchmarks"} == set(PACKAGES), "give a new package its place"
     for file in modules():
-        room = file.parts[0]
-        if room in ROOMS:
-            later = set(ROOMS[ROOMS.index(room) + 1 :])
+        package = file.parts[0]
+        if package in PACKAGES:
+            later = set(PACKAGES[PACKAGES.index(package) + 1 :])
             scripts = {script.stem for script in ROOT.glob("*.py")}
             assert not imported(file) & (later | scripts | {"benchmarks"}), file
 
@@ -66,7 +69,7 @@ def test_everything_can_be_imported_where_the_system_has_less_than_linux():
     ours = [".".join(file.with_suffix("").parts) for file in modules()]
     ours = [name.removesuffix(".__init__") for name in ours if not name.endswith("__main__")]
     names = {name for file in modules() for name in imported(file)}
-    others = names - set(ROOMS) - {name.split(".")[0] for name in ours}
+    others = names - set(PACKAGES) - {name.split(".")[0] for name in ours}
     packages = sorted(name for name in others if find_spec(name))  # extras may be missing
     program = AS_ON_WINDOWS.format(packages=[*packages, "torchvision.models"], modules=ours)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Where an unfinished training stands: a file that a later process goes on from."""
+"""Where an unfinished training stands: a file that a later process resumes from."""
 
 import logging
 from pathlib import Path

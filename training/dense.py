@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def train_dense(run: OpenRun) -> InterpretableClassifier:
-    """The trained dense model of a run: reused, gone on with, or trained.
+    """The trained dense model of a run: reused, resumed, or trained.
 
     With `--do_dense False` it is the backbone on its given weights, with an untrained final layer.
 

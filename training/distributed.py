@@ -8,7 +8,7 @@ from configs import processes
 from configs.errors import UsageError
 
 
-def spread(model: nn.Module, batch_size: int) -> nn.Module:
+def data_parallel(model: nn.Module, batch_size: int) -> nn.Module:
     """What the training calls: the model, or the same parameters with gradients averaged over all processes.
 
     Batch normalisation then sees the whole batch, so that the number of processes does not change what is learnt.

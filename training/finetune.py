@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def finetune(
     run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLayer
 ) -> InterpretableClassifier:
-    """The finetuned sparse model of a run: reused, gone on with, or trained from the dense model (in place).
+    """The finetuned sparse model of a run: reused, resumed, or trained from the dense model (in place).
 
     Raises:
         RunError, UsageError: as `train_phases`.
@@ -109,7 +109,7 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
 def train_normalisation_in_own_units(head: SparseHead) -> None:
     """Let mean and std of a head be trained in units of the std they have.
 
-    Their plain gradients, which the published code takes, grow with 1 / std and 1 / std^2: for features of small
+    Their gradients as such, which the published code uses, grow with 1 / std and 1 / std^2: for features of small
     spread the published rates then diverge.
     """
     for parameter in (head.mean, head.std):

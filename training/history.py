@@ -1,7 +1,7 @@
 """What a training has reached so far: `metrics.csv` and `training.png` in the run folder, and trackers on request.
 
 The rows of an unfinished training are part of its checkpoint, and the files are made from them. So a training that was
-killed goes on without a gap and without a row twice, whenever that was.
+killed at any moment resumes without a gap and without a repeated row.
 """
 
 import csv

@@ -25,7 +25,7 @@ from configs.run_folder import Artefact
 from configs.script import progress
 from training.batches import epoch_batches, seed_everything, seed_of
 from training.checkpoint import Checkpoint, checkpoint_of
-from training.distributed import spread
+from training.distributed import data_parallel
 from training.monitor import Monitor, memory_used
 
 log = logging.getLogger(__name__)
@@ -92,12 +92,12 @@ def train_phases(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> None:
-    """Train a model through phases, going on from the last finished epoch of an interrupted call.
+    """Train a model through phases, resuming after the last finished epoch of an interrupted call.
 
     Args:
         model: trained in place.
         phases: each makes its phase, with a fresh optimiser, when its turn has come; told whether the phase is
-            begun (True) or gone on with.
+            begun (True) or resumed.
         dataset: yields augmented images and labels.
         hardware: device and loading workers.
         seed: of the run; shuffling, augmentation and dropout follow from it.
@@ -115,13 +115,13 @@ def train_phases(
     monitor.history.restore(state.get("metrics", []))
     if "model" in state:
         model.load_state_dict(state["model"])
-        log.info("Going on after epoch %d of an interrupted training.", state["epoch"])
+        log.info("Resuming after epoch %d of an interrupted training.", state["epoch"])
     for index in range(state["phase"], len(phases)):
         first_epoch = state["epoch"] if index == state["phase"] else 0
         phase = phases[index](first_epoch == 0)
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
-        network = spread(model, phase.batch_size)
+        network = data_parallel(model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
             epoch_seed = seed_of(seed, phase.name, epoch)
             seed_everything(epoch_seed, processes.rank())
@@ -234,7 +234,7 @@ def _train_epoch(
             since = (total - row_total if row_seen else total) / (seen - row_seen)
             rows.append({"kind": "step", **common, **dict(zip(names, since.tolist(), strict=True))})
             row_total, row_seen = total, seen
-    everyone = np.mean(processes.gathered(mean), axis=0).tolist()
+    everyone = np.mean(processes.all_gather(mean), axis=0).tolist()
     rows.append({"kind": "epoch", **common, **dict(zip(names, everyone, strict=True))})
     log.info(
         "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s left in the run",

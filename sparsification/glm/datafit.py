@@ -98,7 +98,7 @@ class CrossEntropy:
 class Curvature:
     """The Hessian of the loss at one layer. It only directs a step: single precision, half the time.
 
-    Class probabilities are computed anew for every product unless there is a single block. That about doubles the work
+    Class probabilities are computed again for every product unless there is a single block. That about doubles the work
     of a product and saves an array of samples x classes, 5 GiB for ImageNet.
     """
 
@@ -135,7 +135,7 @@ class Curvature:
 
 
 class _Blocks:
-    """`make(part)` for every part, made anew in every loop; a single one is made once and kept."""
+    """`make(part)` for every part, made again in every loop; a single one is made once and kept."""
 
     def __init__(self, make: Callable[[Any], Any], parts: "Sequence | _Blocks"):
         self._make, self._parts = make, parts

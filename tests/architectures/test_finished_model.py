@@ -92,7 +92,7 @@ def changed(path, **entries):
     [
         (lambda path: None, {}, "no checkpoint at"),
         (lambda path: path.write_bytes(b""), {}, "cannot be read as a checkpoint"),
-        (lambda path: save({"a": Malicious()}, path), {}, "is not a plain state dict"),
+        (lambda path: save({"a": Malicious()}, path), {}, "is not a state dict of tensors alone"),
         (
             lambda path: path.write_bytes(
                 (save(published()[1], path) and path.read_bytes())[:100_000]

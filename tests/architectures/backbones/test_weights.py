@@ -111,7 +111,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
         (lambda path: path.write_text("not a checkpoint"), "is not"),
         (lambda path: path.write_text("<!DOCTYPE html><title>404</title>"), "is a web page"),
         (lambda path: save([1, 2], path), "does not hold a state dict"),
-        (lambda path: save({"a": Malicious()}, path), "is not a plain state dict"),
+        (lambda path: save({"a": Malicious()}, path), "is not a state dict of tensors alone"),
         (lambda path: save(resnet18().state_dict(), path), "do not fit resnet34"),
         (
             lambda path: path.write_bytes(
