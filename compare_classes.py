@@ -59,7 +59,7 @@ def main() -> None:
         data.test.class_similarity(),
     )
     for split, dataset, table in (
-        ("Train", data.train_plain, tables.train),
+        ("Train", data.train_unaugmented, tables.train),
         ("Test", data.test, tables.test),
     ):
         folder = flags.output_folder / f"{split}vizQPMClassComparisons"

@@ -64,7 +64,7 @@ def main() -> None:
     explained, predictor = open_hierarchical_run(settings, run, flags.palette)
     samples = chosen_samples(flags, explained)
     class_images = ClassImages(
-        explained.explainer, explained.data.train_plain, explained.tables.train
+        explained.explainer, explained.data.train_unaugmented, explained.tables.train
     )
 
     def explanation(sample: Sample, coverage: float) -> LocalExplanation:

@@ -150,7 +150,7 @@ def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> F
 
     A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
     """
-    images = run.data.train_plain if split == "train" else run.data.test
+    images = run.data.train_unaugmented if split == "train" else run.data.test
     artefact = run.folder.artefact(
         feature_table_file(run.settings, split),
         {

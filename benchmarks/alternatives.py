@@ -42,7 +42,7 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def _fitted(run: OpenRun) -> Iterator[tuple[str, ...]]:
-    train, test = (_pooled(run, images) for images in (run.data.train_plain, run.data.test))
+    train, test = (_pooled(run, images) for images in (run.data.train_unaugmented, run.data.test))
     n_features = train[0].shape[1]
     for name, classifier, read in (
         (

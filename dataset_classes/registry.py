@@ -35,7 +35,7 @@ class DataSplits:
     """
 
     train: ImageDataset
-    train_plain: ImageDataset
+    train_unaugmented: ImageDataset
     test: ImageDataset
     held_out: ImageDataset | None = None
     whole: ImageDataset | None = None
@@ -50,11 +50,14 @@ class DataSplits:
         for label in range(len(self.train.classes)):
             rows = generator.permutation(np.flatnonzero(self.train.labels == label))
             held_out[rows[: min(round(share * len(rows)), len(rows) - 2)]] = True
-        train, plain = (
-            images.subset(np.flatnonzero(~held_out)) for images in (self.train, self.train_plain)
+        train, unaugmented = (
+            images.subset(np.flatnonzero(~held_out))
+            for images in (self.train, self.train_unaugmented)
         )
-        kept_out = self.train_plain.subset(np.flatnonzero(held_out))
-        return replace(self, train=train, train_plain=plain, held_out=kept_out, whole=self.train)
+        kept_out = self.train_unaugmented.subset(np.flatnonzero(held_out))
+        return replace(
+            self, train=train, train_unaugmented=unaugmented, held_out=kept_out, whole=self.train
+        )
 
     def fingerprints(self) -> dict[str, str]:
         """Which images these are, training (also held out) and test images apart."""
@@ -134,7 +137,7 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
             )
     return replace(
         splits,
-        train_plain=splits.train_plain.with_transform(about.transform),
+        train_unaugmented=splits.train_unaugmented.with_transform(about.transform),
         test=splits.test.with_transform(about.transform),
     )
 
@@ -191,7 +194,7 @@ def load_data(
     )
     return DataSplits(
         train=train.with_transform(train_transform),
-        train_plain=train.with_transform(test_transform),
+        train_unaugmented=train.with_transform(test_transform),
         test=test.with_transform(test_transform),
     )
 

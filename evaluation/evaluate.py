@@ -151,7 +151,7 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
         model: the dense model.
         train_features: its pooled features on the training images under the test transform, `[N, F]`.
     """
-    settings, train, test = run.settings, run.data.train_plain, run.data.test
+    settings, train, test = run.settings, run.data.train_unaugmented, run.data.test
     if not (settings.do_dense or model.has_classifier):
         return {"Accuracy": None}  # its final layer was not trained
     trained = {"model": run.folder.digest(dense_model_file())} if settings.do_dense else {}
@@ -262,7 +262,7 @@ def sparse_results(
         tables.train.labels,
         tables.train.predictions,
         tables.test,
-        data.train_plain,
+        data.train_unaugmented,
     )
     calibration, rest = (
         tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
@@ -294,7 +294,7 @@ def explanation_truth_of(
     swapped = swapped_features(run, model)
     if swapped is not None:
         return explanation_truth(tables.test, weight, data.test, swapped)
-    train, test = data.train_plain.keypoints(), data.test.keypoints()
+    train, test = data.train_unaugmented.keypoints(), data.test.keypoints()
     if train is None or test is None:
         return {}
     return keypoint_results(weight, tables, (train, test), disturbed_peaks(run, model))

@@ -60,7 +60,7 @@ class LiveModel:
         self.explained, self.predictor = explained, predictor
         self.explainer = explained.explainer
         self._images = ClassImages(
-            self.explainer, explained.data.train_plain, explained.tables.train
+            self.explainer, explained.data.train_unaugmented, explained.tables.train
         )
         self._report = explained.report("live", self._images)
         levels = [predictor.level(c) for c in COVERAGES[:-1]]

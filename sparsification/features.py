@@ -53,7 +53,7 @@ class DenseFeatures:
 
 def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeatures:
     """The dense features of a run: reused or extracted."""
-    settings, images = run.settings, run.data.train_plain
+    settings, images = run.settings, run.data.train_unaugmented
     depends_on = {
         **settings.backbone_dependencies(),
         "images": images.fingerprint(),

@@ -125,7 +125,7 @@ def _sparse_linear_model(fit, settings: Settings, features) -> SparseLayer:
 def refit(run: OpenRun, model: InterpretableClassifier) -> SparseLayer:
     """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
     table = collect_feature_table(
-        model, run.data.train_plain, run.hardware, "Features to refit", with_results=False
+        model, run.data.train_unaugmented, run.hardware, "Features to refit", with_results=False
     )
     layer = processes.broadcast(lambda: chooser(run.settings)(run.settings, table))
     head = model.linear

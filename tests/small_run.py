@@ -43,12 +43,14 @@ def make_small_run(root: Path) -> list[str]:
     data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
     torch.manual_seed(0)
     model = build_dense_model("resnet18", len(CLASSES)).eval()
-    plain = data.train_plain
-    images = torch.stack([plain[i][0] for i in range(len(plain))])
+    unaugmented = data.train_unaugmented
+    images = torch.stack([unaugmented[i][0] for i in range(len(unaugmented))])
     with torch.inference_mode():
         pooled = model.backbone(images).mean(dim=(2, 3))
     # For every column of the weight the random feature that follows it best over the classes.
-    by_class = torch.stack([pooled[data.train_plain.labels == c].mean(dim=0) for c in range(4)])
+    by_class = torch.stack(
+        [pooled[data.train_unaugmented.labels == c].mean(dim=0) for c in range(4)]
+    )
     similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]
     selection = similarity.nan_to_num(-1).argmax(dim=1)
     mean, std = pooled[:, selection].mean(dim=0), pooled[:, selection].std(dim=0)

@@ -95,7 +95,7 @@ class ExplainedRun:
         """
         title = f"{self.settings.model_type} on {self.settings.dataset}: {subject}"
         report = ReportBuilder(title, self.explainer, self.colours, images)
-        report.add_features(self.data.train_plain, self.tables.train, self.usual_parts)
+        report.add_features(self.data.train_unaugmented, self.tables.train, self.usual_parts)
         return report
 
 

@@ -31,7 +31,7 @@ def test_splits_are_complete(tmp_path, name, make, classes, crop_gt):
     assert sorted(splits.train.labels) == sorted(list(range(classes)) * 2)
     assert sorted(splits.test.labels) == list(range(classes))
     assert not set(splits.train.paths) & set(splits.test.paths)
-    for dataset in (splits.train, splits.train_plain, splits.test):
+    for dataset in (splits.train, splits.train_unaugmented, splits.test):
         image, label = dataset[1]
         assert image.shape == (3, 32, 32)
         assert image.dtype == torch.float32
@@ -41,8 +41,8 @@ def test_splits_are_complete(tmp_path, name, make, classes, crop_gt):
 
 def test_plain_view_is_the_training_images_without_chance(tmp_path):
     splits = load("CUB2011", make_cub(tmp_path))
-    assert splits.train_plain.paths == splits.train.paths
-    assert torch.equal(splits.train_plain[0][0], splits.train_plain[0][0])
+    assert splits.train_unaugmented.paths == splits.train.paths
+    assert torch.equal(splits.train_unaugmented[0][0], splits.train_unaugmented[0][0])
     assert any(not torch.equal(splits.train[0][0], splits.train[0][0]) for _ in range(5))
 
 
@@ -163,7 +163,7 @@ def test_images_are_decoded_once(tmp_path, monkeypatch):
         base, "read_image", lambda path, **_: reads.append(path) or Image.new("RGB", SIZE)
     )
     for _ in range(3):
-        _ = splits.train[0], splits.train_plain[0]
+        _ = splits.train[0], splits.train_unaugmented[0]
     assert len(reads) == 1
 
 

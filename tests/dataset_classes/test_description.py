@@ -37,7 +37,7 @@ def test_test_and_plain_training_images_are_seen_as_in_the_training(made, caplog
     settings, folder, odd = made
     with caplog.at_level(logging.WARNING):
         data = data_of_model(settings, folder, backbone_of(settings))
-    assert data.test.transform == data.train_plain.transform == odd
+    assert data.test.transform == data.train_unaugmented.transform == odd
     assert not [line for line in caplog.messages if "not those that" in line]
 
 

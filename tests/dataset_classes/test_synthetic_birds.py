@@ -155,7 +155,7 @@ def test_dataset_knows_its_parts(tmp_path, few):
         assert data[0][0].shape == (3, 32, 32)
     assert splits.train.classes == list(SPECIES)
     assert not np.array_equal(splits.train.image(0), splits.test.image(0))
-    pixels = np.stack([splits.train_plain[i][0].numpy() for i in range(48)])
+    pixels = np.stack([splits.train_unaugmented[i][0].numpy() for i in range(48)])
     np.testing.assert_allclose(pixels.mean((0, 2, 3)), 0, atol=1e-3)
     np.testing.assert_allclose(pixels.std((0, 2, 3)), 1, atol=1e-3)
 

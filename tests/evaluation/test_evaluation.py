@@ -106,7 +106,7 @@ def finished(tmp_path_factory):
     model.set_sparse_head(build_head(layer, settings.head))
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     torch.save(model.state_dict(), folder.file(sparse_model_file(settings)))
-    data = SimpleNamespace(train_plain=Birds(), test=Birds())
+    data = SimpleNamespace(train_unaugmented=Birds(), test=Birds())
     return OpenRun(settings, folder, CPU, data), model
 
 
@@ -148,7 +148,7 @@ def test_results_of_the_dense_model_have_the_same_names(finished):
     run.folder.artefact(dense_model_file(), {}).write(
         lambda path: torch.save(model.state_dict(), path)
     )
-    train_features = torch.rand(len(run.data.train_plain), 512)
+    train_features = torch.rand(len(run.data.train_unaugmented), 512)
     results = evaluate_dense(run, model, train_features)
     sparse = read_json(run.folder.file(sparse_results_file(run.settings)))
     own = [key for key in results if key not in ("NFfeatures", "PerClass")]
