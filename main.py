@@ -21,7 +21,7 @@ from configs.runs import (
     write_config,
 )
 from configs.script import log_to, run_script
-from configs.settings import check_classes, parse_settings
+from configs.settings import check_classes, parse_settings, with_model_size
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
@@ -30,7 +30,7 @@ from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
 from sparsification.features import dense_features
 from sparsification.select import select_features
-from training.dense import train_dense
+from training.dense import check_weights, train_dense
 from training.finetune import finetune
 from training.forecast import forecast
 
@@ -44,12 +44,16 @@ def main() -> None:
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
     data = data_of(settings, backbone)
+    settings = with_model_size(
+        settings, n_classes=len(data.train.classes), available=backbone.n_features
+    )
     settings = processes.broadcast(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
     if flags.dry_run:
         log.info(forecast(run, pipeline))
         return
+    check_weights(run)
     with run.folder.locked():
         if processes.is_main():
             if not flags.overwrite:

@@ -89,6 +89,15 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {_unwrapped(name): value for name, value in state.items()}
 
 
+def misfit(name: str, theirs: Tensor | None, ours: Tensor) -> str:
+    """Why a checkpoint's entry is not that of a model: it is missing, or of another shape."""
+    if theirs is None:
+        return f"{name} is missing"
+    if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 3 != theirs.shape[1]:
+        return f"{name} is for images of {theirs.shape[1]} channel(s), not of 3"
+    return f"{name} has the shape {list(theirs.shape)}, not {list(ours.shape)}"
+
+
 def _why_unreadable(path: str | Path, error: Exception) -> str:
     try:
         page = Path(path).read_bytes()[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from architectures.checkpoints import load_state_dict
+from architectures.checkpoints import load_state_dict, misfit
 from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
@@ -56,9 +56,9 @@ def load_finished_model(
     wrong = [f"{key} is unknown" for key in state if key not in own]
     # Old checkpoints do not count batches.
     needed = [key for key in own if not key.endswith("num_batches_tracked")]
-    wrong += [f"{key} is missing" for key in needed if key not in state]
+    wrong += [misfit(key, None, own[key]) for key in needed if key not in state]
     wrong += [
-        f"{key} has another shape"
+        misfit(key, state[key], own[key])
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]

@@ -167,6 +167,10 @@ FROZEN = Regime(
     one_round=40,
 )
 
+# As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
+N_FEATURES, N_PER_CLASS = 50, 5
+FEW_CLASSES, N_PER_FEW_CLASSES = 25, 3
+
 
 @dataclass(frozen=True)
 class DatasetRecipe:
@@ -179,6 +183,9 @@ class DatasetRecipe:
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
     regime: Regime = PUBLISHED
+    # Of the sparse model; None: by the number of classes, see `model_size`.
+    n_features: int | None = N_FEATURES
+    n_per_class: int | None = N_PER_CLASS
 
 
 DATASETS = {
@@ -193,7 +200,7 @@ DATASETS = {
             DenseRecipe(batch_size=64), {"lr": 0.005 * 0.4**4, "batch_size": 64}, schedule_scale=1
         ),
     ),
-    "ImageFolder": DatasetRecipe("image_folder:ImageFolder"),
+    "ImageFolder": DatasetRecipe("image_folder:ImageFolder", n_features=None, n_per_class=None),
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(
         "synthetic_birds:SyntheticBirds",
@@ -280,3 +287,33 @@ def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Re
 
 def _scaled(epochs: int, scale: float) -> int:
     return max(1, round(epochs * scale))
+
+
+def model_size(
+    n_classes: int, n_features: int | None, n_per_class: int | None, available: int
+) -> tuple[int, int]:
+    """How many features a model gets and how many each of its classes, where these are not given.
+
+    Where every class shares all but one of its k features with one other, as CHiQPM asks of the most similar ones, C
+    classes have C (k + 1) / 2 different features: so many are chosen, up to the published 50. Of more, some would be
+    left over. Few classes are told apart by fewer features each.
+
+    Args:
+        n_classes: number of classes, C.
+        n_features: given, or None.
+        n_per_class: given, or None.
+        available: features of the backbone.
+
+    Returns:
+        `(n_features, n_per_class)`; `settings.check_classes` says whether given ones are possible.
+    """
+    k = n_per_class or (N_PER_FEW_CLASSES if n_classes < FEW_CLASSES else N_PER_CLASS)
+    if n_features is None:
+        n = max(k + 1, min(N_FEATURES, n_classes * (k + 1) // 2))
+        while math.comb(n, k) < n_classes:
+            n += 1
+        return min(n, available), k
+    if n_per_class is None:
+        possible = range(min(k, n_features), 0, -1)
+        k = next((few for few in possible if math.comb(n_features, few) >= n_classes), possible[0])
+    return n_features, k

@@ -90,7 +90,7 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
         return settings
     unfinished = [
         folder
-        for folder in _newest_first(settings, CONFIG)
+        for folder in (path.parent for path in _newest_first(settings, CONFIG))
         if not (folder / sparse_results_file(settings)).exists()
         and _same_request(_arguments(folder), settings)
         and folder.name == str(_arguments(folder).get("seed"))
@@ -112,6 +112,7 @@ def training_run(settings: Settings) -> RunFolder:
 
 def is_finished(settings: Settings) -> bool:
     """Whether a run has left results of these settings, as far as its manifest tells; no image is looked at."""
+    settings = _with_recorded_size(settings)
     manifest = training_run(settings).manifest()
     made_from = {file: entry["settings"] for file, entry in manifest.items()}
     asked = {
@@ -128,6 +129,18 @@ def is_finished(settings: Settings) -> bool:
         file in made_from and plain.items() <= made_from[file].items()
         for file, plain in json.loads(json.dumps(asked)).items()
     )
+
+
+def _with_recorded_size(settings: Settings) -> Settings:
+    """The settings with the numbers of features that follow from how many classes their run noted, if it did."""
+    config = read_json(training_run(settings).file(CONFIG))
+    data = config.get("data") if isinstance(config, dict) else None
+    classes = data.get("classes") if isinstance(data, dict) else None
+    if not isinstance(classes, list):
+        return settings
+    given = settings.n_features, settings.n_per_class
+    n_features, n_per_class = recipes.model_size(len(classes), *given, available=sys.maxsize)
+    return replace(settings, n_features=n_features, n_per_class=n_per_class)
 
 
 def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
@@ -153,12 +166,11 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
     asked, *_ = parse_flags(given, description, Settings, *more)
     if asked.folder is None:
         asked, *_ = parse_settings(given, description, *more)
-        asked = replace(asked, folder=str(_asked_folder(asked)))
-        given += _as_flags(asked.as_dict(), ("folder", *MODEL_NAME))
+        given += _as_flags({**asked.as_dict(), **_asked_model(asked)}, ("folder", *MODEL_NAME))
         named_flags = given_flags(given, description, Settings, *more)
     elif not Path(asked.folder).is_dir():
         raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
-    run = RunFolder(asked.folder)
+    run = RunFolder(named_flags["folder"])
     recorded = _recorded_settings(run, named_flags)
     flags = [] if recorded is None else _as_flags(_less_overrides(recorded, asked), RESTORED)
     settings, *others = parse_settings([*flags, *given], description, *more)
@@ -301,14 +313,18 @@ def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
 
 def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
     """The model that flags name, else that of the last call of `main.py`, else the only one there is."""
-    defaults = Settings()
-    name = "_".join(
-        str(given.get(key, arguments.get(key, getattr(defaults, key)))) for key in MODEL_NAME
-    )
+    own = recipes.DATASETS[given.get("dataset", Settings.dataset)]
+    defaults = {"model_type": Settings.model_type, **vars(own)}
+    name = "_".join(str(given.get(key, arguments.get(key, defaults[key]))) for key in MODEL_NAME)
     path = run.file(f"{name}{SPARSE_MODEL}")
     there = list(run.path.glob(f"*{SPARSE_MODEL}"))
     only = len(there) == 1 and not any(key in given for key in MODEL_NAME)
     return there[0] if only and not path.exists() else path
+
+
+def _named_by(model: Path) -> dict:
+    """What the name of a model's file says: its type, and how many features it has."""
+    return dict(zip(MODEL_NAME, model.name.removesuffix(SPARSE_MODEL).split("_"), strict=True))
 
 
 def _unseen(settings: Settings) -> list[str]:
@@ -367,18 +383,18 @@ def _arguments(folder: Path) -> dict:
     return arguments if isinstance(arguments, dict) else {}
 
 
-def _asked_folder(settings: Settings) -> Path:
-    """The folder of the seed, or the newest one with a finished model of this name.
+def _asked_model(settings: Settings) -> dict:
+    """The folder of the seed, or that of the newest finished model of this name, and what the model is called.
 
     Raises:
         RunError: if there is none.
     """
     if settings.seed is not None:
-        return training_run(settings).path
-    folders = _newest_first(settings, sparse_model_file(settings))
-    if not folders:
+        return {"folder": str(training_run(settings).path)}
+    models = _newest_first(settings, sparse_model_file(settings))
+    if not models:
         raise RunError(_no_model(settings, settings.runs_folder))
-    return folders[0]
+    return {"folder": str(models[0].parent), **_named_by(models[0])}
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
@@ -389,9 +405,9 @@ def _same_request(earlier: dict, settings: Settings) -> bool:
 
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:
-    """Run folders of this architecture and data that hold a file, by the file's age."""
+    """The files of a name, which may be a pattern, in the run folders of this architecture and data."""
     found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p, settings)]
-    return [path.parent for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _same_images(file: Path, settings: Settings) -> bool:

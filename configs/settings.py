@@ -1,5 +1,6 @@
 """The settings of a run: all flags that the scripts share."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,8 @@ from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
 from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
 from configs.run_folder import sha256
+
+log = logging.getLogger(__name__)
 
 DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
     "data", "model", "training", "feature selection", "calibration", "output and machine"
@@ -86,8 +89,9 @@ class Settings:
 
     arch: str | None = flag(
         MODEL, None,
-        "backbone: resnet18, resnet34, resnet50, local15 or local19, or any network of timm by its name (default: "
-        "resnet50; SyntheticBirds resnet18)", parse=_arch,
+        "backbone: resnet18, resnet34, resnet50, or any network of timm by its name; or local15 or local19, small ones "
+        "in which a cell of the maps sees a square of 15 or 19 pixels (default: resnet50; SyntheticBirds resnet18)",
+        parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
@@ -104,8 +108,13 @@ class Settings:
     reduced_strides: bool = flag(
         MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"
     )
-    n_features: int = flag(MODEL, 50, "features the model may use")
-    n_per_class: int = flag(MODEL, 5, "features of every class")
+    n_features: int | None = flag(
+        MODEL, None,
+        "features the model may use; ImageFolder with fewer than 25 classes: 2 for each (default: 50)", parse=int,
+    )  # fmt: skip
+    n_per_class: int | None = flag(
+        MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)", parse=int
+    )  # fmt: skip
 
     seed: int | None = flag(
         TRAINING, None,
@@ -248,8 +257,8 @@ class Settings:
 
     @property
     def model_name(self) -> str:
-        """Stem of the sparse model's files, e.g. `chiqpm_50_5`."""
-        return f"{self.model_type}_{self.n_features}_{self.n_per_class}"
+        """Stem of the sparse model's files, e.g. `chiqpm_50_5`; `*` for what the number of classes is to decide."""
+        return f"{self.model_type}_{self.n_features or '*'}_{self.n_per_class or '*'}"
 
     @property
     def runs_folder(self) -> Path:
@@ -311,6 +320,8 @@ def resolve(settings: Settings) -> Settings:
         img_size=own.img_size if settings.img_size is None else settings.img_size,
         weights=settings.weights or own.weights,
         do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
+        n_features=own.n_features if settings.n_features is None else settings.n_features,
+        n_per_class=own.n_per_class if settings.n_per_class is None else settings.n_per_class,
         # Absolute: it is recorded, and compared with what later commands ask for.
         data_root=_data_root(settings.data_root),
         log_dir=expanded_default(settings.log_dir),
@@ -351,7 +362,7 @@ def check(settings: Settings) -> None:
         raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
     if s.eval_every < 0:
         raise UsageError(f"--eval_every must be at least 0, not {s.eval_every}")
-    if s.n_per_class > s.n_features:
+    if s.n_features is not None and s.n_per_class is not None and s.n_per_class > s.n_features:
         raise UsageError(
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "
             f"a class can have at most {s.n_features} features"
@@ -391,7 +402,7 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
         UsageError: names the flag, the value, and what would work.
     """
     s = settings
-    if s.n_features > n_features:
+    if s.n_features is not None and s.n_features > n_features:
         raise UsageError(f"--n_features {s.n_features}: {s.arch} has only {n_features} features")
     if s.img_size in sizes:
         return
@@ -402,6 +413,25 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
     else:
         wanted = f"be a multiple of {sizes.step}"
     raise UsageError(f"--img_size must {wanted} pixels for {s.arch}, not {s.img_size}")
+
+
+def with_model_size(settings: Settings, *, n_classes: int, available: int) -> Settings:
+    """The settings with `n_features` and `n_per_class`; where they are not given, as `recipes.model_size` chooses.
+
+    Args:
+        settings: the run's.
+        n_classes: how many classes the images have.
+        available: how many features the backbone has.
+    """
+    given = settings.n_features, settings.n_per_class
+    if None not in given:
+        return settings
+    n_features, n_per_class = recipes.model_size(n_classes, *given, available)
+    log.info(
+        "%d classes: the model gets %d features, each class %d of them (--n_features, --n_per_class); the published "
+        "50 and 5 are for %d classes or more.", n_classes, n_features, n_per_class, recipes.FEW_CLASSES,
+    )  # fmt: skip
+    return replace(settings, n_features=n_features, n_per_class=n_per_class)
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:

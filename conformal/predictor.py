@@ -116,11 +116,12 @@ class ConformalPredictor(ABC):
         scores = self._true_scores(coverage)
         threshold = self._quantile(scores, coverage)
         if threshold == math.inf:
+            n = len(scores)
             warn_once(  # for all methods and sweeps
                 logger,
-                "%d calibration images are too few for a coverage of %g: sets hold every class",
-                len(scores),
-                coverage,
+                "%d calibration images are too few for a coverage above %.3g: sets hold every class",
+                n,
+                n / (n + 1),
             )
         return threshold
 

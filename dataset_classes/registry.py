@@ -108,12 +108,12 @@ def data_of(
     )
     data.train.balanced = settings.balanced
     counts = np.bincount(data.train.labels)
-    if counts.max() > UNEVEN * counts.min() and not settings.balanced:
-        logger.info(
-            "Training images per class: %d to %d; --balanced shows all classes equally often.",
-            counts.min(),
-            counts.max(),
-        )
+    uneven = counts.max() > UNEVEN * counts.min() and not settings.balanced
+    logger.info(
+        "%d classes, %d to %d training images of each (%d in all); %d test images.%s",
+        len(counts), counts.min(), counts.max(), len(data.train), len(data.test),
+        " The classes differ much: --balanced shows them equally often." if uneven else "",
+    )  # fmt: skip
     return data.without(settings.validation) if settings.validation else data
 
 

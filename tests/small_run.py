@@ -57,10 +57,13 @@ def make_small_run(root: Path) -> list[str]:
     model.set_sparse_head(SparseHead(selection, WEIGHT, mean, std, relu=True))
     folder = root / "logs" / "resnet18" / "ImageFolder" / "7"
     folder.mkdir(parents=True)
-    torch.save(model.state_dict(), folder / "chiqpm_6_3_FinetunedModel.pth")
-    signed = SparseHead(selection, WEIGHT * torch.tensor([1, 1, 1, -1, 1, 1]), mean, std)
-    model.set_sparse_head(signed)
-    torch.save(model.state_dict(), folder / "qsenn_6_3_FinetunedModel.pth")
+    for model_type in ("chiqpm", "qpm"):  # whether there is a ReLU is no part of the state
+        torch.save(model.state_dict(), folder / f"{model_type}_6_3_FinetunedModel.pth")
+    signed = WEIGHT * torch.tensor([1, 1, 1, -1, 1, 1])
+    for model_type, weight in (("qsenn", signed), ("sldd", signed * torch.linspace(0.5, 2, 6))):
+        bias = torch.linspace(-0.5, 0.5, len(CLASSES))
+        model.set_sparse_head(SparseHead(selection, weight, mean, std, bias))
+        torch.save(model.state_dict(), folder / f"{model_type}_6_3_FinetunedModel.pth")
     flags = {
         "dataset": "ImageFolder",
         "data_root": root / "data",

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from architectures.backbones.weights import fitting_weights
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
 from configs.open_run import OpenRun
@@ -22,6 +23,17 @@ from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
 
 log = logging.getLogger(__name__)
+
+
+def check_weights(run: OpenRun) -> None:
+    """Raise what the run's dense model would for the weights it is to start from, before anything is written."""
+    settings = run.settings
+    artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
+    if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):
+        return
+    with torch.device("meta"):
+        model = build_dense_model(settings.arch, len(run.data.train.classes))
+    fitting_weights(model, settings.arch, settings.weights)
 
 
 def train_dense(run: OpenRun) -> InterpretableClassifier:

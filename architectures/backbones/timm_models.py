@@ -59,7 +59,10 @@ class TimmBackbone(Backbone):
 
     Reduced strides become 1 where a cell is `FINE_CELL` pixels already. The filters behind them are spread instead
     (dilated, arXiv 1511.07122), so that pretrained ones see what they are used to: every second or fourth cell of the
-    finer maps is a cell of the ordinary ones.
+    finer maps is a cell of the ordinary ones. The cells between are those of the ordinary network for the image moved
+    by a few pixels, and share no activation with their neighbours. A network whose filters were not trained on fine
+    maps, above all a frozen one, answers such moved images unevenly, and its heatmaps show a faint grid. It is what the
+    features are averaged over, so figures do not smooth it away; `--reduced_strides False` has larger cells and none.
 
     Args:
         network: as timm builds it with `layout.options`.
@@ -149,7 +152,7 @@ def _look_at(name: str) -> Layout:
     config = network.eval().pretrained_cfg
     channels, _, side = config["input_size"]
     if channels != 3:
-        raise ValueError(f"it takes {channels} channels, not the 3 of a photo")
+        raise ValueError(f"it takes images of {channels} channel(s), not of 3")
     maps, sides = _observed(network, side)
     if maps.ndim != 4 or maps.shape[1] != network.num_features:
         raise ValueError(f"it makes {list(maps.shape[1:])} of an image, and no maps of features")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from architectures.backbones.timm_models import TimmBackbone, timm_network
-from architectures.checkpoints import load_state_dict
+from architectures.checkpoints import load_state_dict, misfit
 from configs.errors import RunError, UsageError
 from configs.recipes import PACKAGE, TIMM
 
@@ -52,6 +52,29 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
     """
     if weights == "none":
         return False
+    state = fitting_weights(model, arch, weights)
+    own = model.state_dict()
+    unused = [key for key in state if key not in own or state[key].shape != own[key].shape]
+    if unused:
+        log.info(
+            "Weights %s: %d entries have no place in %s and are not used (%s%s).",
+            weights, len(unused), arch, ", ".join(unused[:3]), ", ..." if len(unused) > 3 else "",
+        )  # fmt: skip
+    fits = {key: value for key, value in state.items() if key not in unused}
+    model.load_state_dict({**own, **fits})
+    return {"linear.weight", "linear.bias"} <= fits.keys()
+
+
+def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tensor]:
+    """The asked weights under our names, all of the backbone's among them.
+
+    Args:
+        model: an `InterpretableClassifier`, which may be on the meta device.
+        arch, weights: as in `load_weights`, but not `none`.
+
+    Raises:
+        UsageError, RunError: as `load_weights`.
+    """
     if weights.startswith(PACKAGE):
         state = _package_weights(model, arch, weights)
     elif weights != "imagenet":
@@ -62,28 +85,19 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
         state = _torchvision_weights(arch)
     state = _with_our_names(state, model)
     own = model.state_dict()
-    fits = {key for key, value in own.items() if key in state and state[key].shape == value.shape}
-    optional = ("linear.", "adapter.")
     wrong = [
-        key
-        for key in own
-        if key not in fits
-        and not key.startswith(optional)
+        misfit(key, state.get(key), value)
+        for key, value in own.items()
+        if not key.startswith(("linear.", "adapter."))
         and not key.endswith("num_batches_tracked")
+        and (key not in state or state[key].shape != value.shape)
     ]
     if wrong:
         raise RunError(
-            f"the weights {weights} do not fit {arch}: {wrong[0]} is missing or has another shape "
-            f"({len(wrong)} of {len(own)} entries); give the --arch they were trained with"
+            f"the weights {weights} do not fit {arch}: {wrong[0]} ({len(wrong)} of {len(own)} entries do not fit); "
+            "give the --arch they were trained with"
         )
-    unused = [key for key in state if key not in fits]
-    if unused:
-        log.info(
-            "Weights %s: %d entries have no place in %s and are not used (%s%s).",
-            weights, len(unused), arch, ", ".join(unused[:3]), ", ..." if len(unused) > 3 else "",
-        )  # fmt: skip
-    model.load_state_dict({**own, **{key: state[key] for key in fits}})
-    return {"linear.weight", "linear.bias"} <= fits
+    return state
 
 
 def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

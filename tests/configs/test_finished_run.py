@@ -12,12 +12,15 @@ from configs.errors import RunError, UsageError
 from configs.run_folder import RunFolder, write_json
 from configs.runs import (
     finished_run,
+    is_finished,
+    selection_file,
     shared_flags,
     sparse_model_file,
+    sparse_results_file,
     training_run,
     write_config,
 )
-from configs.settings import Settings, parse_settings
+from configs.settings import Settings, parse_settings, with_model_size
 
 # No setting has its default, and no number is round.
 ODD = Settings(
@@ -200,6 +203,30 @@ def test_without_a_folder_the_newest_model_of_the_asked_type_is_taken(leave, tmp
         RunError, match=r"no finished model chiqpm_20_5.* train it with: python main"
     ):
         find(*asked, "--seed", "3")
+
+
+def test_a_size_that_the_number_of_classes_decides_need_not_be_named(leave, tmp_path):
+    asked = ["--dataset", "ImageFolder", "--log_dir", str(tmp_path), "--data_root", "/birds"]
+    (undecided,) = parse_settings([*asked, "--seed", "1"], "")
+    decided = with_model_size(undecided, n_classes=10, available=512)
+    run = leave(decided, training_run(decided).path)
+    leave(replace(decided, model_type="qpm", n_features=7), run.path)  # the last call
+    assert find(*asked)[0].model_name == "chiqpm_20_3"
+    made_from = {
+        selection_file(decided): decided.selection_dependencies(),
+        sparse_model_file(decided): {
+            **decided.backbone_dependencies(),
+            "dense": vars(decided.dense),
+            "finetuning": vars(decided.finetuning),
+            "head": vars(decided.head),
+        },
+        sparse_results_file(decided): {"seed": 1},
+    }
+    for file, depends_on in made_from.items():
+        run.enter(file, {"settings": depends_on, "sha256": ""})
+    for n_classes, finished in ((10, True), (9, False)):
+        write_config(decided, run, torch.device("cpu"), {"classes": ["wren"] * n_classes})
+        assert is_finished(undecided) == finished
 
 
 def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tmp_path):
