@@ -23,7 +23,7 @@ pytest.importorskip("onnxscript")
 HARDWARE = Hardware.choose("cpu", 0)
 
 
-@pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
+@pytest.mark.parametrize("model_type", ["chiqpm", "qpm", "qsenn", "sldd"])
 def test_onnxruntime_gives_the_same_predictions_and_sets(
     small_run, tmp_path, monkeypatch, model_type
 ):
@@ -50,6 +50,7 @@ def test_onnxruntime_gives_the_same_predictions_and_sets(
     logits, features, maps, scores = session.run(None, {"images": pixels})
     np.testing.assert_allclose(logits, test.logits, atol=1e-4)
     np.testing.assert_allclose(features, test.features, atol=1e-4)
+    assert (logits.argmax(axis=1) == test.predictions.numpy()).all()
     assert maps.shape == (len(pixels), 6, 4, 4) and (maps >= 0).all()
     assert json.loads(told["classes"]) == CLASSES
     for coverage, threshold in json.loads(told["thresholds"]).items():

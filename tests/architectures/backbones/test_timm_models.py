@@ -3,10 +3,21 @@
 import pytest
 import timm
 import torch
+from fake_datasets import make_image_folder
 
-from architectures.backbones.registry import backbone_spec, build_backbone
+from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
+from architectures.finished_model import load_finished_model
 from configs.errors import UsageError
+from configs.hardware import Hardware
+from configs.open_run import OpenRun
+from configs.run_folder import RunFolder
+from configs.settings import parse_settings
+from dataset_classes.registry import data_of
+from sparsification.features import dense_features
+from sparsification.select import select_features
+from training.dense import check_weights, train_dense
+from training.finetune import finetune
 
 SIDE = 64
 SMALL = {
@@ -67,7 +78,12 @@ def test_all_that_is_kept_of_a_network_is_trained_and_comes_back(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "patch"), [("vit_tiny_patch16_224", 16), ("vit_small_patch16_dinov3", 16)]
+    ("name", "patch"),
+    [
+        ("vit_tiny_patch16_224", 16),
+        ("vit_small_patch14_dinov2", 14),
+        ("vit_small_patch16_dinov3", 16),
+    ],
 )
 def test_a_transformer_gives_a_map_of_its_patches(name, patch):
     spec, backbone = backbone_spec(name), build_backbone(name).eval()
@@ -87,6 +103,49 @@ def test_a_patch_shows_in_its_own_cell():
         plain, marked = backbone(images)
     changed = (plain - marked).abs().sum(dim=0).nonzero().tolist()
     assert changed == [[2, 1]]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A few images of two classes."""
+    root = tmp_path_factory.mktemp("photos")
+    make_image_folder(root, train=4, test=2)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [*((name, False) for name in SMALL.values()), ("vit_tiny_patch16_224", True)],
+    ids=[*SMALL, "transformer"],
+)
+def test_a_network_is_trained_selected_from_finetuned_and_comes_back(
+    name, frozen, photos, tmp_path
+):
+    weights = "none"
+    if frozen:
+        weights = tmp_path / "weights.pth"
+        torch.save(build_dense_model(name, 5).state_dict(), weights)
+    flags = (
+        f"--dataset ImageFolder --data_root {photos} --arch {name} --img_size {SIDE} --weights {weights} "
+        f"--freeze_backbone {frozen} --schedule_scale 0.02 --set finetune.round_epochs=1 --batch_size 4 "
+        "--certificate 0 --seed 0 --n_features 4 --n_per_class 3 --eval_every 0"
+    )
+    (settings,) = parse_settings(flags.split(), "")
+    hardware = Hardware.choose("cpu", 0)
+    data = data_of(settings, backbone_of(settings))
+    run = OpenRun(settings, RunFolder(tmp_path / "run"), hardware, data)
+    check_weights(run)
+    assert not run.folder.path.exists()
+    dense = train_dense(run)
+    layer = select_features(run, dense_features(run, dense))
+    trained = finetune(run, dense, layer).eval()
+    loaded = load_finished_model(settings, run.folder, data.train.classes, hardware)
+    images = torch.stack([image for image, _ in data.test])
+    with torch.inference_mode():
+        expected, found = trained(images), loaded(images)
+    assert torch.equal(found.logits, expected.logits) and found.logits.isfinite().all()
+    cells = SIDE // 16 if frozen else SIDE // 8
+    assert found.feature_maps.shape == (4, 4, cells, cells)
 
 
 def test_only_what_follows_a_frozen_network_is_trained():
