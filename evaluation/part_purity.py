@@ -202,7 +202,7 @@ def keypoint_results(
         disturbed: `disturbed_peaks`.
     """
     used = (weight != 0).any(dim=0)
-    results = {}
+    results: dict[str, float] = {}
     for split, table, points in zip(("train", "test"), tables, keypoints, strict=True):
         purity, share = part_purity(table.pooled[:, used], table.peaks[:, used], points)
         results |= {
