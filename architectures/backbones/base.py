@@ -28,7 +28,7 @@ class Backbone(nn.Module, ABC):
     first_centre: float = 0.5
     pooling: str = "mean"
     ends_in_relu: bool = False
-    adapter: nn.Conv2d | None
+    adapter: nn.Module | None
 
     def __init__(self):
         super().__init__()

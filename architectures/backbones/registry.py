@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from architectures.backbones import local, resnet, timm_models
+from architectures.backbones import local, resnet, timm_models, truncated
 from architectures.backbones.base import Backbone, BackboneSpec
 from configs.errors import UsageError
 from configs.settings import Settings, check_backbone
@@ -25,7 +25,7 @@ class Family(Protocol):
 
 
 # Asked in this order; a family whose names take long to find out comes last.
-FAMILIES: tuple[Family, ...] = (resnet, local, timm_models)
+FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated)
 
 
 def backbone_spec(name: str) -> BackboneSpec:
@@ -65,6 +65,6 @@ def _family(name: str) -> Family:
     for family in FAMILIES:
         if name in family.names():
             return family
-    known = [known for family in FAMILIES for known in family.names()]
+    known = [n for family in FAMILIES for n in family.names() if ("@" in n) == ("@" in name)]
     close = difflib.get_close_matches(name, known) or list(FAMILIES[0].names())
     raise UsageError(f"unknown arch {name!r}; similar names are {', '.join(close)}")

@@ -3,7 +3,6 @@
 import importlib
 import logging
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from architectures.backbones.timm_models import TimmBackbone, timm_network
+from architectures.backbones.truncated import TruncatedBackbone, network_of
 from architectures.checkpoints import load_state_dict, misfit
 from configs.errors import RunError, UsageError
 from configs.recipes import PACKAGE, TIMM
@@ -79,8 +79,8 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
         state = _package_weights(model, arch, weights)
     elif weights != "imagenet":
         state = load_state_dict(weights)
-    elif isinstance(model.backbone, TimmBackbone):
-        state = _timm_weights(arch)
+    elif isinstance(model.backbone, TimmBackbone | TruncatedBackbone):
+        state = _timm_weights(network_of(arch))
     else:
         state = _torchvision_weights(arch)
     state = _with_our_names(state, model)
@@ -102,6 +102,8 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
 
 def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The entries under the names that they have in our state dicts; ours stay."""
+    if isinstance(model.backbone, TruncatedBackbone):
+        return _with_names_of_stages(state, model)
     if not isinstance(model.backbone, TimmBackbone):
         return {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
     if any(key.startswith(NETWORK) for key in state):
@@ -112,6 +114,17 @@ def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
         if classifier and key.startswith(f"{classifier}.")
         else NETWORK + key: value
         for key, value in state.items()
+    }
+
+
+def _with_names_of_stages(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """As `_with_our_names`; timm joins the first two words of a name where it takes a network apart."""
+    own = model.state_dict()
+    if any(key.startswith(NETWORK) for key in state):
+        return state
+    joined = {key: NETWORK + key.replace(".", "_", 1) for key in state}
+    return {
+        joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()
     }
 
 
@@ -172,7 +185,7 @@ def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Ten
     if name not in PACKAGES:
         raise UsageError(f"unknown package of weights {name!r}; there are {', '.join(PACKAGES)}")
     fitting, module = PACKAGES[name]
-    if arch != fitting:
+    if network_of(arch) != fitting:
         raise UsageError(f"--weights {weights} is for --arch {fitting}, not {arch}")
     try:
         package = importlib.import_module(module)
@@ -183,18 +196,18 @@ def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Ten
     file = next((Path(package.__file__).parent / "models").glob("*.pth"), None)
     if file is None:
         raise RunError(f"the package {module} holds no weights; install it again")
-    return named_as_in(model, load_state_dict(file))
+    with torch.device("meta"):
+        return named_as_in(timm_network(fitting, num_classes=0), load_state_dict(file))
 
 
-def named_as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def named_as_in(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The entries of the same network in another implementation, by timm's names.
 
     Args:
-        model: classifier on a network of timm.
+        network: of timm, without its classifier.
         state: in the order of its layers, and the classifier last.
     """
     theirs = [x for key, x in state.items() if not key.endswith("num_batches_tracked")]
-    network: Any = model.get_submodule("backbone.network")
     ours = network.state_dict()
     names = [key for key in ours if not key.endswith("num_batches_tracked")]
     return dict(zip([*names, "classifier.weight", "classifier.bias"], theirs, strict=True))

@@ -32,7 +32,7 @@ const tabs = {
     entries: () => report.features.map((feature, f) => ({ name: `Feature ${f} (${feature.classes.length} classes)` })),
     show(f) {
       const feature = report.features[f];
-      view.replaceChildren(make("h2", {}, `Feature ${f}`), ...(feature.usualPart ? [make("p", {}, `Peak most often on: ${feature.usualPart} of the held-out images`)] : []), make("p", { class: "note" }, "Strongest training patches"),
+      view.replaceChildren(make("h2", {}, `Feature ${f}`), ...(feature.usualPart ? [make("p", {}, `Where its peak lies most often on held-out images: ${feature.usualPart}`)] : []), make("p", { class: "note" }, "Strongest training patches"),
         make("div", { class: "patches" }, ...feature.patches.map(patch => make("figure", {}, make("img", { src: patch.src, alt: className(patch.class) }), make("figcaption", {}, className(patch.class))))),
         make("h2", {}, `Classes with feature ${f}`),
         make("div", { class: "links", id: "feature-classes" }, ...feature.classes.map(c => make("button", { onclick: () => open_("Classes", c) }, className(c) + (signed ? (weightOf(c, f) > 0 ? " +" : " −") : "")))),

@@ -11,6 +11,7 @@ from state_files import Malicious, save
 from torchvision.models import ResNet18_Weights, resnet18
 
 from architectures.backbones import weights
+from architectures.backbones.registry import build_backbone
 from architectures.classifier import build_dense_model
 from configs.errors import RunError, UsageError
 
@@ -73,8 +74,8 @@ def test_a_package_of_weights_is_named_as_timm_names_them():
     theirs = timm.create_model("tf_efficientnet_lite0").state_dict()
     theirs = {key: x for key, x in theirs.items() if not key.endswith("num_batches_tracked")}
     elsewhere = {f"_{i}": x for i, x in enumerate(theirs.values())}
-    model = build_dense_model("tf_efficientnet_lite0", 3)
-    assert weights.named_as_in(model, elsewhere) == theirs
+    network = build_backbone("tf_efficientnet_lite0").network
+    assert weights.named_as_in(network, elsewhere) == theirs
 
 
 def test_the_package_of_weights_fits():

@@ -1,0 +1,170 @@
+"""Convolutional networks of timm that end early: pretrained, and yet a cell sees a bounded square of the image.
+
+`tf_efficientnet_lite0@8` has the layers of `tf_efficientnet_lite0` until its cells are larger than 8 pixels, and 1 x 1
+convolutions behind them, which see nothing more; so PixPNet bounds what a prototype can speak of (arXiv 2309.14531).
+What a cell sees is found out with NaN: it spreads through a network to exactly the cells that depend on a pixel.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from architectures.backbones import timm_models
+from architectures.backbones.base import Backbone, BackboneSpec
+from configs.errors import UsageError
+
+CELLS = (4, 8, 16)  # pixels
+N_FEATURES = 256
+PROBED_HEIGHT = (
+    64  # of the images that are probed: only what a cell sees from left to right is asked for
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a network ends.
+
+    Attributes:
+        spec: what the registry says of it.
+        index: of its last stage among those that timm offers.
+        channels: of this stage.
+        first_centre: see `Backbone`.
+    """
+
+    spec: BackboneSpec
+    index: int
+    channels: int
+    first_centre: float
+
+
+class TruncatedBackbone(Backbone):
+    """The first stages of a network of timm, and two 1 x 1 convolutions.
+
+    Args:
+        name: `NETWORK@CELL`.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        cut = cut_of(name)
+        self.n_features = N_FEATURES
+        self.receptive_field, self.first_centre = cut.spec.receptive_field, cut.first_centre
+        self.network = stages(network_of(name), cut.index)
+        self.adapter = nn.Sequential(
+            nn.Conv2d(cut.channels, N_FEATURES, 1, bias=False),
+            nn.BatchNorm2d(N_FEATURES),
+            nn.ReLU(),
+            nn.Conv2d(N_FEATURES, N_FEATURES, 1),
+        )
+        self._frozen = False
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Of the last 1 x 1 convolution."""
+        return self.adapter(self.network(images)[-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps of normalised images: `[B, 3, S, S]` -> `[B, F, H, W]`, >= 0."""
+        return self.maps(images).relu()
+
+    def freeze(self) -> None:
+        """Train no more than the 1 x 1 convolutions; what lies before them keeps its statistics too."""
+        self._frozen = True
+        self.network.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; what is frozen is never in training mode."""
+        nn.Module.train(self, mode)
+        if self._frozen:
+            self.network.eval()
+        return self
+
+
+def network_of(name: str) -> str:
+    """The name of the whole network."""
+    return name.partition("@")[0]
+
+
+def stages(network: str, index: int) -> Any:
+    """The stages of a network up to one of them, with random weights."""
+    return timm_models.timm_network(network, features_only=True, out_indices=(index,))
+
+
+@cache
+def names() -> Iterable[str]:
+    """All networks of timm with every size of cells; `spec` says which of them there are."""
+    known = ("tf_efficientnet_lite0", *timm_models.names())  # one that can be cut off comes first
+    return {f"{network}@{cell}": None for network in known for cell in CELLS}.keys()
+
+
+def spec(name: str) -> BackboneSpec:
+    """What is known of a network; errors as in `cut_of`."""
+    return cut_of(name).spec
+
+
+def build(name: str) -> Backbone:
+    """A network with random weights; errors as in `cut_of`."""
+    return TruncatedBackbone(name)
+
+
+@cache
+def cut_of(name: str) -> Cut:
+    """Where a network ends, and what its cells see.
+
+    Raises:
+        UsageError: if it has no such cells, or a cell sees the whole image all the same.
+    """
+    network, cell = network_of(name), int(name.partition("@")[2])
+    whole = timm_models.spec(network)
+    try:
+        with torch.device("meta"):
+            info = timm_models.timm_network(network, features_only=True).feature_info
+        reductions = list(info.reduction())
+    except Exception as error:  # timm's networks raise whatever they like
+        raise UsageError(f"{network} cannot be cut off ({str(error).splitlines()[0]})") from None
+    if cell not in reductions:
+        sizes = ", ".join(str(r) for r in reductions if r in CELLS)
+        raise UsageError(f"{network} has no cells of {cell} pixels; its cells have {sizes}")
+    index = len(reductions) - 1 - reductions[::-1].index(cell)
+    with torch.device("cpu"):  # also where the backbone itself is built without memory
+        first, last, middle = seen_columns(stages(network, index), whole.img_size)
+    if first == 0 or last == whole.img_size:
+        raise UsageError(f"a cell of {name} sees the whole image: use {network} itself")
+    known = replace(whole, name=name, n_features=N_FEATURES, receptive_field=last - first)
+    return Cut(known, index, info.channels()[index], (first + last) / 2 - middle * cell)
+
+
+@torch.inference_mode()
+def seen_columns(network: nn.Module, side: int) -> tuple[int, int, int]:
+    """First and last (excluded) column of pixels that a cell in the middle depends on, and the column of the cell.
+
+    Args:
+        network: returns a list of maps.
+        side: width of the images, pixels.
+    """
+    network.eval().double()  # in double precision no convolution mixes neighbouring outputs
+    blank = torch.zeros(1, 3, PROBED_HEIGHT, side, dtype=torch.float64)
+    middle = network(blank)[-1].shape[-1] // 2
+
+    def depends(columns: slice) -> bool:
+        image = blank.clone()
+        image[..., columns] = torch.nan
+        maps = network(image)[-1]
+        return bool(maps[..., maps.shape[-2] // 2, middle].isnan().any())
+
+    first = _largest_without(lambda n: depends(slice(0, n)), side)
+    last = side - _largest_without(lambda n: depends(slice(side - n, side)), side)
+    return first, last, middle
+
+
+def _largest_without(depends, side: int) -> int:
+    """The largest number of columns, counted from an edge, that a cell does not depend on; bisection."""
+    without, with_ = 0, side
+    while with_ - without > 1:
+        half = (without + with_) // 2
+        without, with_ = (without, half) if depends(half) else (half, with_)
+    return without
