@@ -32,7 +32,7 @@ PRICE_STEP = 0.2
 SETS_PER_WALK = 4
 SWAPS = 20
 N_IMPROVED = 3
-N_ELITE = 4
+N_ELITE = 2
 # Shares of the time after which prices, walks and improvements end.
 SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 
