@@ -51,7 +51,8 @@ def finished(tmp_path_factory, narrow_networks):
     model_card(run).add_to(folder.file("chiqpm_6_3_FinetunedModel.pth"))
     calibrate(run, model.class_weight, feature_tables(run, model).test)
     write_config(settings, folder, hardware.device, DataDescription.of(run.data.test).as_dict())
-    folder.file("qsenn_6_3_FinetunedModel.pth").unlink()
+    for other in ("qpm", "qsenn", "sldd"):
+        folder.file(f"{other}_6_3_FinetunedModel.pth").unlink()
     image = next(root.glob("data/test/*/0.png"))
     return folder.path, image
 
