@@ -87,5 +87,7 @@ def _pooled(run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
 def _trained(run: OpenRun) -> Iterator[tuple[str, ...]]:
     for path in sorted(run.folder.path.glob("Results_*Model.json")):
         results = recorded_results(path)
+        if "Accuracy" not in results:  # a dense model whose final layer was not trained
+            continue
         read = results.get("Features per class", "all features")
         yield path.stem.removeprefix("Results_"), f"{results['Accuracy']:.1%}", f"{read}", "–"

@@ -67,10 +67,16 @@ def class_map(model: InterpretableClassifier, output: ModelOutput) -> Tensor:
     return torch.einsum("f,fhw->hw", weight, output.feature_maps[0]).relu().cpu()
 
 
-def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> int:
-    """The feature that speaks most for the predicted class of a single image."""
-    weight = model.class_weight[output.logits[0].argmax()]
-    return int((weight * output.features[0]).argmax())
+def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> int | None:
+    """The feature whose presence speaks most for the predicted class of a single image; None if none does.
+
+    One that is absent has no map to ask about, though its absence may speak for a class (Q-SENN, SLDD-Model).
+    """
+    weight = model.class_weight[output.logits[0].argmax()].clamp(min=0)
+    present = output.feature_maps[0].amax(dim=(1, 2)) > 0
+    contribution = weight * output.features[0] * present
+    best = int(contribution.argmax())
+    return best if contribution[best] > 0 else None
 
 
 @torch.inference_mode()
@@ -92,6 +98,7 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
     feature = None
     if isinstance(model.linear, SparseHead):
         feature = strongest_feature(model, seen)
+    if feature is not None:
         maps["Feature"] = seen.feature_maps[0, feature].cpu()
     orders = {
         name: m.flatten().sort(descending=True, stable=True).indices for name, m in maps.items()
@@ -142,7 +149,7 @@ def map_correlation(
         0.0 if a.amin() == a.amax() or b.amin() == b.amax() else spearmanr(a, b).statistic
         for a, b in zip(*pairs, strict=True)
     ]
-    return float(np.mean(ranks))
+    return float(np.mean(ranks or [0.0]))  # a class of Q-SENN or SLDD-Model may have no features
 
 
 def faithfulness(run: OpenRun, model: InterpretableClassifier) -> dict[str, float]:

@@ -19,9 +19,7 @@ from configs.errors import UsageError
 
 CELLS = (4, 8, 16)  # pixels
 N_FEATURES = 256
-PROBED_HEIGHT = (
-    64  # of the images that are probed: only what a cell sees from left to right is asked for
-)
+PROBED_HEIGHT = 64  # of the probed images: only what a cell sees from left to right is asked for
 
 
 @dataclass(frozen=True)
@@ -125,17 +123,25 @@ def cut_of(name: str) -> Cut:
             info = timm_models.timm_network(network, features_only=True).feature_info
         reductions = list(info.reduction())
     except Exception as error:  # timm's networks raise whatever they like
-        raise UsageError(f"{network} cannot be cut off ({str(error).splitlines()[0]})") from None
+        raise _cannot_be_cut(network, error) from None
     if cell not in reductions:
         sizes = ", ".join(str(r) for r in reductions if r in CELLS)
         raise UsageError(f"{network} has no cells of {cell} pixels; its cells have {sizes}")
     index = len(reductions) - 1 - reductions[::-1].index(cell)
-    with torch.device("cpu"):  # also where the backbone itself is built without memory
-        first, last, middle = seen_columns(stages(network, index), whole.img_size)
+    try:
+        with torch.device("cpu"):  # also where the backbone itself is built without memory
+            first, last, middle = seen_columns(stages(network, index), whole.img_size)
+    except Exception as error:  # one that takes images of its own size alone, as transformers do
+        raise _cannot_be_cut(network, error) from None
     if first == 0 or last == whole.img_size:
         raise UsageError(f"a cell of {name} sees the whole image: use {network} itself")
     known = replace(whole, name=name, n_features=N_FEATURES, receptive_field=last - first)
     return Cut(known, index, info.channels()[index], (first + last) / 2 - middle * cell)
+
+
+def _cannot_be_cut(network: str, error: Exception) -> UsageError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return UsageError(f"{network} cannot be cut off ({reason})")
 
 
 @torch.inference_mode()

@@ -83,6 +83,15 @@ def test_a_map_that_marks_what_counts_falls_and_rises_at_once():
     assert found["Feature, deletion"] == pytest.approx(1 / 16 + 15 / 16 * rest.item(), abs=0.05)
 
 
+def test_a_feature_that_speaks_by_its_absence_has_no_curve():
+    _, image = bright_corner()
+    sparse = torch.tensor([[-1.0, 0, 0], [-1.0, 0, 0]])
+    mean = torch.tensor([5.0, 0, 0])
+    head = SparseHead(torch.arange(3), sparse, mean, torch.ones(3))
+    found = curves(InterpretableClassifier(Looks(), head).eval(), torch.zeros_like(image), seed=1)
+    assert {name.partition(",")[0] for name in found} == {"Class"}
+
+
 def test_maps_of_shuffled_weights_are_compared_by_rank():
     model, image = bright_corner()
     assert map_correlation(model, model, image) == pytest.approx(1)

@@ -51,7 +51,11 @@ def test_weights_of_the_whole_network_fit(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("resnet18d@2", "unknown arch"), ("mobilenetv3_small_050@16", "sees the whole image")],
+    [
+        ("resnet18d@2", "unknown arch"),
+        ("mobilenetv3_small_050@16", "sees the whole image"),
+        ("vit_tiny_patch16_224@16", "cannot be cut off"),
+    ],
 )
 def test_networks_that_cannot_be_bounded_are_refused(name, said):
     with pytest.raises(UsageError, match=said):
