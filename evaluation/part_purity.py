@@ -24,16 +24,14 @@ from architectures.inference import (
 from configs.open_run import OpenRun
 from dataset_classes.base import ImageDataset
 from dataset_classes.keypoints import Keypoints
-from evaluation.explanation_truth import part_under_peak
+from evaluation.explanation_truth import first_of_every_class, part_under_peak
 
 STRONGEST = 10  # images that purity looks at
 PATCH = 32 / 224  # side of the patch around a peak, as a share of the image's
 REGION = 72 / 224  # the same for consistency and stability
 CONSISTENT = 0.8  # share of the images in which a feature lies on a part, to be called consistent
 NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation and largest value, on normalised images
-DISTURBED_PER_CLASS = (
-    10  # test images of every class that stability looks at: it takes another pass
-)
+DISTURBED_PER_CLASS = 10  # test images that stability looks at: it takes another pass
 
 
 def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: float) -> Tensor:
@@ -168,15 +166,10 @@ class Disturbed(Dataset):
         return image + noise.clamp(-NOISE_LIMIT, NOISE_LIMIT), label
 
 
-def first_of_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the first `count` images of every class, class by class."""
-    return np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)])
-
-
 def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
     """Peaks of the maps of the first test images of every class under noise, `[R, n, 2]`."""
     images = run.data.test
-    rows = first_of_classes(images.labels, DISTURBED_PER_CLASS)
+    rows = first_of_every_class(torch.from_numpy(images.labels), DISTURBED_PER_CLASS).numpy()
     batches = measured_batches(
         model,
         Disturbed(images, rows),
@@ -215,7 +208,7 @@ def keypoint_results(
         torch.from_numpy(x) for x in (keypoints[1].locations, keypoints[1].visible)
     )
     inside = contained_parts(test.peaks, locations, visible, REGION)
-    rows = torch.from_numpy(first_of_classes(test.labels.numpy(), DISTURBED_PER_CLASS))
+    rows = first_of_every_class(test.labels, DISTURBED_PER_CLASS)
     under_noise = contained_parts(disturbed, locations[rows], visible[rows], REGION)
     return results | {
         "Consistency": consistency(inside, visible, test.labels, weight),
