@@ -6,6 +6,7 @@ from statistics import mean, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
@@ -95,5 +96,7 @@ def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figur
             x, y, shown, marker="o", markersize=4, capsize=2, label=name,
             color=f"C{i % 10}", linestyle=LINES[i // 10 % len(LINES)],
         )  # fmt: skip
+    if all(isinstance(point[0], int) for points in curves.values() for point in points):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # no level 1.5
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
