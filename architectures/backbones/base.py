@@ -20,7 +20,8 @@ class Backbone(nn.Module, ABC):
         first_centre: where the middle of what the first cell sees is, pixels from the edge of the image.
         pooling: how a feature of an image follows from its map: `mean` or `max`.
         ends_in_relu: whether the network's last maps are >= 0 anyway.
-        adapter: of a frozen network, the only part that is trained; else None.
+        frozen: whether no more than the adapter is trained.
+        adapter: 1 x 1 convolutions behind the network, or None.
     """
 
     n_features: int
@@ -32,6 +33,7 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self):
         super().__init__()
+        self.frozen = False
         self.register_module("adapter", None)
 
     @abstractmethod
@@ -72,6 +74,7 @@ class Backbone(nn.Module, ABC):
         Batch normalisation keeps its statistics. Maps are mixed before they are made >= 0, so nothing is lost of
         networks whose maps have signs.
         """
+        self.frozen = True
         self.requires_grad_(False)
         self.adapter = nn.Conv2d(self.n_features, self.n_features, 1)
         nn.init.dirac_(self.adapter.weight)
@@ -81,7 +84,7 @@ class Backbone(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         """As of any module; of a frozen network only the adapter is ever in training mode."""
         super().train(mode)
-        if self.adapter is not None:
+        if self.frozen:
             for child in self.children():
                 child.train(mode and child is self.adapter)
         return self

@@ -8,7 +8,7 @@ What a cell sees is found out with NaN: it spreads through a network to exactly 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,6 @@ class TruncatedBackbone(Backbone):
             nn.ReLU(),
             nn.Conv2d(N_FEATURES, N_FEATURES, 1),
         )
-        self._frozen = False
 
     def maps(self, images: Tensor) -> Tensor:
         """Of the last 1 x 1 convolution."""
@@ -70,16 +69,9 @@ class TruncatedBackbone(Backbone):
 
     def freeze(self) -> None:
         """Train no more than the 1 x 1 convolutions; what lies before them keeps its statistics too."""
-        self._frozen = True
+        self.frozen = True
         self.network.requires_grad_(False)
         self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """As of any module; what is frozen is never in training mode."""
-        nn.Module.train(self, mode)
-        if self._frozen:
-            self.network.eval()
-        return self
 
 
 def network_of(name: str) -> str:
