@@ -17,12 +17,12 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from architectures.checkpoints import load_state_dict
-from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
+from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.sparse_head import MIN_STD, SparseHead
 from configs.open_run import OpenRun
 from configs.runs import dense_model_file
 from configs.script import progress
+from training.dense import load_dense_model
 
 IMAGES = 32  # of the test images, evenly spread
 STEPS = 8  # in which all cells are blurred
@@ -173,15 +173,6 @@ def faithfulness(run: OpenRun, model: InterpretableClassifier) -> dict[str, floa
 
 def dense_model(run: OpenRun) -> InterpretableClassifier | None:
     """The dense model of a run, None if it is not there."""
-    path = run.folder.file(dense_model_file())
-    if not path.exists():
+    if not run.folder.file(dense_model_file()).exists():
         return None
-    settings = run.settings
-    model = build_dense_model(
-        settings.arch,
-        len(run.data.test.classes),
-        reduced_strides=settings.reduced_strides,
-        frozen=settings.freeze_backbone,
-    )
-    model.load_state_dict(load_state_dict(path))
-    return run.hardware.place(model).eval()
+    return load_dense_model(run).eval()

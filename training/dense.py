@@ -45,22 +45,13 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         RunError, UsageError: as `build_dense_model` and `train_phases`.
     """
     settings, hardware = run.settings, run.hardware
-    n_classes, dropout = len(run.data.train.classes), settings.dense.dropout
-    frozen = settings.freeze_backbone
     artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
-        model = build_dense_model(
-            settings.arch, n_classes, "none", settings.reduced_strides, dropout, frozen
-        )
-        model.load_state_dict(load_state_dict(artefact.path))
-        return hardware.place(model)
+        return load_dense_model(run)
     seed_everything(settings.seed, "dense weights")
-    model = build_dense_model(
-        settings.arch, n_classes, settings.weights, settings.reduced_strides, dropout, frozen
-    )
-    model = hardware.place(model)
+    model = hardware.place(_untrained(run, settings.weights))
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model
@@ -75,6 +66,29 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         monitor=Monitor(run, DENSE),
     )
     return model
+
+
+def load_dense_model(run: OpenRun) -> InterpretableClassifier:
+    """The dense model that a run has left, on its device.
+
+    Raises:
+        RunError: as `load_state_dict`.
+    """
+    model = _untrained(run, "none")
+    model.load_state_dict(load_state_dict(run.folder.file(dense_model_file())))
+    return run.hardware.place(model)
+
+
+def _untrained(run: OpenRun, weights: str) -> InterpretableClassifier:
+    settings = run.settings
+    return build_dense_model(
+        settings.arch,
+        len(run.data.train.classes),
+        weights,
+        settings.reduced_strides,
+        settings.dense.dropout,
+        settings.freeze_backbone,
+    )
 
 
 def dense_dependencies(run: OpenRun) -> dict:
