@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from architectures.backbones.registry import backbone_of
-from architectures.classifier import build_dense_model
+from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.inference import measured_batches
 from benchmarks.measuring import seconds_of
 from benchmarks.table import markdown, seconds
@@ -42,39 +42,33 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def _fitted(run: OpenRun) -> Iterator[tuple[str, ...]]:
-    train, test = (_pooled(run, images) for images in (run.data.train_unaugmented, run.data.test))
-    n_features = train[0].shape[1]
-    for name, classifier, read in (
-        (
-            f"linear probe, {n_features} features",
-            make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)),
-            lambda _: n_features,
-        ),
-        ("decision tree", DecisionTreeClassifier(random_state=0), _mean_depth),
-        (
-            "decision tree, at most 5 questions",
-            DecisionTreeClassifier(max_depth=5, random_state=0),
-            _mean_depth,
-        ),
+    settings, data = run.settings, run.data
+    model = build_dense_model(
+        settings.arch, len(data.train.classes), settings.weights, reduced_strides=False
+    )
+    model = run.hardware.place(model)
+    train, test = (_pooled(run, model, images) for images in (data.train_unaugmented, data.test))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    for name, classifier in (
+        (f"linear probe, {train[0].shape[1]} features", probe),
+        ("decision tree", DecisionTreeClassifier(random_state=0)),
+        ("decision tree, at most 5 questions", DecisionTreeClassifier(max_depth=5, random_state=0)),
     ):
         spent = seconds_of(lambda fitted=classifier: fitted.fit(*train))
         accuracy = classifier.score(*test)
-        yield name, f"{accuracy:.1%}", f"{read((classifier, test[0])):.3g}", seconds(spent)
+        yield name, f"{accuracy:.1%}", f"{_read(classifier, test[0]):.3g}", seconds(spent)
 
 
-def _mean_depth(fitted: tuple[DecisionTreeClassifier, np.ndarray]) -> float:
-    """Questions a tree asks of an image, on average over the test images."""
-    tree, features = fitted
-    return tree.decision_path(features).sum() / len(features) - 1
+def _read(classifier, features: np.ndarray) -> float:
+    """Features that a decision reads: of a tree its questions, on average over the images."""
+    if isinstance(classifier, DecisionTreeClassifier):
+        return classifier.decision_path(features).sum() / len(features) - 1
+    return features.shape[1]
 
 
-def _pooled(run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
-    settings = run.settings
-    model = build_dense_model(
-        settings.arch, len(run.data.train.classes), settings.weights, reduced_strides=False
-    )
+def _pooled(run: OpenRun, model: InterpretableClassifier, images) -> tuple[np.ndarray, np.ndarray]:
     batches = measured_batches(
-        run.hardware.place(model),
+        model,
         images,
         run.hardware,
         "Features before training",

@@ -113,13 +113,13 @@ class CUB2011(ImageDataset):
         """What is left of every image before it is resized: left, top, right and bottom edge, pixels."""
         if not self._cropped:
             return [(0, 0, *image_size(path)) for path in self.paths]
+        if self.boxes is not None:
+            boxes_of_files = zip(self.boxes, self.paths, strict=True)
+            return [edges(box, image_size(path)) for box, path in boxes_of_files]
+        # Files that are cropped already: the uncropped image's edges are not known.
         keys = list(map(str, ids))
         boxes = read_column(self._box_file.parent, "bounding_boxes", 4, keys, self.name)
-        if (
-            self.boxes is None
-        ):  # files that are cropped already: the uncropped image's edges are not known
-            return [edges(box, (sys.maxsize, sys.maxsize)) for box in boxes]
-        return [edges(b, image_size(path)) for b, path in zip(boxes, self.paths, strict=True)]
+        return [edges(box, (sys.maxsize, sys.maxsize)) for box in boxes]
 
     def attributes_fingerprint(self) -> str:
         """As in `ImageDataset`; the files of image attributes and of parts are told by their sizes."""

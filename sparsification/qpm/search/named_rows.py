@@ -130,9 +130,8 @@ class NamedRows:
         for i, component in enumerate(self.components):
             pool = members[self._pool(component, members)]
             key = (i, pool.tobytes())
-            known = self._whole.get(
-                key
-            )  # from another set with the same features for these classes
+            # From another set with the same features for these classes.
+            known = self._whole.get(key)
             rows = None if known is None else np.searchsorted(members, known)
             if rows is None or taken & set(map(tuple, rows.tolist())):
                 rows = self._whole_rows(component, members, taken, progress)
