@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.inference import measured_batches
-from benchmarks.measuring import seconds_of
+from benchmarks.measuring import measured
 from benchmarks.table import markdown, seconds
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", help="a finished run")
 
 
-def report(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+def tables(arguments: argparse.Namespace) -> Iterator[str]:
+    """Classifiers fitted now, and the models of the run."""
     settings, folder = finished_run(["--folder", arguments.run_folder], __doc__)
     data = data_of_model(settings, folder, backbone_of(settings))
     run = OpenRun(settings, folder, Hardware.choose(settings.device, settings.workers), data)
-    print(markdown(HEADER, [*_fitted(run), *_trained(run)]))
+    yield markdown(HEADER, [*_fitted(run), *_trained(run)])
 
 
 def _fitted(run: OpenRun) -> Iterator[tuple[str, ...]]:
@@ -54,7 +54,7 @@ def _fitted(run: OpenRun) -> Iterator[tuple[str, ...]]:
         ("decision tree", DecisionTreeClassifier(random_state=0)),
         ("decision tree, at most 5 questions", DecisionTreeClassifier(max_depth=5, random_state=0)),
     ):
-        spent = seconds_of(lambda fitted=classifier: fitted.fit(*train))
+        spent = measured(classifier.fit, *train).seconds
         accuracy = classifier.score(*test)
         yield name, f"{accuracy:.1%}", f"{_read(classifier, test[0]):.3g}", seconds(spent)
 

@@ -1,4 +1,4 @@
-"""The one stopwatch of all benchmarks: seconds, peak memory, growth, and the machine they were taken on."""
+"""The one stopwatch of all benchmarks: seconds, peak memory, and the machine they were taken on."""
 
 import datetime
 import math
@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from configs.hardware import machine_memory
@@ -24,9 +23,7 @@ from configs.runs import commit
 
 EVERY = 0.01  # seconds between two looks at the memory
 PROCESS_STATUS = Path("/proc/self/status")
-PACKAGES = (  # noqa: SIM905
-    "torch torchvision numpy scipy scikit-learn pillow highspy glm-saga"
-).split()
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "highspy", "glm-saga")
 
 
 @dataclass(frozen=True)
@@ -61,21 +58,26 @@ def measured(work: Callable, *arguments) -> Measurement:
         while not done.wait(EVERY):
             peak = max(peak, allocated())
 
+    def wait_for_gpu(ask: Callable) -> int:
+        """The GPU, where one is used, works on after the call that started it."""
+        if not torch.cuda.is_initialized():
+            return 0
+        torch.cuda.synchronize()
+        return ask()
+
+    gpu_before = wait_for_gpu(torch.cuda.memory_allocated)
+    wait_for_gpu(torch.cuda.reset_peak_memory_stats)
     watcher = threading.Thread(target=watch, daemon=True)
-    uses_gpu = torch.cuda.is_initialized()
-    if uses_gpu:
-        torch.cuda.reset_peak_memory_stats()
-        gpu_before = torch.cuda.memory_allocated()
     watcher.start()
-    processor = time.process_time()
+    start, processor = time.perf_counter(), time.process_time()
     try:
-        spent, result = _timed(work, *arguments)
+        result = work(*arguments)
+        gpu = wait_for_gpu(torch.cuda.max_memory_allocated) - gpu_before
+        spent, processor = time.perf_counter() - start, time.process_time() - processor
     finally:
         done.set()
         watcher.join()
-    processor = time.process_time() - processor
     peak = max(peak, allocated())
-    gpu = torch.cuda.max_memory_allocated() - gpu_before if uses_gpu else 0
     return Measurement(spent, processor, peak - before, gpu / 2**20, result)
 
 
@@ -86,25 +88,6 @@ def in_turns(runs: Sequence[Callable[[], float]], rounds: int) -> list[float]:
     """
     turns = [[run() for run in runs] for _ in range(rounds + 1)]
     return [statistics.median(seconds) for seconds in zip(*turns[1:], strict=True)]
-
-
-def seconds_of(work: Callable) -> float:
-    """What one call of it takes."""
-    return _timed(work)[0]
-
-
-def _timed(work: Callable, *arguments) -> tuple[float, Any]:
-    _wait_for_gpu()
-    start = time.perf_counter()
-    result = work(*arguments)
-    _wait_for_gpu()
-    return time.perf_counter() - start, result
-
-
-def _wait_for_gpu() -> None:
-    """Nothing where no GPU is used: a GPU works on after the call that started it."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
 
 
 def allocated() -> float:
@@ -130,38 +113,22 @@ def own_process() -> Iterator[Callable]:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
-def in_own_process(function: Callable, *arguments) -> Any:
-    """`function(*arguments)` in a process of its own, as `own_process` makes them."""
-    with own_process() as run:
-        return run(function, *arguments)
-
-
-def log_log_slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """p where seconds grow as size^p: least squares in logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-
-
 def machine() -> dict[str, str]:
     """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
     load = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    processors = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
     described = {
         "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         "commit": commit() or "unknown",
-        "processor": _processor(),
+        "processor": next(iter(processors), platform.processor()),
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
         "memory": f"{machine_memory() / 2**30:.0f} GiB",
         "load before": ", ".join(f"{value:.1f}" for value in load),
-        "system": platform.platform(),
-        "Python": platform.python_version(),
+        "system": f"{platform.platform()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
     }
     if torch.cuda.is_available():
         described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return described
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())

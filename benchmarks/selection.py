@@ -5,7 +5,8 @@ for the size are named and left out.
 """
 
 import argparse
-from contextlib import contextmanager
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,6 @@ from benchmarks.measuring import measured
 from benchmarks.table import markdown, seconds
 from configs.errors import RunError, UsageError
 from sparsification.qpm import SelectionProblem, solve
-from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
-from sparsification.qpm.threshold import redundancy_threshold
 
 INSTANCES = Path(__file__).parent.parent / "tests" / "qp_instances"
 LARGE = (
@@ -23,7 +22,11 @@ LARGE = (
     "large_qpm_stanford_cars_resnet18",
     "large_cars_64px_resnet18",  # our own dense model on StanfordCars (docs/earlier_results.md)
 )
-SEEDS = range(5)
+RULES: dict[str, dict] = {
+    "no rule on pairs": {},
+    "any pairs": {"rho": 0.5},
+    "named pairs": {"rho": 0.5, "pairs": "named"},
+}
 
 
 def load(name: str, **settings) -> SelectionProblem:
@@ -65,153 +68,110 @@ def synthetic(n_pool: int, n_classes: int, **settings) -> SelectionProblem:
     return cosine_problem(correlation, bias, n_features=50, n_per_class=5, **settings)
 
 
-@contextmanager
+# The largest has no threshold of its own: the problem finds it.
+PROBLEMS = {name: partial(load, name) for name in LARGE} | {
+    "synthetic 2048x200": partial(synthetic, 2048, 200)
+}
+
+
 def proven(features: int, classes: int, seconds: float):
     """A problem small enough for the optimum to be proven, by our search and by a general solver."""
     problem = excerpt(features, classes)
-    yield (
+    return (
         lambda: solve(problem).objective,
         lambda: solve(problem, "highs", time_limit=seconds).objective,
     )
 
 
-@contextmanager
-def certified(instance: str, rho: float, bound_seconds: float):
+def certified(instance: str, bound_seconds: float):
     """A whole selection, threshold and upper bound included; general solvers do not come near (docs/selection.md)."""
-    problem = load(instance, rho=rho, threshold=None)
-    yield lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
-
-
-@contextmanager
-def threshold(features: int, classes: int):
-    """The search for the redundancy threshold, which gives itself 2 ms per feature, but at least a second."""
-    problem = synthetic(features, classes)
-    redundancy = problem.redundancy + problem.redundancy.T
-    yield lambda: redundancy_threshold(redundancy, problem.n_features), None
-
-
-@contextmanager
-def swaps(features: int, classes: int, count: int):
-    """The first set of a search, valued, and some swaps; all swaps of each set are valued."""
-    problem = synthetic(features, classes, threshold=0.3)
-    gain, penalty = problem.gain, problem.penalty
-
-    def search() -> None:
-        neighbourhood = SwapNeighbourhood(gain, penalty, problem.bias, problem.n_per_class)
-        neighbourhood.move_to(np.arange(problem.n_features))
-        for step in range(count):
-            neighbourhood.evaluate()
-            neighbourhood.swap(step % problem.n_features, problem.n_features + step)
-
-    yield search, None
-
-
-def trace(problem: SelectionProblem, solver: str, seconds: float, seed: int = 0):
-    """(seconds, objective) of all improvements, and the selection; None for a missing solver."""
-    steps: list[tuple[float, float]] = []
-    try:
-        selection = solve(
-            problem,
-            solver,
-            time_limit=seconds,
-            seed=seed,
-            on_improvement=lambda *step: steps.append(step),
-        )
-    except (UsageError, RunError) as error:
-        print(f"{solver}: {error}")
-        return None
-    return np.array(steps), selection
-
-
-def threshold_row(name: str, problem: SelectionProblem) -> list[str]:
-    """The threshold and the time to it."""
-    run = measured(lambda: problem.threshold)
-    return [name, f"{run.result:.4f}", seconds(run.seconds)]
-
-
-def quality_row(
-    name: str, problem: SelectionProblem, limit: float, certificate: float
-) -> tuple[float, list[str]]:
-    """The best objective; and objectives and time over seeds and the certified gap."""
-    runs = [solve(problem, time_limit=limit, seed=seed) for seed in SEEDS]
-    objectives = [run.objective for run in runs]
-    bounded = solve(problem, time_limit=limit, certificate=certificate)
-    best = max(objectives)
-    mean = float(np.mean([r.seconds for r in runs]))
-    gap = f"{100 * (bounded.upper_bound / best - 1):.2f} %"
-    bound = f"{bounded.upper_bound:.3f}"
-    return best, [name, f"{best:.3f}", f"{min(objectives):.3f}", seconds(mean), bound, gap]
-
-
-def pair_row(name: str, pairs: str, free: float, limit: float) -> list[str]:
-    """What the pair rule costs against the best objective without it."""
-    problem = load(name, rho=0.5, pairs=pairs)
-    selection = solve(problem, time_limit=limit)
-    kept = problem.count_named_pairs(selection.weight)
-    cost = f"{100 * (1 - selection.objective / free):.2f} %"
-    of = f"{kept} of {len(problem.named_pairs)}"
-    return [name, pairs, f"{selection.objective:.3f}", cost, of, seconds(selection.seconds)]
-
-
-def draw(figure_path: str, seconds: float) -> None:
-    """Draw objective against time of every solver that runs here."""
-    from matplotlib import pyplot as plt
-
-    figure, (small, large) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    draw_traces(small, excerpt(), {"search": 1, "gurobi": 1, "highs": 1}, seconds)
-    small.set_title("64 features, 16 classes, choose 12 / 3")
-    draw_traces(large, load(LARGE[0]), {"search": len(SEEDS), "highs": 1}, seconds)
-    large.set_title("512 features, 196 classes, choose 50 / 5")
-    figure.savefig(figure_path, dpi=120)
-    print(f"figure: {figure_path}")
-
-
-def draw_traces(axes, problem: SelectionProblem, n_seeds: dict[str, int], seconds: float) -> None:
-    """Draw the traces of some solvers, as many seeds of each as asked for."""
-    colours = {"search": "tab:blue", "gurobi": "tab:red", "highs": "tab:green"}
-    for solver, count in n_seeds.items():
-        for seed in range(count):
-            traced = trace(problem, solver, seconds, seed)
-            if traced is None:
-                axes.plot(
-                    [], [], color=colours[solver], label=f"{solver}: nothing in {seconds:.0f} s"
-                )
-                continue
-            steps, selection = traced
-            elapsed = [*steps[:, 0].clip(min=0.005), max(selection.seconds, steps[-1, 0])]
-            values = [*steps[:, 1], selection.objective]
-            label = solver if seed == 0 else None
-            axes.step(elapsed, values, where="post", color=colours[solver], label=label, alpha=0.7)
-    axes.set(xscale="log", xlabel="seconds", ylabel="objective")
-    axes.legend(loc="lower right")
+    problem = load(instance, threshold=None, **RULES["named pairs"])
+    return lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Times."""
-    parser.add_argument("--seconds", type=float, default=20.0, help="time limit of every run")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of every run")
     parser.add_argument("--certificate", type=float, default=60.0, help="seconds for the bound")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of every problem")
     parser.add_argument("--figure", help="also draw objective against time into this file")
 
 
-def report(asked: argparse.Namespace) -> None:
-    """Print the tables of docs/selection.md, and draw its figure if asked."""
-    largest = "synthetic 2048x200"
-    problems = {name: load(name) for name in LARGE} | {largest: synthetic(2048, 200)}
-    thresholds = [threshold_row(name, load(name, threshold=None)) for name in LARGE]
-    thresholds.append(threshold_row(largest, problems[largest]))
-    print(markdown(["instance", "threshold", "time"], thresholds))
-    qualities = {
-        name: quality_row(name, problem, asked.seconds, asked.certificate)
-        for name, problem in problems.items()
-    }
-    header = ["instance", "best", "worst of 5 seeds", "time", "upper bound", "gap"]
-    print(markdown(header, (row for _, row in qualities.values())))
-    pairs = [
-        pair_row(name, pairs, qualities[name][0], asked.seconds)
-        for name in LARGE
-        for pairs in ("any", "named")
-    ]
-    header = ["instance", "pairs", "objective", "cost", "most similar pairs kept", "time"]
-    print(markdown(header, pairs))
+def tables(asked: argparse.Namespace) -> Iterator[str]:
+    """Thresholds, and objectives and gaps under every rule on pairs of classes; draws the figure if asked."""
+    found = [threshold_row(name) for name in PROBLEMS]
+    yield markdown(["instance", "threshold", "time"], found)
+    for rule in RULES:
+        rows = [quality_row(name, rule, asked) for name in PROBLEMS]
+        header = f"{rule}, best|worst of {asked.seeds} seeds|time|upper bound|gap|most similar pairs kept"
+        yield markdown(["instance", *header.split("|")], rows)
     if asked.figure:
-        draw(asked.figure, asked.seconds)
+        draw(asked.figure, asked.seconds, asked.seeds)
+
+
+def threshold_row(name: str) -> list[str]:
+    """The threshold and the time to it."""
+    problem = PROBLEMS[name](threshold=None)
+    run = measured(lambda: problem.threshold)
+    return [name, f"{run.result:.4f}", seconds(run.seconds)]
+
+
+def quality_row(name: str, rule: str, asked: argparse.Namespace) -> list[str]:
+    """Objectives and time over seeds, the bound after the last of them, and the gap of the best to it."""
+    problem = PROBLEMS[name](**RULES[rule])
+    runs = [
+        solve(
+            problem,
+            time_limit=asked.seconds,
+            seed=seed,
+            certificate=asked.certificate * (seed == asked.seeds - 1),
+        )
+        for seed in range(asked.seeds)
+    ]
+    best, bound = max(runs, key=lambda run: run.objective), runs[-1].upper_bound
+    return [
+        name,
+        f"{best.objective:.3f}",
+        f"{min(run.objective for run in runs):.3f}",
+        seconds(float(np.mean([run.seconds for run in runs]))),
+        f"{bound:.3f}",
+        f"{bound / best.objective - 1:.2%}",
+        f"{problem.count_named_pairs(best.weight)} of {len(problem.named_pairs)}",
+    ]
+
+
+def draw(figure_path: str, limit: float, seeds: int) -> None:
+    """Draw objective against time of every solver that runs here."""
+    from matplotlib import pyplot as plt
+
+    figure, (small, large) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    draw_traces(small, excerpt(), {"search": 1, "gurobi": 1, "highs": 1}, limit)
+    small.set_title("64 features, 16 classes, choose 12 / 3")
+    draw_traces(large, load(LARGE[0]), {"search": seeds, "highs": 1}, limit)
+    large.set_title("512 features, 196 classes, choose 50 / 5")
+    figure.savefig(figure_path, dpi=120)
+
+
+def draw_traces(axes, problem: SelectionProblem, seeds: dict[str, int], limit: float) -> None:
+    """Draw the objective against time of some solvers, with as many seeds of each as asked for."""
+    for colour, (solver, seed) in [
+        (f"tab:{colour}", (solver, seed))
+        for colour, (solver, count) in zip(("blue", "red", "green"), seeds.items(), strict=False)
+        for seed in range(count)
+    ]:
+        steps: list[tuple[float, float]] = []
+        try:
+            found = solve(
+                problem, solver, limit, seed, on_improvement=lambda *step, to=steps: to.append(step)
+            )
+        except (UsageError, RunError):  # not here, not licensed for the size, or too slow
+            axes.plot([], [], color=colour, label=f"{solver}: nothing in {limit:.0f} s")
+            continue
+        end = max(found.seconds, steps[-1][0]), found.objective
+        elapsed, values = np.array([*steps, end]).T
+        label = solver if seed == 0 else None
+        axes.step(
+            elapsed.clip(min=0.005), values, where="post", color=colour, label=label, alpha=0.7
+        )
+    axes.set(xscale="log", xlabel="seconds", ylabel="objective")
+    axes.legend(loc="lower right")

@@ -1,64 +1,63 @@
-"""What a row of the benchmark is, how it is measured, and how rows become Markdown."""
+"""What a row of a benchmark is, how it is measured, and how rows become Markdown."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from benchmarks.measuring import (
-    Measurement,
-    in_own_process,
-    in_turns,
-    log_log_slope,
-    measured,
-    own_process,
-    seconds_of,
-)
+import numpy as np
+
+from benchmarks.measuring import Measurement, in_turns, measured, own_process
 from configs.errors import RunError, UsageError
+from configs.script import progress
 
 Work = Callable[[], object]
-Case = Callable[..., AbstractContextManager[tuple[Work, Work | None]]]
+Case = Callable[..., tuple[Work, Work | None]]
 NOTHING = "–"
+COLUMNS = ["what", "ours", "compared with", "takes", "ratio", "peak memory, ours", "the other"]
 
-# In the process of one way of a row, from its first run to its last turn: what holds its input, and the two works.
-_inputs = ExitStack()
-_works: list[Work | None] = []
+_works: list[Work | None] = []  # of the row, in the process of one of its ways
 
 
 @dataclass(frozen=True)
 class Row:
-    """Our way of doing something: against another way, or at growing sizes.
+    """Our way of doing something, alone or against another way.
 
     Attributes:
         title: what is done; sizes in braces are filled in.
-        case: prepares the input from the sizes and yields (ours, the other way or None); cleans up after that.
-        sizes: arguments of the case; in a row of `grow` one of them is a tuple, the size that grows.
-        quick: the same for a quick look.
+        case: prepares the input from the sizes and returns (ours, the other way or None).
+        sizes: arguments of the case.
         against: what the other way is.
         rounds: how often both take turns; with 1, the runs that measure the memory give the times.
         counts: the size of which the number per second is shown, if any.
-        shows: how the number that both return is written, if they do.
+        shows: how every number that both return is written, if they do.
     """
 
     title: str
     case: Case
     sizes: dict
-    quick: dict
     against: str = NOTHING
     rounds: int = 1
     counts: str = ""
     shows: str = ""
 
-    def quick_look(self) -> "Row":
-        """The same at its tiny sizes."""
-        return replace(self, sizes=self.quick, rounds=min(self.rounds, 2))
-
     def cost(self, run: Measurement) -> str:
         """What a run took, and what it returned if that is shown."""
         parts = [seconds(run.seconds)]
+        if self.rounds == 1:
+            parts.append(f"{seconds(run.processor_seconds)} of the processor")
         if self.counts:
             parts.append(f"{self.sizes[self.counts] / run.seconds:.1f} {self.counts}/s")
-        return ", ".join([*parts, self.shows.format(run.result)] if self.shows else parts)
+        if self.shows:
+            parts += map(self.shows.format, np.atleast_1d(run.result))
+        return ", ".join(parts)
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """The table of some rows, measured now; columns without content are left out."""
+    lines = [COLUMNS, *map(compare, progress(rows, desc="Measuring"))]
+    kept = [column for column in zip(*lines, strict=True) if set(column[1:]) != {NOTHING}]
+    header, *cells = zip(*kept, strict=True)
+    return markdown(header, cells)
 
 
 def compare(row: Row) -> list[str]:
@@ -77,49 +76,30 @@ def compare(row: Row) -> list[str]:
 def _runs(row: Row) -> list[Measurement | None]:
     with own_process() as ours, own_process() as other:
         ways = list(enumerate((ours, other)))
-        try:
-            runs = [run(_first_run, row, way) for way, run in ways]
-            if row.rounds > 1:
-                turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
-                for way, median in enumerate(in_turns(turns, row.rounds)):
-                    runs[way] = replace(runs[way], seconds=median)
-        finally:
-            for _, run in ways:
-                run(_inputs.close)
+        runs = [run(_first_run, row, way) for way, run in ways]
+        if row.rounds > 1:
+            turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
+            for way, median in enumerate(in_turns(turns, row.rounds)):
+                runs[way] = replace(runs[way], seconds=median)
+        for _, run in ways:
+            run(_forget)
     return runs
 
 
 def _first_run(row: Row, way: int) -> Measurement | None:
-    _works[:] = _inputs.enter_context(row.case(**row.sizes))
+    _works[:] = row.case(**row.sizes)
     if _works[way] is None:
         return None
     run = measured(_works[way])
     return run if row.shows else replace(run, result=None)
 
 
+def _forget() -> None:
+    _works.clear()  # and with them their files
+
+
 def _turn(way: int) -> float:
-    return seconds_of(_works[way])
-
-
-def grow(row: Row) -> list[str]:
-    """Cells of our way at every value of the size that grows, each in a process of its own: p where time is size^p."""
-    (name,) = (name for name, value in row.sizes.items() if isinstance(value, tuple))
-    values = row.sizes[name]
-    medians = [
-        in_own_process(_median, row.case, row.sizes | {name: value}, max(row.rounds, 1))
-        for value in values
-    ]
-    return [
-        row.title.format(**row.sizes),
-        f"{name}: {', '.join(map(str, values))}",
-        ", ".join(map(seconds, medians)),
-        f"**{log_log_slope(values, medians):.2f}**",
-    ]
-
-
-def _median(case: Case, sizes: dict, rounds: int) -> float:
-    with case(**sizes) as (ours, _):
-        return in_turns([partial(seconds_of, ours)], rounds)[0]
+    return measured(_works[way]).seconds
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

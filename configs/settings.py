@@ -403,8 +403,10 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
         UsageError: names the flag, the value, and what would work.
     """
     s = settings
-    if s.n_features is not None and s.n_features > n_features:
-        raise UsageError(f"--n_features {s.n_features}: {s.arch} has only {n_features} features")
+    for name in ("n_features", "n_per_class"):
+        value = getattr(s, name)
+        if value is not None and value > n_features:
+            raise UsageError(f"--{name} {value}: {s.arch} has only {n_features} features")
     if s.img_size in sizes:
         return
     if len(sizes) == 1:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,10 @@ class Keypoints:
     names: tuple[str, ...]
     locations: np.ndarray
     visible: np.ndarray
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Locations and visibility as tensors."""
+        return torch.from_numpy(self.locations), torch.from_numpy(self.visible)
 
     @property
     def sides_merged(self) -> tuple[tuple[str, ...], np.ndarray]:

@@ -25,7 +25,7 @@ from architectures.inference import (
 from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
-from configs.run_folder import read_json
+from configs.run_folder import Artefact, read_json
 from configs.runs import (
     dense_model_file,
     dense_results_file,
@@ -198,7 +198,7 @@ def evaluate_sparse(
         again: whether to evaluate although the results are current.
         downloaded: whether others made the model: `Results_*.json` is theirs then, and these results are left in
             `Evaluated_Results_*.json`, as by the published code.
-        more: further results to leave there.
+        more: further results to leave there; those of an earlier evaluation of the same model stay.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
@@ -217,14 +217,27 @@ def evaluate_sparse(
         },
     )
 
+    kept = measured_before(artefact)
+
     def make(path: Path | None) -> None:
         truth = explanation_truth_of(run, model, tables)
         if path is not None:
             results = sparse_results(run, model.class_weight, tables, coverages)
             found = {"Explanation truth": truth} if truth else {}
-            write_results(path, {**results, **found, **(more or {})})
+            write_results(path, {**results, **found, **kept, **(more or {})})
 
     return artefact.load_or_make(read_json, make, together=True, again=again)
+
+
+def measured_before(artefact: Artefact) -> dict:
+    """What earlier results of the same model say that is measured on request only; empty without any."""
+    entry = artefact.folder.manifest().get(artefact.name)
+    same = entry is not None and all(
+        entry["settings"].get(table) == artefact.settings[table] for table in ("train", "test")
+    )
+    results = read_json(artefact.path) if same else None
+    kept = results.get("Faithfulness") if isinstance(results, dict) else None
+    return {"Faithfulness": kept} if isinstance(kept, dict) else {}
 
 
 def warn_of_silent_features(features: Tensor) -> None:

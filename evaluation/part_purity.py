@@ -65,7 +65,7 @@ def part_purity(pooled: Tensor, peaks: Tensor, keypoints: Keypoints) -> tuple[Te
     """
     rows = pooled.topk(min(STRONGEST, len(pooled)), dim=0).indices  # (R, n)
     names, merged = keypoints.sides_merged
-    locations, visible = (torch.from_numpy(x) for x in (keypoints.locations, keypoints.visible))
+    locations, visible = keypoints.tensors()
     inside = torch.zeros(*rows.shape, len(names), dtype=torch.bool)  # (R, n, Q)
     seen = inside.clone()
     for feature, images in enumerate(rows.T):
@@ -98,8 +98,8 @@ def usual_parts(table: FeatureTable, keypoints: Keypoints) -> dict[int, UsualPar
         keypoints: of the same.
     """
     names, merged = keypoints.sides_merged
-    visible = torch.from_numpy(keypoints.visible)
-    nearest = part_under_peak(table.peaks, torch.from_numpy(keypoints.locations), visible)
+    locations, visible = keypoints.tensors()
+    nearest = part_under_peak(table.peaks, locations, visible)
     lies_on = torch.nn.functional.one_hot(torch.from_numpy(merged)[nearest], len(names))
     counts = (table.features > 0) & visible.any(dim=1, keepdim=True)  # (N, n)
     votes = (lies_on * counts.unsqueeze(2)).sum(dim=0)  # (n, Q)
@@ -204,9 +204,7 @@ def keypoint_results(
             f"Part purity, {split}, all patches": share.mean().item(),
         }
     test = tables.test
-    locations, visible = (
-        torch.from_numpy(x) for x in (keypoints[1].locations, keypoints[1].visible)
-    )
+    locations, visible = keypoints[1].tensors()
     inside = contained_parts(test.peaks, locations, visible, REGION)
     rows = first_of_every_class(test.labels, DISTURBED_PER_CLASS)
     under_noise = contained_parts(disturbed, locations[rows], visible[rows], REGION)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,24 @@ from architectures.backbones import resnet
 HERE = Path(__file__).parent
 
 
-def pytest_configure():
-    """One thread for every process: networks are tiny, and the workers of pytest-xdist share the cores."""
+def pytest_configure(config):
+    """One thread for every process: networks are tiny, and the workers of pytest-xdist share the cores.
+
+    What users' programs keep between calls goes into a folder of this session, which is removed.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+    folder = tempfile.TemporaryDirectory(prefix="chiqpm-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["XDG_CACHE_HOME"] = folder.name
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory, monkeypatch):
+    """Nothing that one test remembers is known to another."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -1,30 +1,35 @@
 """The benchmark command: every row can be measured, and both of its ways do the same work."""
 
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import (
-    calibration,
-    constants,
-    evaluation,
-    glm_path,
-    large,
-    selection,
-    table,
-    training,
-)
+from benchmarks import coverage, large, paths, selection, stages, table
 from benchmarks.__main__ import TOPICS, main
-from benchmarks.measuring import in_own_process, in_turns, log_log_slope, measured
-from benchmarks.page import GROWTHS, ROWS
-from benchmarks.table import NOTHING
+from benchmarks.measuring import in_turns, measured, own_process
+from benchmarks.table import NOTHING, Row
 from configs.errors import UsageError
 
+TINY: dict[Callable, dict] = {
+    stages.step: {"arch": "resnet18", "side": 32, "images": 2},
+    stages.epoch: {"images": 2, "width": 40, "height": 30, "side": 16},
+    stages.clusters: {"features": 20},
+    selection.proven: {"features": 20, "classes": 6, "seconds": 20},
+    selection.certified: {"instance": "chiqpm_00", "bound_seconds": 0.1},
+    paths.strengths: {"images": 60, "features": 5, "classes": 3, "points": 1, "decades": 1},
+}
 
-def table_rows(page: str) -> list[list[str]]:
+
+def tiny(row: Row) -> Row:
+    return replace(row, sizes=row.sizes | TINY[row.case], rounds=min(row.rounds, 2))
+
+
+def cells_of(page: str) -> list[list[str]]:
     """Cells of all lines of all tables."""
     lines = (line.strip("|").split("|") for line in page.splitlines() if line.startswith("|"))
     return [[cell.strip() for cell in cells] for cells in lines]
@@ -39,78 +44,58 @@ def this_process():
 @pytest.fixture
 def in_this_process(monkeypatch):
     monkeypatch.setattr(table, "own_process", this_process)
-    monkeypatch.setattr(table, "in_own_process", lambda function, *given: function(*given))
 
 
-def test_the_page_holds_every_row_with_its_ratio_or_slope(tmp_path, in_this_process, capsys):
-    main(["--quick", "--output", str(tmp_path / "page.md")])
+def test_the_page_holds_the_machine_and_every_row_with_its_ratio(
+    tmp_path, in_this_process, monkeypatch, capsys
+):
+    monkeypatch.setattr(stages, "ROWS", [tiny(row) for row in stages.ROWS])
+    main(["--output", str(tmp_path / "page.md")])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == f"{page}\n"
-    measured_rows = [cells for cells in table_rows(page) if len(cells) == 7][2:]
-    for row, cells in zip(ROWS, measured_rows, strict=True):
-        title, ours, against, takes, ratio, *memory = cells
-        assert title == row.title.format(**row.quick)
+    assert capsys.readouterr().out == page
+    lines = cells_of(page)
+    assert {"commit", "processor", "memory"} <= {cells[0] for cells in lines}
+    rows = [cells for cells in lines if len(cells) == 7][2:]
+    for row, (title, ours, against, takes, ratio, *memory) in zip(stages.ROWS, rows, strict=True):
+        assert title == row.title.format(**row.sizes)
         assert float(ours.split()[0]) > 0 and "MiB" in memory[0], title
         if against == NOTHING:
             assert [takes, ratio, memory[1]] == [NOTHING] * 3, title
         else:
             assert float(ratio.strip("*")) > 0 and "MiB" in memory[1], title
-    growths = [cells for cells in table_rows(page) if len(cells) == 4 and "**" in cells[3]]
-    assert len(growths) == len(GROWTHS)
-    assert all(np.isfinite(float(cells[3].strip("*"))) for cells in growths)
-    assert {"commit", "processor", "memory"} <= {cells[0] for cells in table_rows(page)}
 
 
 def test_a_missing_package_is_named_in_its_row(in_this_process):
     def missing(*_, **__):
         raise UsageError("the solver needs a package")
 
-    row = table.Row("Title", missing, sizes={}, quick={}, against="it")
-    cells = table.compare(row)
+    cells = table.compare(Row("Title", missing, sizes={}, against="it"))
     assert cells[:4] == ["Title", NOTHING, "it", "the solver needs a package"]
     assert len(cells) == 7
 
 
-def both(case, **sizes):
-    with case(**sizes) as (ours, other):
-        return ours(), other()
-
-
-def test_constants_equal_the_textbook():
-    ours, textbook = both(constants.correlations, images=80, features=9, classes=4)
-    for found, expected in zip(ours, textbook, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_prediction_sets_follow_the_formula():
-    ours, formula = both(calibration.prediction_sets, images=200, classes=8)
-    assert (ours.numpy() == formula).all()
-    assert formula.any() and not formula.all()
-
-
 def test_both_steps_train_alike():
-    with training.step(arch="resnet18", side=32, images=2, precision="fp32") as steps:
-        for _ in range(2):  # the second loss sees what the first step has learnt
-            losses = []
-            for step in steps:
-                torch.manual_seed(0)  # of dropout
-                losses.append(step().item())
+    steps = stages.step(**TINY[stages.step], precision="fp32")
+    for _ in range(2):  # the second loss sees what the first step has learnt
+        losses = []
+        for step in steps:
+            torch.manual_seed(0)  # of dropout
+            losses.append(step().item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_numbers_that_are_shown_agree():
-    ours, mixtures = both(evaluation.modes, images=500, features=4)
-    assert ours == pytest.approx(mixtures, abs=1e-3)
-    ours, highs = both(selection.proven, features=20, classes=6, seconds=20)
+    ours, highs = (way() for way in selection.proven(**TINY[selection.proven]))
     assert ours == pytest.approx(highs)
-    ours, saga = both(glm_path.strengths, images=60, features=5, classes=3, points=1)
-    assert ours <= saga and ours == pytest.approx(saga, rel=0.02)
+    ours, saga = (way() for way in paths.strengths(**TINY[paths.strengths]))
+    assert ours[0] <= saga[0] and ours == pytest.approx(saga, rel=0.02)
 
 
 def test_memory_is_measured_in_another_process():
-    run, pid = in_own_process(measured, np.ones, 2**22), in_own_process(os.getpid)
-    assert run.mebibytes == pytest.approx(32, abs=4)
-    assert len(run.result) == 2**22 and pid != os.getpid()
+    with own_process() as run:
+        measurement, pid = run(measured, np.ones, 2**22), run(os.getpid)
+    assert measurement.mebibytes == pytest.approx(32, abs=4)
+    assert len(measurement.result) == 2**22 and pid != os.getpid()
 
 
 def test_works_take_turns():
@@ -119,18 +104,13 @@ def test_works_take_turns():
 
 
 def test_two_ways_of_a_row_live_in_two_processes():
-    row = table.Row("Title", process_ids, sizes={}, quick={}, against="it", shows="{}")
+    row = Row("Title", process_ids, sizes={}, against="it", shows="{}")
     _, ours, _, other, *_ = table.compare(row)
     assert len({ours.split()[-1], other.split()[-1], str(os.getpid())}) == 3
 
 
-@contextmanager
 def process_ids():
-    yield os.getpid, os.getpid
-
-
-def test_a_slope_is_the_power_of_growth():
-    assert log_log_slope([10, 20, 80], [3 * n**1.5 for n in (10, 20, 80)]) == pytest.approx(1.5)
+    return os.getpid, os.getpid
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -140,9 +120,17 @@ def test_every_topic_explains_its_flags(topic, capsys):
     assert f"usage: python -m benchmarks {topic}" in capsys.readouterr().out
 
 
-def test_the_table_at_a_large_size_has_a_row_for_every_task(monkeypatch, capsys):
-    monkeypatch.setattr(large, "in_own_process", lambda function, *given: function(*given))
+def test_the_table_at_a_large_size_has_a_row_for_every_task(in_this_process, capsys):
     main(["large", "--images", "90", "--features", "6", "--classes", "5"])
-    rows = table_rows(capsys.readouterr().out)[2:]
-    assert [cells[0] for cells in rows] == list(large.TASKS)
-    assert all("MiB" in cells[3] for cells in rows)
+    lines = cells_of(capsys.readouterr().out)
+    found = {title: memory for title, _, memory in (cells for cells in lines if len(cells) == 3)}
+    rows = large.rows(None, images=90, features=6, classes=5)
+    assert {row.title for row in rows} | {"what", "---"} == set(found)
+    assert all("MiB" in found[row.title] for row in rows)
+
+
+def test_sets_of_every_method_and_family_are_compared(capsys):
+    main(["coverage", "--splits", "2"])
+    lines = cells_of(capsys.readouterr().out)
+    names = {cells[0] for cells in lines if len(cells) == 6}
+    assert {"CHiQPM", "THR", *coverage.OTHER_FAMILIES} <= names

@@ -1,5 +1,7 @@
 """The device: named ones are taken where they are, and refused in one line where they are not."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -15,6 +17,16 @@ def test_a_device_that_is_not_here_is_refused_in_one_line(device):
     with pytest.raises(UsageError, match=f"--device {device} cannot be used here") as refusal:
         Hardware.choose(device)
     assert "\n" not in str(refusal.value)
+
+
+def test_apples_gpu_is_taken_where_torch_has_it(monkeypatch):
+    here = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, device: here(*shape))  # as if it were there
+    hardware = Hardware.choose("mps")
+    assert (hardware.device.type, hardware.workers) == ("mps", 0)
+    assert (hardware.training_dtype, hardware.sum_dtype) == (torch.float32, torch.float32)
+    with warnings.catch_warnings(action="error"), hardware.mixed_precision():
+        pass
 
 
 def test_an_unknown_device_is_answered_with_the_known_ones():

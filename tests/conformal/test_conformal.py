@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 from collections import defaultdict
 
 import numpy as np
@@ -123,6 +124,27 @@ def test_branches_are_ranked_by_the_mean_probability_of_their_classes():
     hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
     expected = torch.tensor([[0, 0.8, 0.875, 0.875, 0.95]])
     torch.testing.assert_close(branch_nonconformity(hierarchy, logits), expected)
+
+
+def test_exact_sets_follow_the_formula_class_by_class(rng):
+    weight = random_model(rng)
+    features, logits, labels = random_table(rng, weight, 200)
+
+    def scores(activation, of_classes):
+        probabilities = torch.as_tensor(of_classes).softmax(0).numpy()
+        branch = branches(weight, activation, of_classes.argmax(), active_only=True)
+        together = [[b == other for other in branch] for b in branch]
+        path = together[of_classes.argmax()]
+        return [
+            0 if on_path else 1 - probabilities[classes].mean()
+            for classes, on_path in zip(together, path, strict=True)
+        ]
+
+    table = np.array([scores(*row) for row in zip(features, logits, strict=True)])
+    limit = np.sort(table[range(50), labels[:50]])[math.ceil(51 * 0.9) - 1]
+    predictor = HierarchicalPredictor(weight).calibrate(features[:50], logits[:50], labels[:50])
+    sets = predictor.predict(features[50:], logits[50:], 0.9).numpy()
+    assert (sets == (table[50:] <= limit)).all() and limit > 0 and not sets.all()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -11,11 +11,8 @@ from dataset_classes.contents import contents
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    monkeypatch.setattr(module, "SETTLED_NS", -(10**18))  # files need not be old
-    return folder
+def files_need_not_be_old(monkeypatch):
+    monkeypatch.setattr(module, "SETTLED_NS", -(10**18))
 
 
 @pytest.fixture
@@ -60,10 +57,10 @@ def test_what_changed_a_moment_ago_is_not_remembered(tmp_path, reads, monkeypatc
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", b"0\n{}", None])
-def test_a_damaged_cache_is_read_again(tmp_path, cache, reads, damage):
+def test_a_damaged_cache_is_read_again(tmp_path, cache_folder, reads, damage):
     paths = some_files(tmp_path)
     first = contents(paths, tmp_path)
-    (file,) = cache.rglob("*.json")
+    (file,) = cache_folder.rglob("*.json")
     content = file.read_bytes()
     digest = first[0].digest.encode()
     file.write_bytes(content.replace(digest, b"f" * 32) if damage is None else damage)

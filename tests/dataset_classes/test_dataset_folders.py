@@ -27,15 +27,6 @@ from dataset_classes.base import read_image
 from dataset_classes.imagenet import ImageNet
 from dataset_classes.traveling_birds import TravelingBirds
 
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory, monkeypatch):
-    """Channel statistics go into a folder of the test."""
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
-
-
 # TravelingBirds -------------------------------------------------------------------------------------------------------
 
 

@@ -183,8 +183,7 @@ CHANGES: tuple[Callable[[Folder], None], ...] = (
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_changed_folders_are_read_as_they_are_or_refused(tmp_path, monkeypatch, seed):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_changed_folders_are_read_as_they_are_or_refused(tmp_path, seed):
     folder = new_folder(tmp_path / "data", seed)
     changes = folder.rng.choice(len(CHANGES), size=3, replace=False)
     for change in changes:

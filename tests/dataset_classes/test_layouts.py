@@ -20,9 +20,8 @@ from dataset_classes.image_folder import find_splits
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path_factory, monkeypatch):
-    """Warnings are said anew in every test, and nothing is remembered."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def warnings_anew():
+    """Warnings are said anew in every test."""
     warn_once.cache_clear()
 
 

@@ -14,11 +14,6 @@ from dataset_classes.pixels import PixelScale
 from dataset_classes.registry import load_data
 
 
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def folder_of(root, low, high, kind, ending):
     """Two classes of 6 random pictures whose values reach from `low` to `high`."""
     for c, name in enumerate(("ant", "bee")):

@@ -13,11 +13,6 @@ from dataset_classes.image_list import ImageList
 from dataset_classes.registry import load_data
 
 
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def draw(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)

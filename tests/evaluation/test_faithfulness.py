@@ -1,11 +1,15 @@
 """Deletion, insertion and randomisation on a network whose answer is known: it looks at one corner."""
 
+import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+import evaluation.__main__
 from architectures.backbones.base import Backbone
 from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import SparseHead
@@ -112,3 +116,22 @@ def test_results_are_means_over_images_and_need_no_dense_model(tmp_path):
     results = faithfulness(run, model)
     assert list(results)[-1] == "Rank correlation with maps of shuffled weights"
     assert len(results) == 7 and all(isinstance(value, float) for value in results.values())
+
+
+def test_a_later_evaluation_keeps_what_was_asked_of_the_same_model(small_run, monkeypatch):
+    results = Path(small_run[small_run.index("--log_dir") + 1]) / "resnet18/ImageFolder/7"
+
+    def evaluated(*flags):
+        command = ["evaluation", *small_run, "--seed", "7", "--model_type", "qpm", *flags]
+        monkeypatch.setattr(sys, "argv", command)
+        evaluation.__main__.main()
+        return json.loads((results / "Evaluated_Results_qpm_6_3_FinetunedModel.json").read_text())
+
+    monkeypatch.setattr(evaluation.__main__, "faithfulness", lambda *_: {"Class, deletion": 0.25})
+    assert evaluated("--faithfulness")["Faithfulness"] == {"Class, deletion": 0.25}
+    assert evaluated("--coverage", "0.8")["Faithfulness"] == {"Class, deletion": 0.25}
+    model = results / "qpm_6_3_FinetunedModel.pth"
+    state = torch.load(model)
+    state["linear.mean"] = state["linear.mean"] * 0.9
+    torch.save(state, model)
+    assert "Faithfulness" not in evaluated()

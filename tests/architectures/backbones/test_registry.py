@@ -43,6 +43,7 @@ def test_a_backbone_has_one_spelling(given, name):
         ("--arch resnet19", "unknown arch 'resnet19'; similar names are resnet18"),
         ("--arch no-such-network", "unknown arch 'no-such-network'; similar names are resnet18, resnet34, resnet50"),
         ("--arch ResNet18 --n_features 513", "resnet18 has only 512 features"),
+        ("--arch resnet18 --dataset ImageFolder --model_type sldd --n_per_class 513", "has only 512 features"),
         ("--arch tf_efficientnet_lit0", "unknown arch 'tf_efficientnet_lit0'; similar names are tf_efficientnet_lite0"),
         ("--arch vit_tiny_patch16_224 --img_size 100", "must be a multiple of 16 pixels for vit_tiny"),
         ("--arch swin_tiny_patch4_window7_224 --img_size 64", "must be 224 pixels for swin_tiny"),

@@ -8,9 +8,8 @@ of branches that were considered for mode "exact" and not chosen.
 """
 
 import argparse
-import math
 from collections import defaultdict
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,37 +21,21 @@ from architectures.sparse_head import SparseLayer
 from benchmarks.table import markdown
 from configs.script import progress
 from conformal.coverage_law import coverage_law, law_p_value
-from conformal.hierarchy import Hierarchy, class_feature_indices, prediction_hierarchy
-from conformal.predictor import ConformalPredictor
+from conformal.hierarchy import Hierarchy
 from conformal.scores.hierarchical import HierarchicalPredictor
 from conformal.split import CALIBRATION_PER_CLASS, calibration_split
 from evaluation.prediction_sets import COVERAGES, covered, methods
 
 
-class OtherFamily(ConformalPredictor):
-    """Exact sets from another score of branches, which mode "exact" does not use.
-
-    Args:
-        weight: binary class-feature weights `[C, n]`.
-        score: of a `Hierarchy`, `[N, C]`, lowest for the prediction.
-    """
+class OtherFamily(HierarchicalPredictor):
+    """Exact sets from another score of branches `[N, C]`, of their `Hierarchy` alone; the prediction's counts as 0."""
 
     def __init__(self, weight, score):
-        super().__init__("exact")
-        self._class_features, self._score = class_feature_indices(weight), score
+        super().__init__(weight)
+        self._score = score
 
-    def calibrate(self, features, logits, labels):
-        """Remember the scores of the true classes; returns the predictor."""
-        scores = self._scores(features.double(), logits, None)
-        self._calibration = scores.gather(1, labels[:, None]).squeeze(1)
-        return self
-
-    def _true_scores(self, coverage):
-        return self._calibration
-
-    def _scores(self, features, logits, level):
-        hierarchy = prediction_hierarchy(features, logits.argmax(dim=1), self._class_features)
-        scores = self._score(hierarchy)
+    def _score_branches(self, features, logits):
+        scores = self._over_hierarchies(lambda h, _: self._score(h), features, logits)
         return scores.scatter(1, logits.argmax(dim=1, keepdim=True), 0)
 
 
@@ -104,60 +87,6 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
     return classes, table
 
 
-@contextmanager
-def prediction_sets(images: int, classes: int, coverage: float = 0.9):
-    """Calibration on a quarter of the images and the sets of all others."""
-    weight, table = simulated(images, classes)
-    calibration, test = table[: images // 4], table[images // 4 :]
-
-    def ours() -> torch.Tensor:
-        predictor = HierarchicalPredictor(weight)
-        predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
-        return predictor.predict(test.features, test.logits, coverage)
-
-    yield ours, lambda: class_by_class(weight, calibration, test, coverage)
-
-
-def class_by_class(weight, calibration, test, coverage: float) -> np.ndarray:
-    """The same sets, `[N, C]`, by the formula of docs/calibration.md for one image and one class at a time."""
-    members = [set(np.flatnonzero(row)) for row in weight.numpy()]
-
-    def branch(features: np.ndarray, predicted: int, label: int) -> tuple:
-        path, other = (
-            sorted((f for f in members[c] if features[f] > 0), key=lambda f: (-features[f], f))
-            for c in (predicted, label)
-        )
-        depth = next(
-            (d for d, (f, g) in enumerate(zip(path, other, strict=False)) if f != g),
-            min(len(path), len(other)),
-        )
-        return tuple(other[: depth + 1])
-
-    def scores(table: FeatureTable, labels) -> list[list[float]]:
-        rows = zip(
-            table.features.double().numpy(),
-            table.predictions.tolist(),
-            table.logits.double().softmax(dim=1).numpy(),
-            labels,
-            strict=True,
-        )
-        found = []
-        for x, p, probabilities, candidates in rows:
-            of = [branch(x, p, c) for c in range(len(members))]
-            mean = {
-                b: probabilities[[c for c, other in enumerate(of) if other == b]].mean()
-                for b in set(of)
-            }
-            found.append([0.0 if of[c] == of[p] else 1 - mean[of[c]] for c in candidates])
-        return found
-
-    truth = sorted(s for (s,) in scores(calibration, calibration.labels[:, None].tolist()))
-    rank = math.ceil((len(truth) + 1) * coverage)
-    limit = truth[rank - 1] if rank <= len(truth) else math.inf
-    every_class = [range(len(members))] * len(test)
-    return np.array(scores(test, every_class)) <= limit
-
-
 def split(labels, seed: int, stratified: bool):
     """Rows that calibrate and the other rows; as many as a run has."""
     if stratified:
@@ -181,40 +110,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stratified", action="store_true")
 
 
-def report(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+def tables(arguments: argparse.Namespace) -> Iterator[str]:
+    """Coverage and size of every method at every coverage."""
     if arguments.run_folder is None:
         weight, table = simulated()
     else:
         table = FeatureTable.load(arguments.run_folder / f"{arguments.model}_Features_test.npz")
         weight = SparseLayer.load(arguments.run_folder / f"{arguments.model}_Selection.npz").weight
-    counts, sizes = defaultdict(list), defaultdict(list)
+    found = defaultdict(list)  # covered images and average size of every split
     for seed in progress(range(arguments.splits), desc="Splits"):
         calibration, test = (table[r] for r in split(table.labels, seed, arguments.stratified))
         compared = methods(weight, calibration, seed)
         for name, score in OTHER_FAMILIES.items():
-            compared[name] = OtherFamily(weight, score).calibrate(
-                calibration.features, calibration.logits, calibration.labels
-            )
+            compared[name] = OtherFamily(weight, score)
+            compared[name].calibrate(calibration.features, calibration.logits, calibration.labels)
         for name, method in compared.items():
             predicted = method.predict_each(test.features, test.logits, COVERAGES)
             for coverage, sets in zip(COVERAGES, predicted, strict=True):
-                counts[name, coverage].append(int(covered(sets, test.labels).sum()))
-                sizes[name, coverage].append(sets.sum(dim=1).double().mean().item())
+                size = sets.sum(dim=1).double().mean().item()
+                found[name, coverage].append((covered(sets, test.labels).sum().item(), size))
     n_calibration, n_test = len(calibration), len(test)
-    print(
+    yield (
         f"{arguments.splits} splits of {len(table)} images into {n_calibration} that calibrate "
         f"({CALIBRATION_PER_CLASS} per class on average) and {n_test}; accuracy {table.accuracy:.1%}"
     )
+    certain = {name: always_covered(method, table) for name, method in compared.items()}
     rows = []
-    for name, method in compared.items():
-        certain = always_covered(method, table)
-        for coverage in COVERAGES:
-            observed = np.array(counts[name, coverage])
-            p = law_p_value(observed, coverage_law(n_calibration, n_test, coverage, certain))
-            mean, deviation = observed.mean() / n_test, observed.std() / n_test
-            size = f"{np.mean(sizes[name, coverage]):.2f}"
-            rows.append(
-                [name, f"{coverage:.1%}", f"{mean:.2%}", f"{deviation:.2%}", size, f"{p:.1g}"]
-            )
-    print(markdown(["method", "target", "coverage", "std", "size", "p"], rows))
+    for (name, coverage), of_splits in found.items():
+        counts, sizes = np.array(of_splits).T
+        p = law_p_value(counts, coverage_law(n_calibration, n_test, coverage, certain[name]))
+        mean, deviation = counts.mean() / n_test, counts.std() / n_test
+        numbers = f"{coverage:.1%}", f"{mean:.2%}", f"{deviation:.2%}", f"{sizes.mean():.2f}"
+        rows.append([name, *numbers, f"{p:.1g}"])
+    yield markdown(["method", "target", "coverage", "std", "size", "p"], rows)

@@ -1,0 +1,75 @@
+"""Sparse linear paths at the size of CUB2011, and some points of one against glm-saga."""
+
+import argparse
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from benchmarks.table import Row, comparison
+from sparsification.glm import choose_features, regularisation_path
+from sparsification.glm.datafit import CrossEntropy
+from sparsification.glm.path import PATH_ALPHA, SOLVERS
+from sparsification.glm.penalty import ElasticNet
+
+N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for one attribute
+PENALTY = ElasticNet(PATH_ALPHA)
+
+
+def pooled_features(
+    n_features: int, n_samples: int, n_classes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Non-negative features `[N, n_features]`, each led by one attribute, and labels `[N]`."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n_samples) % n_classes
+    class_attributes = 2.0 * (torch.rand(n_classes, N_ATTRIBUTES, generator=generator) < 0.15)
+    noise = torch.randn(n_samples, N_ATTRIBUTES, generator=generator)
+    attributes = class_attributes[labels] + noise
+    leading = torch.eye(N_ATTRIBUTES)[torch.arange(n_features) % N_ATTRIBUTES].T
+    mixing = leading + 0.1 * torch.randn(N_ATTRIBUTES, n_features, generator=generator)
+    noise = torch.randn(n_samples, n_features, generator=generator)
+    return torch.relu(attributes @ mixing + 0.5 * noise), labels
+
+
+def strengths(images: int, features: int, classes: int, points: int, decades: int):
+    """Objectives at strengths that fall by some powers of ten, warm from point to point."""
+    datafit = CrossEntropy(*pooled_features(features, images, classes))
+    _, gradient = datafit.value_and_gradient(datafit.start())
+    largest = float(PENALTY.smallest_empty_strength(gradient))
+
+    def descend(solver: str) -> list[float]:
+        minimise, layer, objectives = SOLVERS[solver]().minimise, datafit.start(), []
+        for point in range(1, points + 1):
+            strength = largest * 10 ** (-decades * point / points)
+            layer = minimise(datafit, PENALTY, strength, layer)
+            loss, _ = datafit.value_and_gradient(layer)
+            objectives.append(loss + PENALTY.value(layer, strength))
+        return objectives
+
+    return lambda: descend("newton"), lambda: descend("glm_saga")
+
+
+def whole_path(images: int, features: int, classes: int):
+    """All points."""
+    return partial(regularisation_path, *pooled_features(features, images, classes)), None
+
+
+def choice(images: int, features: int, classes: int, chosen: int):
+    """The choice of features."""
+    return partial(choose_features, *pooled_features(features, images, classes), chosen), None
+
+
+# fmt: off
+SIZE = {"images": 5000, "features": 50, "classes": 200}
+ROWS = (
+    Row("Path of 100 points: {images} images, {features} features, {classes} classes", whole_path, SIZE),
+    Row("Choice of {chosen} of {features} features", choice, SIZE | {"features": 2048, "chosen": 50}),
+    Row("{points} points of the path, objectives", strengths, SIZE | {"points": 10, "decades": 3},
+        "glm-saga", shows="{:.5f}"),
+)
+# fmt: on
+
+
+def tables(asked: argparse.Namespace) -> Iterator[str]:
+    """What the whole path and the choice of features take, and points of the path against glm-saga."""
+    yield comparison(ROWS)
