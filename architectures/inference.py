@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from architectures.activations import relative_peaks, spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
@@ -62,11 +62,11 @@ class FeatureTable(TensorTable):
 
 @torch.inference_mode()
 def measured_batches(
-    model: InterpretableClassifier,
+    model: nn.Module,
     dataset,
     hardware: Hardware,
     description: str,
-    measure: Callable[[ModelOutput, Tensor], tuple[Tensor, ...]],
+    measure: Callable[[Any, Tensor], tuple[Tensor, ...]],
 ) -> Iterator[tuple[Tensor, ...]]:
     """What `measure` says about every batch, in the dataset's order, on the CPU; feature maps are dropped.
 
@@ -77,7 +77,7 @@ def measured_batches(
         dataset: yields `(image, label)`.
         hardware: device and loading workers.
         description: what the progress bar says.
-        measure: of a batch's model output and labels, on the model's device.
+        measure: of the model's output for a batch and its labels, on the model's device.
     """
     model.eval()
     batches = torch.arange(len(dataset)).split(INFERENCE_BATCH)

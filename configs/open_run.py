@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from configs.hardware import Hardware
@@ -10,6 +10,8 @@ from configs.run_folder import RunFolder
 from configs.settings import Settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dataset_classes.registry import DataSplits
 
 
@@ -22,9 +24,11 @@ class OpenRun:
         folder: where its files are.
         hardware: where it computes.
         data: its images.
+        frozen_maps: what a frozen network has made of the training images, by the seed of their augmentation.
     """
 
     settings: Settings
     folder: RunFolder
     hardware: Hardware
     data: DataSplits
+    frozen_maps: dict[int, Tensor] = field(default_factory=dict)

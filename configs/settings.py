@@ -214,6 +214,11 @@ class Settings:
         return self.cropGT and recipes.DATASETS[self.dataset].boxes
 
     @property
+    def trained_with_reduced_strides(self) -> bool:
+        """Whether training ever reduces the strides: a frozen network gives the same features at any."""
+        return self.reduced_strides and not self.freeze_backbone
+
+    @property
     def regime(self) -> recipes.Regime:
         """How the network is trained."""
         return recipes.regime_of(self.dataset, self.arch, self.weights, self.freeze_backbone)

@@ -36,7 +36,7 @@ class SeededImages(Dataset):
 
     Args:
         dataset: draws what it needs from PyTorch's generator.
-        seed: of the epoch.
+        seed: of the augmentation.
     """
 
     def __init__(self, dataset, seed: int):
@@ -60,7 +60,9 @@ def epoch_order(dataset, generator: torch.Generator) -> torch.Tensor:
     return rarity.multinomial(len(dataset), replacement=True, generator=generator)
 
 
-def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Batches:
+def epoch_batches(
+    dataset, batch_size: int, hardware: Hardware, seed: int, view_seed: int | None = None
+) -> Batches:
     """The shuffled batches of an epoch: of each, this process's share.
 
     A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
@@ -70,6 +72,7 @@ def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Ba
         batch_size: images of all processes together.
         hardware: loading workers.
         seed: of the epoch.
+        view_seed: of the augmentation, where that is not the epoch's.
 
     Raises:
         UsageError: if there are fewer images than processes.
@@ -84,5 +87,5 @@ def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int) -> Ba
         batches = batches[:-1]  # batch normalisation needs more than one image
     rank, count = processes.rank(), processes.count()
     own = [batch[rank::count][: len(batch) // count].tolist() for batch in batches]
-    images = SeededImages(dataset, seed)
+    images = SeededImages(dataset, seed if view_seed is None else view_seed)
     return Batches(images, own, hardware)

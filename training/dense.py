@@ -13,7 +13,6 @@ from architectures.classifier import InterpretableClassifier, ModelOutput, build
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
-from dataset_classes.description import model_card
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.loop import Phase, train_artefact
@@ -56,15 +55,13 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model
     train_artefact(
+        run,
         artefact,
         model,
-        dense_phases(model, settings.dense, settings.reduced_strides),
-        run.data.train,
-        hardware,
-        seed=settings.seed,
-        card=model_card(run),
-        monitor=Monitor(run, DENSE),
+        dense_phases(model, settings.dense, settings.trained_with_reduced_strides),
+        Monitor(run, DENSE),
     )
+    model.backbone.reduce_strides(settings.reduced_strides)
     return model
 
 
@@ -151,4 +148,5 @@ def dense_phase(
         ],
         extra_losses=extra_losses,
         label_smoothing=recipe.label_smoothing,
+        views=recipe.views,
     )

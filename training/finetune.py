@@ -11,7 +11,6 @@ from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
 from configs.recipes import FinetuneRecipe
 from configs.runs import selection_file, sparse_model_file
-from dataset_classes.description import model_card
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
@@ -54,19 +53,17 @@ def finetune(
             head = build_head(refit(run, model), settings.head)
             model.set_sparse_head(head, recipe.dropout)
         coarse = index < recipe.coarse_rounds
-        model.backbone.reduce_strides(settings.reduced_strides and not coarse)
+        model.backbone.reduce_strides(settings.trained_with_reduced_strides and not coarse)
         return finetune_phase(model, recipe, index)
 
     train_artefact(
+        run,
         artefact,
         model,
         [partial(make_round, index) for index in range(len(recipe.round_epochs))],
-        run.data.train,
-        run.hardware,
-        seed=settings.seed,
-        card=model_card(run),
-        monitor=Monitor(run, settings.model_name),
+        Monitor(run, settings.model_name),
     )
+    run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
     return model
 
@@ -103,6 +100,7 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
         optimizer=optimizer,
         learning_rates=lambda epoch: [finetune_learning_rate(recipe, index, epoch)],
         extra_losses=extra_losses,
+        views=recipe.views,
     )
 
 

@@ -147,7 +147,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:
         measured = (
             n_test * looked_at * sum(p.cost * (p.epochs // every) for p in phases) if every else 0.0
         )
-        return measured + pace.seconds_per_image * n_train * sum(p.cost * p.epochs for p in phases)
+        return measured + pace.seconds_per_image * n_train * sum(p.cost_after() for p in phases)
 
     if stage == "dense":
         return training(DENSE), pace.model_bytes

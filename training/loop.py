@@ -14,18 +14,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from architectures.backbones.frozen import trained_part
 from architectures.checkpoints import save_tensors
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs import processes
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.loading import Batches
-from configs.model_card import ModelCard
+from configs.open_run import OpenRun
 from configs.run_folder import Artefact
 from configs.script import progress
+from dataset_classes.description import model_card
 from training.batches import epoch_batches, seed_everything, seed_of
 from training.checkpoint import Checkpoint, checkpoint_of
 from training.distributed import data_parallel
+from training.frozen_maps import can_be_stored, stored_view
 from training.monitor import Monitor, memory_used
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Phase:
         learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
         extra_losses: output, targets, epoch -> what is added to the cross entropy, term by term.
         label_smoothing: of the cross entropy.
+        views: how many augmented views of every image there are, shown in turn; None: a new one in every epoch.
     """
 
     name: str
@@ -55,52 +59,48 @@ class Phase:
     learning_rates: Callable[[float], list[float]]
     extra_losses: Callable[[ModelOutput, Tensor, int], dict[str, Tensor]]
     label_smoothing: float = 0.0
+    views: int | None = None
+
+    def view_seed(self, seed: int, epoch: int) -> int:
+        """Seed of the augmentation of an epoch's images."""
+        if self.views is None:
+            return seed_of(seed, self.name, epoch)
+        return seed_of(seed, "view", epoch % self.views)
 
 
 def train_artefact(
+    run: OpenRun,
     artefact: Artefact,
     model: InterpretableClassifier,
     phases: list[Callable[[bool], Phase]],
-    dataset,
-    hardware: Hardware,
-    *,
-    seed: int,
-    card: ModelCard,
     monitor: Monitor,
 ) -> None:
-    """Train a model and leave its state dict and its card as a finished file; other arguments as in `train_phases`."""
+    """Train a model and leave its state dict and its card as a finished file; arguments as in `train_phases`."""
 
     def write(path: Path) -> None:
         save_tensors(model.state_dict(), path)
-        card.add_to(path)
+        model_card(run).add_to(path)
 
     checkpoint = checkpoint_of(artefact)
-    train_phases(
-        model, phases, dataset, hardware, seed=seed, checkpoint=checkpoint, monitor=monitor
-    )
+    train_phases(run, model, phases, checkpoint, monitor)
     artefact.write(write)
     checkpoint.remove()
 
 
 def train_phases(
+    run: OpenRun,
     model: InterpretableClassifier,
     phases: list[Callable[[bool], Phase]],
-    dataset,
-    hardware: Hardware,
-    *,
-    seed: int,
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> None:
     """Train a model through phases, resuming after the last finished epoch of an interrupted call.
 
     Args:
+        run: its training images, its device, and its seed, from which shuffling, augmentation and dropout follow.
         model: trained in place.
         phases: each makes its phase, with a fresh optimiser, when its turn has come; told whether the phase is
             begun (True) or resumed.
-        dataset: yields augmented images and labels.
-        hardware: device and loading workers.
-        seed: of the run; shuffling, augmentation and dropout follow from it.
         checkpoint: written after every epoch; the caller removes it once the result is saved.
         monitor: measures accuracy and takes the rows of metrics.
 
@@ -108,6 +108,7 @@ def train_phases(
         RunError: if the loss is no longer finite.
         UsageError: if several processes cannot share the images or a batch.
     """
+    hardware, dataset, seed = run.hardware, run.data.train, run.settings.seed
     hardware.keep_freed_memory()
     if hardware.workers_share_memory:
         dataset.preload(hardware.workers)
@@ -121,11 +122,13 @@ def train_phases(
         phase = phases[index](first_epoch == 0)
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
-        network = data_parallel(model, phase.batch_size)
+        stored = can_be_stored(run, model.backbone, phase.views)
+        network = data_parallel(trained_part(model) if stored else model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
-            epoch_seed = seed_of(seed, phase.name, epoch)
+            epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
+            images = stored_view(run, model.backbone, view) if stored else dataset
             seed_everything(epoch_seed, processes.rank())
-            batches = epoch_batches(dataset, phase.batch_size, hardware, epoch_seed)
+            batches = epoch_batches(images, phase.batch_size, hardware, epoch_seed, view)
             pace = partial(monitor.seconds_left, index)
             rows = _train_epoch(network, phase, batches, hardware, epoch, pace)
             rows[-1]["held_out_accuracy"] = monitor.measure(model, phase.name, epoch + 1)

@@ -6,8 +6,9 @@ from configs.recipes import DenseRecipe
 from configs.settings import Settings
 
 DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
-# Cost of an epoch with ordinary strides, where one with reduced strides costs 1: about a fourth to a fifth.
-COARSE_COST = 0.22
+# Costs of an epoch, where one with reduced strides costs 1: with ordinary strides about a fourth to a fifth, and next
+# to nothing on stored maps of a frozen network.
+COARSE_COST, STORED_COST = 0.22, 0.004
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,45 @@ class PlannedPhase:
         stage: `DENSE`, or the name of the sparse model.
         epochs: how many.
         cost: of an epoch; that of one at the final resolution is 1.
+        new_views: after so many epochs all maps of a frozen network are stored; None: never.
     """
 
     stage: str
     epochs: int
     cost: float = 1.0
+    new_views: int | None = None
+
+    def epoch_cost(self, epoch: int) -> float:
+        """Cost of one epoch, from 0."""
+        stored = self.new_views is not None and epoch >= self.new_views
+        return STORED_COST if stored else self.cost
+
+    def cost_after(self, done: float = 0) -> float:
+        """Cost of the epochs that are left after so many."""
+        costs = [self.epoch_cost(epoch) for epoch in range(int(done), self.epochs)]
+        return sum(costs) - (costs[0] * (done % 1) if costs else 0)
 
 
 def planned_phases(settings: Settings) -> list[PlannedPhase]:
-    """All phases of a run, in order."""
-    phases = []
+    """All phases of a run, in order; the maps of a frozen network are taken to fit into memory."""
+    reduced = settings.trained_with_reduced_strides
+    kinds = []  # stage, epochs, whether with ordinary strides
     if settings.do_dense:
-        coarse = coarse_epochs(settings.dense, settings.reduced_strides)
-        if coarse:
-            phases.append(PlannedPhase(DENSE, coarse, COARSE_COST))
-        phases.append(PlannedPhase(DENSE, settings.dense.epochs - coarse))
+        coarse = coarse_epochs(settings.dense, reduced)
+        kinds = [(DENSE, coarse, True)] if coarse else []
+        kinds.append((DENSE, settings.dense.epochs - coarse, not reduced))
     recipe = settings.finetuning
     for index, epochs in enumerate(recipe.round_epochs):
-        coarse = settings.reduced_strides and index < recipe.coarse_rounds
-        phases.append(PlannedPhase(settings.model_name, epochs, COARSE_COST if coarse else 1.0))
+        kinds.append((settings.model_name, epochs, not reduced or index < recipe.coarse_rounds))
+    phases: list[PlannedPhase] = []
+    for stage, epochs, coarse in kinds:
+        cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
+        views = settings.dense.views if stage == DENSE else recipe.views
+        if views and settings.freeze_backbone:
+            views = max(0, views - sum(p.epochs for p in phases if p.stage == stage))
+        else:
+            views = None
+        phases.append(PlannedPhase(stage, epochs, cost, views))
     return phases
 
 
@@ -58,5 +79,5 @@ def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> floa
     """
     planned = planned_phases(settings)
     now = [p.stage for p in planned].index(stage) + phase
-    left = planned[now].cost * (planned[now].epochs - done)
-    return (left + sum(p.cost * p.epochs for p in planned[now + 1 :])) / planned[now].cost
+    left = planned[now].cost_after(done) + sum(p.cost_after() for p in planned[now + 1 :])
+    return left / planned[now].epoch_cost(int(done))

@@ -1,0 +1,57 @@
+"""Training on stored maps of a frozen network."""
+
+import pytest
+import torch
+from fake_datasets import make_image_folder
+
+from architectures.backbones.registry import backbone_of
+from architectures.classifier import build_dense_model
+from configs.hardware import Hardware
+from configs.open_run import OpenRun
+from configs.run_folder import RunFolder
+from configs.settings import parse_settings
+from dataset_classes.registry import data_of
+from training import frozen_maps
+from training.dense import train_dense
+from training.plan import epochs_left, planned_phases
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    make_image_folder(root, train=4, test=2)
+    weights = root.parent / "weights.pth"
+    torch.save(build_dense_model("mobilenetv3_small_050", 5).state_dict(), weights)
+    return (
+        f"--dataset ImageFolder --data_root {root} --arch mobilenetv3_small_050 --img_size 64 --weights {weights} "
+        "--freeze_backbone --batch_size 4 --seed 0 --eval_every 0 --set dense.epochs=3 --set dense.views=2 "
+        "--set dense.dropout=0.5 --set dense.lr=1 --set dense.classifier_lr=1 --n_features 4 --n_per_class 3"
+    )
+
+
+def open_run(flags, folder):
+    (settings,) = parse_settings(flags.split(), "")
+    data = data_of(settings, backbone_of(settings))
+    return OpenRun(settings, RunFolder(folder), Hardware.choose("cpu", 0), data)
+
+
+def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch):
+    stored = open_run(flags, tmp_path / "stored")
+    of_maps = train_dense(stored).state_dict()
+    assert len(stored.frozen_maps) == 2
+    monkeypatch.setattr(frozen_maps, "SHARE_OF_MEMORY", 0)
+    run = open_run(flags, tmp_path / "images")
+    of_images = train_dense(run).state_dict()
+    assert not run.frozen_maps
+    start = build_dense_model("mobilenetv3_small_050", 5, frozen=True).state_dict()
+    learnt = (of_images["adapter.weight"] - start["adapter.weight"]).abs().max()
+    differing = (of_maps["adapter.weight"] - of_images["adapter.weight"]).abs().max()
+    assert learnt > 1e-3 and differing < 0.02 * learnt
+
+
+def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
+    settings = open_run(flags, tmp_path).settings
+    dense, *finetuning = planned_phases(settings)
+    assert (dense.epochs, dense.new_views) == (3, 2)
+    seen = dense.cost * 2 + sum(p.cost * min(p.epochs, 8) for p in finetuning)
+    assert epochs_left(settings, "dense", 0, 0) == pytest.approx(seen / dense.cost, rel=0.2)
