@@ -59,15 +59,16 @@ class InterpretableClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> ModelOutput:
         """Logits, features and feature maps of a batch of normalised images `[B, 3, S, S]`."""
-        maps = self.backbone(images)
+        head = self.linear
+        maps = self.backbone(images, head.selection if isinstance(head, SparseHead) else None)
         # What explains, and the losses, are computed in full precision.
         with torch.autocast(images.device.type, enabled=False):
             maps = maps.to(self.class_weight.dtype)
             pooled = self.dropout(self.backbone.pool(maps))
-            if isinstance(self.linear, SparseHead):
-                logits, features = self.linear(pooled)
-                return ModelOutput(logits, features, maps[:, self.linear.selection])
-            return ModelOutput(self.linear(pooled), pooled, maps)
+            if isinstance(head, SparseHead):
+                logits, features = head.of_selected(pooled)
+                return ModelOutput(logits, features, maps)
+            return ModelOutput(head(pooled), pooled, maps)
 
 
 def _to_published_keys(model: nn.Module, state: dict[str, Any], prefix: str, _) -> None:

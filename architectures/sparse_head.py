@@ -90,14 +90,14 @@ class SparseHead(nn.Module):
         """Class-feature weights, `[C, n]`."""
         return self.layer.weight
 
-    def normalise(self, pooled: Tensor) -> Tensor:
-        """The features the classes are made of, in standard deviations: `[B, F]` -> `[B, n]`."""
-        features = (pooled[:, self.selection] - self.mean) / self.std.clamp(min=MIN_STD)
-        return features.relu() if self.relu else features
-
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """`(logits [B, C], features [B, n])` from the pooled backbone features `[B, F]`."""
-        features = self.normalise(pooled)
+        return self.of_selected(pooled[:, self.selection])
+
+    def of_selected(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """`(logits [B, C], features [B, n])` from the selected pooled features `[B, n]`, features in their std."""
+        features = (pooled - self.mean) / self.std.clamp(min=MIN_STD)
+        features = features.relu() if self.relu else features
         return self.layer(features), features
 
 

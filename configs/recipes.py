@@ -155,7 +155,7 @@ SHORT = Regime(
 # What is trained behind a frozen network is one layer: it needs many epochs, and a weight decay that keeps the few
 # features small (measured in docs/earlier_results.md). Of a few views of every image the network's maps are stored, and
 # epochs take less than a second.
-FROZEN_VIEWS = 8
+FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
 FROZEN = Regime(
     replace(SHORT.dense, lr=0.02, coarse_share=0.0, views=FROZEN_VIEWS),
     {

@@ -126,10 +126,12 @@ def train_phases(
         network = data_parallel(trained_part(model) if stored else model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
             epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
+            start = time.perf_counter()
             images = stored_view(run, model.backbone, view) if stored else dataset
+            storing = time.perf_counter() - start
             seed_everything(epoch_seed, processes.rank())
             batches = epoch_batches(images, phase.batch_size, hardware, epoch_seed, view)
-            pace = partial(monitor.seconds_left, index)
+            pace = partial(monitor.seconds_left, index, storing)
             rows = _train_epoch(network, phase, batches, hardware, epoch, pace)
             rows[-1]["held_out_accuracy"] = monitor.measure(model, phase.name, epoch + 1)
             checkpoint.save(

@@ -62,16 +62,19 @@ class Monitor:
         )
         return accuracy
 
-    def seconds_left(self, phase: int, epochs_done: float, seconds_per_epoch: float) -> float:
+    def seconds_left(
+        self, phase: int, storing: float, epochs_done: float, seconds_per_epoch: float
+    ) -> float:
         """How long all trainings of the run will still take, at the present pace.
 
         Args:
             phase: of the stage, from 0.
+            storing: seconds that were needed before the epoch, for the maps of a frozen network.
             epochs_done: of the phase; a fraction within an epoch.
             seconds_per_epoch: of the phase.
         """
         left = epochs_left(self._run.settings, self._stage, phase, epochs_done)
-        return seconds_per_epoch * left
+        return (storing + seconds_per_epoch) * left
 
 
 def memory_used(device: torch.device) -> float | None:

@@ -6,6 +6,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 
 class Backbone(nn.Module, ABC):
@@ -38,16 +39,26 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
-        """The network's last maps: `[B, 3, S, S]` -> `[B, F, H, W]`, of any sign."""
+        """The network's last maps, before the adapter: `[B, 3, S, S]` -> `[B, F, H, W]`, of any sign."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps of normalised images: `[B, 3, S, S]` -> `[B, F, H, W]`, >= 0."""
-        if self.adapter is None:
+    def forward(self, images: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Feature maps, >= 0.
+
+        Args:
+            images: normalised, `[B, 3, S, S]`.
+            wanted: indices of the maps that are needed, `[n]`; None: all F.
+
+        Returns:
+            `[B, n, H, W]`.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.maps(images)
-            return maps if self.ends_in_relu else maps.relu()
-        with torch.no_grad():
-            maps = self.maps(images)
-        return self.adapter(maps).relu()
+        if isinstance(self.adapter, nn.Conv2d) and wanted is not None:
+            return conv2d(maps, self.adapter.weight[wanted], self.adapter.bias[wanted]).relu()
+        if self.adapter is not None:
+            maps = self.adapter(maps)
+        maps = maps if wanted is None else maps[:, wanted]
+        return maps if self.ends_in_relu and self.adapter is None else maps.relu()
 
     def pool(self, maps: Tensor) -> Tensor:
         """Features of images from their maps: `[B, n, H, W]` -> `[B, n]`."""

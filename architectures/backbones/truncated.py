@@ -60,12 +60,8 @@ class TruncatedBackbone(Backbone):
         )
 
     def maps(self, images: Tensor) -> Tensor:
-        """Of the last 1 x 1 convolution."""
-        return self.adapter(self.network(images)[-1])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps of normalised images: `[B, 3, S, S]` -> `[B, F, H, W]`, >= 0."""
-        return self.maps(images).relu()
+        """Of the last stage."""
+        return self.network(images)[-1]
 
     def freeze(self) -> None:
         """Train no more than the 1 x 1 convolutions; what lies before them keeps its statistics too."""

@@ -51,7 +51,10 @@ def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch):
 
 def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
     settings = open_run(flags, tmp_path).settings
+    assert settings.reduced_strides and not settings.trained_with_reduced_strides
     dense, *finetuning = planned_phases(settings)
     assert (dense.epochs, dense.new_views) == (3, 2)
-    seen = dense.cost * 2 + sum(p.cost * min(p.epochs, 8) for p in finetuning)
+    seen = dense.cost * 2 + sum(
+        p.cost * min(p.epochs, settings.finetuning.views) for p in finetuning
+    )
     assert epochs_left(settings, "dense", 0, 0) == pytest.approx(seen / dense.cost, rel=0.2)

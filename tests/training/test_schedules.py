@@ -95,17 +95,15 @@ def test_imagenet_has_its_own_batch_size_and_finetuning_rate():
     assert finetuning.lr == pytest.approx(1.28e-4)
 
 
-def test_a_frozen_network_is_trained_with_ordinary_strides_for_many_epochs():
+def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
     for dataset in ("CUB2011", "ImageFolder"):
         dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
         assert dense == FROZEN.dense
-        assert len(finetuning.round_epochs) == 1 <= finetuning.coarse_rounds
+        assert len(finetuning.round_epochs) == 1 and finetuning.views == dense.views == dense.epochs
         assert finetuning.weight_decay == FROZEN.finetuning["weight_decay"]
         assert sum(finetuning.round_epochs) > 3 * dense.epochs
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
-        assert (
-            len(finetuning.round_epochs) == 4 == finetuning.coarse_rounds
-        )  # fitted again in between
+        assert len(finetuning.round_epochs) == 4  # fitted again in between
 
 
 def test_coarse_maps_come_first_within_one_schedule():
