@@ -1,5 +1,6 @@
 """What a run trains, known before it begins: its phases, and how long their epochs take beside one another."""
 
+import math
 from dataclasses import dataclass
 
 from configs.recipes import DenseRecipe
@@ -80,4 +81,5 @@ def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> floa
     planned = planned_phases(settings)
     now = [p.stage for p in planned].index(stage) + phase
     left = planned[now].cost_after(done) + sum(p.cost_after() for p in planned[now + 1 :])
-    return left / planned[now].epoch_cost(int(done))
+    present = max(0, math.ceil(done) - 1)  # at its end, too
+    return left / planned[now].epoch_cost(present)

@@ -57,4 +57,8 @@ def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
     seen = dense.cost * 2 + sum(
         p.cost * min(p.epochs, settings.finetuning.views) for p in finetuning
     )
+    finetuned = sum(p.cost_after() for p in finetuning)
+    assert epochs_left(settings, "dense", 0, 2) == pytest.approx(
+        (dense.epoch_cost(2) + finetuned) / dense.cost
+    )
     assert epochs_left(settings, "dense", 0, 0) == pytest.approx(seen / dense.cost, rel=0.2)
