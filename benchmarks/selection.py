@@ -22,6 +22,7 @@ LARGE = (
     "large_qpm_stanford_cars_resnet18",
     "large_cars_64px_resnet18",  # our own dense model on StanfordCars (docs/earlier_results.md)
 )
+COLOURS = {"search": "tab:blue", "gurobi": "tab:red", "highs": "tab:green"}
 RULES: dict[str, dict] = {
     "no rule on pairs": {},
     "any pairs": {"rho": 0.5},
@@ -154,11 +155,8 @@ def draw(figure_path: str, limit: float, seeds: int) -> None:
 
 def draw_traces(axes, problem: SelectionProblem, seeds: dict[str, int], limit: float) -> None:
     """Draw the objective against time of some solvers, with as many seeds of each as asked for."""
-    for colour, (solver, seed) in [
-        (f"tab:{colour}", (solver, seed))
-        for colour, (solver, count) in zip(("blue", "red", "green"), seeds.items(), strict=False)
-        for seed in range(count)
-    ]:
+    for solver, seed in [(solver, seed) for solver, n in seeds.items() for seed in range(n)]:
+        colour = COLOURS[solver]
         steps: list[tuple[float, float]] = []
         try:
             found = solve(

@@ -155,7 +155,9 @@ class Settings:
         SELECTION, "auto", "auto, search, gurobi or highs",
         parse=choice(("auto", "search", "gurobi", "highs"), "solver"),
     )  # fmt: skip
-    selection_seconds: float = flag(SELECTION, 60.0, "time limit of the selection")
+    selection_seconds: float = flag(
+        SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it"
+    )  # fmt: skip
     redundancy_threshold: float | str | None = flag(
         SELECTION, None,
         "redundancy from which feature pairs are penalised (default: the smallest that a search finds, which is "

@@ -11,14 +11,35 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 1.0
 
 
-class Progress:
+class Stopwatch:
+    """Seconds of computing since it was made: those in which other programs had the processor do not count.
+
+    So a time limit allows the same search on a busy machine as on an idle one. Several threads are not added up: it
+    never runs faster than the clock.
+    """
+
+    def __init__(self):
+        self._start = time.monotonic(), time.process_time()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of computing so far."""
+        clock, computing = self._start
+        return min(time.monotonic() - clock, time.process_time() - computing)
+
+    def on_clock(self, seconds: float) -> float:
+        """How long so many seconds of computing take if the machine stays as busy as it was: for others' clocks."""
+        return seconds * (1 + time.monotonic() - self._start[0]) / (1 + self.elapsed)
+
+
+class Progress(Stopwatch):
     """Elapsed time and limit of one solver run, with a log line per second.
 
     Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
 
     Args:
         solver: name in the log lines.
-        time_limit: seconds until `expired`.
+        time_limit: seconds of computing until `expired`.
         seed: named in the log lines.
         on_improvement: called with (seconds, objective) at every new best selection.
     """
@@ -30,9 +51,10 @@ class Progress:
         seed: int,
         on_improvement: Callable[[float, float], None] | None = None,
     ):
+        super().__init__()
         self.solver, self.seed, self.time_limit = solver, seed, time_limit
         self.on_improvement = on_improvement
-        self.start = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> "Progress":
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -50,11 +72,6 @@ class Progress:
         signal.signal(signal.SIGINT, self._previous_handler)
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.start
-
-    @property
     def expired(self) -> bool:
         """Whether the time limit has passed."""
         return self.spent(1.0)
@@ -62,6 +79,11 @@ class Progress:
     def spent(self, share: float) -> bool:
         """Whether this share of the time limit has passed."""
         return self.elapsed > share * self.time_limit
+
+    @property
+    def left_on_clock(self) -> float:
+        """Seconds on the clock until the time limit, nearly."""
+        return self.on_clock(max(self.time_limit - self.elapsed, 0.0))
 
     def improved(self, objective: float) -> None:
         """Tell whoever asked about a new best objective."""

@@ -21,7 +21,7 @@ class Selection:
         upper_bound: no selection has a larger objective; infinite if no bound was computed.
         gap: (upper_bound - objective) / |objective|, a fraction.
         solver: which solver found it.
-        seconds: time it took, without the bound's.
+        seconds: of computing that it took, without the bound's.
     """
 
     selected: np.ndarray

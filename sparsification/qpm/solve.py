@@ -1,14 +1,13 @@
 """One entry to all solvers of the selection problem."""
 
 import logging
-import time
 from collections.abc import Callable
 
 from configs.errors import UsageError
 from sparsification.qpm.general.gurobi import gurobi
 from sparsification.qpm.general.highs import highs
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.progress import Progress
+from sparsification.qpm.progress import Progress, Stopwatch
 from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.search.search import search
 from sparsification.qpm.selection import Incumbent, Selection
@@ -35,13 +34,13 @@ def solve(
     Args:
         problem: what to maximise.
         solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
-        time_limit: seconds after which the best selection so far is returned. Finding the problem's
-            threshold, if it is not given, counts, but at least half of the time is left for the
-            selection.
+        time_limit: seconds of computing after which the best selection so far is returned. Finding
+            the problem's threshold, if it is not given, counts, but at least half of the time is
+            left for the selection.
         seed: of all random choices; the same seed gives the same selection unless time runs out.
         certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that
             costs next to nothing.
-        on_improvement: called with (seconds, objective) at every new best selection.
+        on_improvement: called with (seconds of computing, objective) at every new best selection.
 
     Raises:
         UsageError: if the solver is not known or not available here.
@@ -50,13 +49,13 @@ def solve(
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
     solver = "search" if solver == "auto" else solver
-    started = time.perf_counter()
+    clock = Stopwatch()
     logger.info(  # both are computed here
         "redundancy threshold %.4f, %d pairs of classes to share",
         problem.threshold,
         len(problem.named_pairs),
     )
-    left = max(time_limit - (time.perf_counter() - started), time_limit / 2)
+    left = max(time_limit - clock.elapsed, time_limit / 2)
     with Progress(solver, left, seed, on_improvement) as progress:
         proof = Certificate(problem)
         best, bound = run(solver, problem, proof, progress, seed)

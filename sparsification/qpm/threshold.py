@@ -9,15 +9,17 @@ maximum clique problem", 2013) removes all conflicts, lowers the threshold to th
 redundancy left, and repeats.
 """
 
-import time
+from collections.abc import Callable
 
 import numpy as np
+
+from sparsification.qpm.progress import Stopwatch
 
 # Swaps without improvement before a search starts over, per feature in the pool.
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a
+# Computing time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a
 # ResNet-50, and never less than the minimum.
 SECONDS_PER_FEATURE, MIN_SECONDS = 0.002, 1.0
 
@@ -47,7 +49,7 @@ def least_redundant_features(
 ) -> np.ndarray:
     """The `n_features` features whose most redundant pair is the least redundant found."""
     rng = np.random.default_rng(seed)
-    deadline = time.monotonic() + max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
+    clock, limit = Stopwatch(), max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
     members = spread_out_start(redundancy, n_features)
     while True:
         largest = redundancy[np.ix_(members, members)].max(initial=0.0)
@@ -56,7 +58,7 @@ def least_redundant_features(
         conflicts = (redundancy >= largest).astype(np.int16)
         start = members
         for _ in range(RESTARTS):
-            found = independent_set(conflicts, start, rng, deadline)
+            found = independent_set(conflicts, start, rng, lambda: clock.elapsed > limit)
             if found is not None:
                 break
             start = rng.permutation(len(redundancy))[:n_features]
@@ -77,7 +79,10 @@ def spread_out_start(redundancy: np.ndarray, n_features: int) -> np.ndarray:
 
 
 def independent_set(
-    conflicts: np.ndarray, start: np.ndarray, rng: np.random.Generator, deadline: float
+    conflicts: np.ndarray,
+    start: np.ndarray,
+    rng: np.random.Generator,
+    expired: Callable[[], bool],
 ) -> np.ndarray | None:
     """Members of a set as large as `start` without conflict, or None if none is found in time.
 
@@ -89,7 +94,7 @@ def independent_set(
         conflicts: 0/1, symmetric, zero diagonal, `[F, F]`.
         start: the first set tried, indices.
         rng: breaks ties and draws the resting times.
-        deadline: value of `time.monotonic()` at which the search gives up.
+        expired: whether it is time to give up.
     """
     size = len(conflicts)
     inside = np.zeros(size, dtype=bool)
@@ -101,7 +106,7 @@ def independent_set(
     step = last_gain = 0
     barred = np.int16(np.iinfo(np.int16).max)
     while total and step - last_gain < PATIENCE_PER_FEATURE * size:
-        if step % 256 == 0 and time.monotonic() > deadline:
+        if step % 256 == 0 and expired():
             return None
         free = resting_until <= step
         outside_degree = np.where(free & ~inside, degree, barred)

@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 from itertools import combinations, permutations, product
+from types import SimpleNamespace
 
 import gurobipy
 import numpy as np
@@ -496,6 +497,18 @@ def test_interrupt_returns_the_best_selection_so_far(qp_instance, pairs, monkeyp
     assert next(interrupts, None) is None
     assert selection.seconds < 600.0
     assert problem.violations(selection.selected, selection.weight) == []
+
+
+def test_waiting_for_other_programs_does_not_count(monkeypatch):
+    now = {"monotonic": 10.0, "process_time": 3.0}
+    clocks = {name: lambda name=name: now[name] for name in now}
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(**clocks))
+    progress = Progress("search", time_limit=5.0, seed=0)
+    now |= {"monotonic": 109.0, "process_time": 7.0}
+    assert not progress.expired and progress.elapsed == 4  # of 99 seconds
+    assert progress.left_on_clock == 20  # one of 5 seconds, in which 1 in 20 is computed
+    now["process_time"] = 300.0  # three threads at work
+    assert progress.elapsed == 99
 
 
 def test_progress_and_result_are_logged_in_plain_words(caplog, monkeypatch):

@@ -71,7 +71,7 @@ def optimise(
     with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
         model.Params.Seed = seed
         model.Params.MIPGap = RELATIVE_GAP
-        model.Params.TimeLimit = max(progress.time_limit - progress.elapsed, 0.0)
+        model.Params.TimeLimit = progress.left_on_clock
         cost: Any = program.cost
         kinds: Any = np.where(program.integer, GRB.BINARY, GRB.CONTINUOUS)
         variables: Any = model.addMVar(len(program.cost), lb=0.0, ub=1.0, obj=cost, vtype=kinds)

@@ -39,7 +39,7 @@ def optimise(
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("random_seed", seed)
     solver.setOptionValue("mip_rel_gap", RELATIVE_GAP)
-    solver.setOptionValue("time_limit", max(progress.time_limit - progress.elapsed, 0.0))
+    solver.setOptionValue("time_limit", progress.left_on_clock)
     solver.passModel(model_of(program))
 
     def improved(event) -> None:

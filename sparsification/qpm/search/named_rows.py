@@ -30,7 +30,7 @@ SPARE_FEATURES = 4
 # Programs solved until no two classes of a component have the same features, and sweeps over the
 # classes to part those that do.
 MAX_REPEATS, MAX_SWEEPS = 8, 20
-# Seconds for the integer programs of one component: at least, as interrupted searches end here too,
+# Seconds of computing for the integer programs of one component: at least, as interrupted searches end here too,
 # and at most.
 MIN_SECONDS, MAX_SECONDS = 1.0, 15.0
 RELATIVE_GAP = 2e-4
@@ -165,7 +165,7 @@ class NamedRows:
             program = Program(values, component, k)
             for _ in range(MAX_REPEATS):
                 left = np.clip(progress.time_limit - progress.elapsed, MIN_SECONDS, MAX_SECONDS)
-                uses = program.solve_whole(float(left))
+                uses = program.solve_whole(progress.on_clock(float(left)))
                 if uses is None:
                     break
                 distinct = made_distinct(values, uses, component.pairs, pool, taken)
