@@ -19,14 +19,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def flag(
-    group: str,
-    default: Any,
-    meaning: str,
-    *,
-    parse=None,
-    many=False,
-    repeated=False,
-    metavar=None,
+    group: str, default: Any, meaning: str, *, parse=None, many=False, repeated=False, metavar=None
 ) -> Any:
     """A dataclass field that is a command line flag.
 

@@ -16,12 +16,7 @@ from torch import Tensor
 
 from architectures.activations import spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from architectures.inference import (
-    FeatureTable,
-    FeatureTables,
-    collect_columns,
-    measured_batches,
-)
+from architectures.inference import FeatureTable, FeatureTables, collect_columns, measured_batches
 from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
@@ -259,10 +254,7 @@ def accuracy_by_level(weight: Tensor, test: FeatureTable) -> dict[str, float]:
 
 
 def sparse_results(
-    run: OpenRun,
-    weight: Tensor,
-    tables: FeatureTables,
-    coverages: Sequence[float],
+    run: OpenRun, weight: Tensor, tables: FeatureTables, coverages: Sequence[float]
 ) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
     settings, data = run.settings, run.data

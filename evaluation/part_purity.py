@@ -15,12 +15,7 @@ from torch.utils.data import Dataset
 
 from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier
-from architectures.inference import (
-    FeatureTable,
-    FeatureTables,
-    collect_columns,
-    measured_batches,
-)
+from architectures.inference import FeatureTable, FeatureTables, collect_columns, measured_batches
 from configs.open_run import OpenRun
 from dataset_classes.base import ImageDataset
 from dataset_classes.keypoints import Keypoints
@@ -181,10 +176,7 @@ def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
 
 
 def keypoint_results(
-    weight: Tensor,
-    tables: FeatureTables,
-    keypoints: tuple[Keypoints, Keypoints],
-    disturbed: Tensor,
+    weight: Tensor, tables: FeatureTables, keypoints: tuple[Keypoints, Keypoints], disturbed: Tensor
 ) -> dict[str, float]:
     """All measures under readable names.
 

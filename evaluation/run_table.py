@@ -208,9 +208,7 @@ class Metric:
 def metrics_of(rows: list[Row]) -> list[Metric]:
     """All numbers in the results of some rows."""
     found = []
-    rows = sorted(
-        rows, key=lambda row: row.model == DENSE
-    )  # a sparse model's metrics in their order
+    rows = sorted(rows, key=lambda row: row.model == DENSE)  # metrics of sparse models first
     for name in dict.fromkeys(key for row in rows for key in row.entries()):
         if name in PUBLISHED_NAMES.values():
             continue  # the same number under our name

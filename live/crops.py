@@ -20,9 +20,8 @@ CONFIDENT = 0.5  # score of a detection
 SALIENT = 0.5  # share of the largest activation that belongs to the object
 MARGIN = 0.05  # around the object, as a fraction of the photo's sides
 
-Edges = tuple[
-    float, float, float, float
-]  # left, top, right, bottom, as fractions of the photo's sides
+# Left, top, right, bottom, as fractions of the photo's sides.
+Edges = tuple[float, float, float, float]
 
 
 @cache

@@ -85,9 +85,7 @@ class ImageFiles(Dataset):
             return error
 
 
-def stack_readable(
-    batch: list[Tensor | RunError],
-) -> tuple[Tensor | None, list[RunError | None]]:
+def stack_readable(batch: list[Tensor | RunError]) -> tuple[Tensor | None, list[RunError | None]]:
     """The images of a batch as one tensor, None if there are none, and the error or None of every item.
 
     Loading processes call it: each tensor that they send holds a file descriptor.

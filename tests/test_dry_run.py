@@ -39,9 +39,8 @@ def stages(said: str) -> dict[str, str]:
 
 
 def contents(folder):
-    files = [
-        p for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"
-    ]  # open in this process
+    # log.txt is open in this process.
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"]
     return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
 

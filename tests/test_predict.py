@@ -191,10 +191,7 @@ def test_file_names_may_be_no_text(finished, tmp_path):
 
 
 def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
-    small_run,
-    finished,
-    tmp_path,
-    capsys,
+    small_run, finished, tmp_path, capsys
 ):
     source, expected = finished[0]["chiqpm"], finished[1]["chiqpm"]
     image = next(iter(expected))
@@ -205,9 +202,8 @@ def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
     assert call(*flags, "--output", tmp_path / "out.json") == 0
     (entry,) = json.loads((tmp_path / "out.json").read_text())
     assert set(entry["prediction_sets"]["0.8"]) == expected[image]
-    assert (
-        call(*flags, "--output", tmp_path / "out.html") == 0
-    )  # features of the training images are made
+    report = tmp_path / "out.html"
+    assert call(*flags, "--output", report) == 0  # features of the training images are made
     (downloaded / "manifest.json").unlink()
     assert call(*flags, "--data_root", tmp_path / "nowhere") == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]

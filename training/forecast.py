@@ -160,9 +160,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:
         return at_most, 0
     if stage == "finetune":
         return training(settings.model_name), pace.model_bytes
-    if (
-        stage == "calibration"
-    ):  # with the feature tables: features, pooled, peaks, and logits of the test images
+    if stage == "calibration":  # feature tables: features, pooled, peaks, logits of test images
         values = 4 * settings.n_features * (n_train + n_test) + n_test * len(run.data.test.classes)
         return (n_train + n_test) * looked_at, values * FLOAT_BYTES
     return n_test * looked_at, 0  # the dense model on the test images

@@ -37,10 +37,8 @@ COLUMNS = (
     "images_per_second",
     "memory_mb",  # largest so far: of the GPU if there is one, else of the process
 )
-OF_THE_MACHINE = (
-    "images_per_second",
-    "memory_mb",
-)  # what another run of the same training may differ in
+# What another run of the same training may differ in.
+OF_THE_MACHINE = ("images_per_second", "memory_mb")
 SECONDS_BETWEEN_FIGURES = 60
 
 

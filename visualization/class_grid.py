@@ -119,14 +119,7 @@ def class_grid(
         weight = "bold" if row.bold else "normal"
         x = MARGIN + label / 2
         axes.text(
-            x,
-            y + cell / 2,
-            name,
-            size=size,
-            weight=weight,
-            rotation=90,
-            va="center",
-            ha="center",
+            x, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
         )
         _draw_cell(axes, row.image, lefts[0], y, cell)
         for feature in features:

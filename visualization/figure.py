@@ -75,9 +75,6 @@ def save(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
         path = stem.with_name(f"{stem.name}.{kind}")
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with matplotlib.rc_context(FILE_STYLE):
-            write_atomically(
-                path,
-                partial(figure.savefig, format=kind, dpi=DPI, metadata=metadata),
-            )
+            write_atomically(path, partial(figure.savefig, format=kind, dpi=DPI, metadata=metadata))
         paths.append(path)
     return paths

@@ -140,11 +140,7 @@ class ReportBuilder:
         self, coverages: Sequence[float], levels: Sequence[int], start: float
     ) -> None:
         """The slider's positions, the level of the hierarchy at each (if there is one), and where it starts."""
-        self.page |= {
-            "coverages": list(coverages),
-            "levels": list(levels),
-            "startCoverage": start,
-        }
+        self.page |= {"coverages": list(coverages), "levels": list(levels), "startCoverage": start}
 
     def add_image(
         self, explanation: LocalExplanation, label: int | None, sets: Sequence[frozenset[int]]

@@ -132,10 +132,7 @@ def ramsey(graph: np.ndarray, vertices: np.ndarray) -> tuple[list[int], list[int
             clique_near, independent_near = found.pop()
             clique_near, independent = [*clique_near, vertex], [*independent, vertex]
             found.append(
-                (
-                    max(clique_near, clique, key=len),
-                    max(independent_near, independent, key=len),
-                )
+                (max(clique_near, clique, key=len), max(independent_near, independent, key=len))
             )
         elif len(inside) == 0:
             found.append(([], []))

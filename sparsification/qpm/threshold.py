@@ -79,10 +79,7 @@ def spread_out_start(redundancy: np.ndarray, n_features: int) -> np.ndarray:
 
 
 def independent_set(
-    conflicts: np.ndarray,
-    start: np.ndarray,
-    rng: np.random.Generator,
-    expired: Callable[[], bool],
+    conflicts: np.ndarray, start: np.ndarray, rng: np.random.Generator, expired: Callable[[], bool]
 ) -> np.ndarray | None:
     """Members of a set as large as `start` without conflict, or None if none is found in time.
 

@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 
 from configs.script import warn_once
 from conformal import HierarchicalPredictor, aps, predictor, raps, thr
-from conformal.hierarchy import (
-    branch_nonconformity,
-    class_feature_indices,
-    prediction_hierarchy,
-)
+from conformal.hierarchy import branch_nonconformity, class_feature_indices, prediction_hierarchy
 from conformal.split import calibration_split
 
 MODES = ["exact", "paper"]

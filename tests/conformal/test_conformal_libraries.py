@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mapie.classification import SplitConformalClassifier
-from mapie.conformity_scores import (
-    APSConformityScore,
-    LACConformityScore,
-    RAPSConformityScore,
-)
+from mapie.conformity_scores import APSConformityScore, LACConformityScore, RAPSConformityScore
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from conformal import thr

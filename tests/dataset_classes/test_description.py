@@ -62,9 +62,8 @@ def test_a_list_of_images_that_the_model_was_not_made_with_is_not_used(made, tmp
     torch.save({}, model)
     replace(card, images={**card.images, "listed": sha256(path)}).add_to(model)
     assert listed_images(settings, folder) == images
-    path.write_text(
-        path.read_text().replace("test,", "train,")
-    )  # as of a run that was killed since
+    # As of a run that was killed since.
+    path.write_text(path.read_text().replace("test,", "train,"))
     with caplog.at_level(logging.WARNING):
         assert listed_images(settings, folder) is None
     assert "images.csv is not the list that chiqpm_8_3 was made with" in caplog.text

@@ -7,13 +7,7 @@ from fake_datasets import BOX, SIZE, assert_one_line, load, make_cub
 
 from configs.errors import RunError
 from dataset_classes.keypoints import Keypoints
-from evaluation.part_purity import (
-    PATCH,
-    Disturbed,
-    consistency,
-    part_purity,
-    stability,
-)
+from evaluation.part_purity import PATCH, Disturbed, consistency, part_purity, stability
 
 EYE = (0.6, 0.3)  # x, y
 
@@ -36,9 +30,8 @@ def test_a_feature_on_the_left_or_the_right_eye_is_pure():
 def test_a_patch_at_the_edge_is_moved_inside():
     peaks = torch.tensor([[[0.99, 0.1]], [[0.99, 0.1]]])
     points = keypoints([[0, 0, 1], [0, 0, 1]])
-    points.locations[:, 2, 1] = (
-        1 - 0.9 * PATCH
-    )  # a patch that only ended at the edge would not reach it
+    # A patch that only ended at the edge would not reach it.
+    points.locations[:, 2, 1] = 1 - 0.9 * PATCH
     assert part_purity(torch.ones(2, 1), peaks, points)[0].item() == 1
 
 

@@ -40,9 +40,8 @@ def test_rows_of_a_killed_training_are_neither_lost_nor_doubled(tmp_path):
     assert rows[2]["held_out_accuracy"] == 0.5 and rows[1]["held_out_accuracy"] is None
     other.draw()
     assert (tmp_path / "training.png").stat().st_size > 1000
-    assert (
-        len(training_figure(rows).axes[0].lines) == 4
-    )  # loss of two stages, and where each begins
+    lines = training_figure(rows).axes[0].lines
+    assert len(lines) == 4  # loss of two stages, and where each begins
 
 
 def test_time_left_counts_coarse_epochs_for_what_they_cost():

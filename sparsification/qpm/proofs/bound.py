@@ -104,10 +104,8 @@ class Certificate:
         before = np.inf
         while self.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
             before = self.bound
-            stale, lowest = (
-                0,
-                np.inf,
-            )  # newcomers raise the bound at first: a round has its own best
+            # Newcomers raise the bound at first: a round has its own best.
+            stale, lowest = 0, np.inf
             while stale < PATIENCE:
                 done = self.bound <= objective or self.relaxation.n_steps >= iterations
                 if done or progress.spent(time_share):

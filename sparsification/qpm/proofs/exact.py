@@ -11,12 +11,7 @@ from math import comb
 
 import numpy as np
 
-from sparsification.qpm.assignment import (
-    all_subsets,
-    best_subsets,
-    distinct_subsets,
-    weight_of,
-)
+from sparsification.qpm.assignment import all_subsets, best_subsets, distinct_subsets, weight_of
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import class_multipliers, feature_scores
@@ -133,11 +128,7 @@ def best_rows(
     if lost >= budget:
         return None
     return best_sharing_subsets(
-        values,
-        k,
-        counted=problem.counted_pairs,
-        required=problem.n_required_pairs,
-        budget=budget,
+        values, k, counted=problem.counted_pairs, required=problem.n_required_pairs, budget=budget
     )
 
 

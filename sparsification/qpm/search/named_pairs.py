@@ -65,20 +65,12 @@ def named_search(
     priced = PricedSwaps(problem, certificate.lagrangian, certificate.relaxation.multipliers)
     pool = NamedPool(rows, priced, progress)
     explore(
-        priced.neighbourhood,
-        pool,
-        progress,
-        rng,
-        time_share=SHARE_WALKS,
-        kicks=KICKS_WITHOUT_GAIN,
+        priced.neighbourhood, pool, progress, rng, time_share=SHARE_WALKS, kicks=KICKS_WITHOUT_GAIN
     )
     for _, members in pool.ranked()[:N_IMPROVED]:
         climb(priced, pool, members, progress)
     return best_of(
-        problem,
-        pool.ranked()[:N_ELITE],
-        lambda members: rows.assign(members, progress),
-        progress,
+        problem, pool.ranked()[:N_ELITE], lambda members: rows.assign(members, progress), progress
     )
 
 
