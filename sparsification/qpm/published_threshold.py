@@ -9,14 +9,13 @@ sets by excluding subgraphs", 1992) finds one too. Both are heuristics, so the t
 than it need be (docs/selection.md).
 """
 
-import time
-
 import numpy as np
 
 from configs.errors import RunError
+from sparsification.qpm.progress import Stopwatch
 
 STEPS = 100
-# Time after which the search fails.
+# Computing time after which the search fails.
 SECONDS = 120.0
 INSTEAD = "leave --redundancy_threshold out, which finds a lower threshold in seconds"
 
@@ -33,7 +32,7 @@ def published_threshold(redundancy: np.ndarray, n_features: int) -> float:
     """
     upper = np.triu(np.asarray(redundancy, dtype=np.float64), 1)
     symmetric = upper + upper.T
-    deadline = time.monotonic() + SECONDS
+    clock = Stopwatch()
     values = np.sort(symmetric, axis=None)
     first = len(values) * (n_features - 2) / max(n_features - 1, 1)
     step = (first - (len(values) - np.count_nonzero(symmetric))) / STEPS
@@ -46,7 +45,7 @@ def published_threshold(redundancy: np.ndarray, n_features: int) -> float:
 
     lowest = -1
     for i in range(STEPS if step > 0 else 0):
-        size = greedy_clique_size(compatible(i)[1], n_features, deadline)
+        size = greedy_clique_size(compatible(i)[1], n_features, clock)
         if size >= n_features:
             lowest = i
         if size <= n_features:
@@ -54,7 +53,7 @@ def published_threshold(redundancy: np.ndarray, n_features: int) -> float:
     if lowest >= 0:
         for i in range(lowest, lowest - STEPS, -1):
             threshold, graph = compatible(i)
-            if large_clique(graph, n_features, deadline) >= n_features:
+            if large_clique(graph, n_features, clock) >= n_features:
                 return threshold
     raise RunError(
         f"--redundancy_threshold published: no {n_features} features without a redundant pair are "
@@ -62,16 +61,16 @@ def published_threshold(redundancy: np.ndarray, n_features: int) -> float:
     )
 
 
-def check_time(deadline: float) -> None:
-    """Fail past the deadline, a value of `time.monotonic()`."""
-    if time.monotonic() > deadline:
+def check_time(clock: Stopwatch) -> None:
+    """Fail after `SECONDS` of computing."""
+    if clock.elapsed > SECONDS:
         raise RunError(
             f"--redundancy_threshold published: the clique search has not ended in {SECONDS:.0f} s; "
             f"{INSTEAD}"
         )
 
 
-def greedy_clique_size(graph: np.ndarray, target: int, deadline: float) -> int:
+def greedy_clique_size(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
     """Size of the first clique found with at least `target` vertices, else of the largest found.
 
     From every vertex on, the neighbour with the most neighbours of its own is added.
@@ -79,12 +78,12 @@ def greedy_clique_size(graph: np.ndarray, target: int, deadline: float) -> int:
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        deadline: value of `time.monotonic()` at which it fails.
+        clock: fails after `SECONDS`.
     """
     degree = graph.sum(axis=1)
     best = 0
     for start in np.flatnonzero(degree >= target):
-        check_time(deadline)
+        check_time(clock)
         left = graph[start] & (degree >= target)
         size = 1
         while left.any():
@@ -97,7 +96,7 @@ def greedy_clique_size(graph: np.ndarray, target: int, deadline: float) -> int:
     return best
 
 
-def large_clique(graph: np.ndarray, target: int, deadline: float) -> int:
+def large_clique(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
     """Size of the largest clique found until one has `target` vertices.
 
     Independent sets, found along the way, are removed until no vertex is left.
@@ -105,12 +104,12 @@ def large_clique(graph: np.ndarray, target: int, deadline: float) -> int:
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        deadline: value of `time.monotonic()` at which it fails.
+        clock: fails after `SECONDS`.
     """
     left = np.arange(len(graph))
     best = 0
     while len(left) and best < target:
-        check_time(deadline)
+        check_time(clock)
         clique, independent = ramsey(graph, left)
         best = max(best, len(clique))
         left = np.setdiff1d(left, independent)
