@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from configs.errors import UsageError
 
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
+LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
 TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
 PACKAGE = "package:"  # what the name of weights from a Python package begins with
 
@@ -44,9 +45,10 @@ BatchSize = Annotated[int, Range(2)]  # batch normalisation needs two
 
 @dataclass(frozen=True)
 class DenseRecipe:
-    """Training of the dense model: cross entropy and feature diversity loss, SGD."""
+    """Training of the dense model: cross entropy and feature diversity loss."""
 
     epochs: Epochs = 150
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # momentum is of SGD
     lr: Amount = 0.005  # of the backbone
     classifier_lr: Amount = 0.01  # of the final layer
     momentum: Share = 0.9
@@ -62,8 +64,10 @@ class DenseRecipe:
     label_smoothing: Share = 0.0
     # Share of the epochs, the first ones, that keep the ordinary strides: they cost a fourth or fifth.
     coarse_share: Share = 0.0
-    # How many images at once, beside single ones, where features are maxima of maps; 1: no mixing.
+    # Where features are maxima of maps: how many images at once, beside single ones, pairs that are easily taken for
+    # one another, and partly hidden ones; 1: none of them.
     mixed_images: Count = 1
+    left_over_rounds: Rounds = 0  # so often, features are given what others leave over
     # How many augmented views of every image there are, shown in turn; None: a new one in every epoch.
     views: Count | None = None
 
@@ -73,6 +77,7 @@ class FinetuneRecipe:
     """Finetuning of the sparse model, in rounds that each start with a fresh optimiser."""
 
     round_epochs: tuple[Epochs, ...] = (40,)
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # momentum is of SGD
     lr: Amount = 1e-4  # at the start of the first round
     round_decay: Amount = 0.9  # round r starts at lr * round_decay ** r
     momentum: Share = 0.95
@@ -86,6 +91,8 @@ class FinetuneRecipe:
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
     coarse_rounds: Rounds = 0  # so many, the first ones, keep the ordinary strides
+    # Where features lie in [0, 1] and classes are sets: they learn to be in all images of their classes, and no others.
+    presence: bool = False
     views: Count | None = None  # as in dense training
     # Mean and std, where they are trained, in units of the std instead of plain.
     normalisation_in_own_units: bool = False
@@ -104,6 +111,7 @@ class SelectionRecipe:
     """How features are chosen."""
 
     pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
+    groups: bool = True  # choose a feature of each group of alternatives, where local features form such groups
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,7 @@ class DatasetRecipe:
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
     regime: Regime = PUBLISHED
+    local_regime: Regime | None = None  # of networks of small receptive field; None: as others
     # Of the sparse model; None: by the number of classes, see `model_size`.
     n_features: int | None = N_FEATURES
     n_per_class: int | None = N_PER_CLASS
@@ -208,14 +217,39 @@ DATASETS = {
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(
         "synthetic_birds:SyntheticBirds",
-        arch="resnet18",
+        arch="local15",
         img_size=64,
         weights="none",
+        n_features=20,
         # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
         regime=Regime(
-            replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0, mixed_images=3),
+            replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0),
             {"lr": 2e-3},
             schedule_scale=0.1,
+        ),
+        local_regime=Regime(
+            replace(
+                FROM_SCRATCH.dense,
+                epochs=15,
+                optimizer="adamw",
+                lr=5e-3,
+                classifier_lr=5e-3,
+                weight_decay=0.01,
+                batch_size=32,
+                dropout=0.0,
+                coarse_share=0.0,
+                mixed_images=3,
+                left_over_rounds=5,
+            ),
+            {
+                "optimizer": "adamw",
+                "lr": 2e-3,
+                "weight_decay": 0.01,
+                "batch_size": 32,
+                "dropout": 0.0,
+                "presence": True,
+            },
+            schedule_scale=0.15,
         ),
     ),
 }
@@ -282,6 +316,8 @@ def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Re
     if weights == "none":
         # Features of networks trained from scratch have so small a spread that the plain gradients diverge.
         regime = own.regime if own.weights == "none" else FROM_SCRATCH
+        if arch in LOCAL_ARCHS and own.local_regime is not None:
+            regime = own.local_regime
         changes = {**regime.finetuning, "normalisation_in_own_units": True}
         return replace(regime, finetuning=changes)
     if dataset == "ImageFolder" or arch not in PAPER_ARCHS:

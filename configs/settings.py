@@ -92,7 +92,7 @@ class Settings:
         "backbone: resnet18, resnet34, resnet50, or any network of timm by its name; or local15 or local19, small ones "
         "in which a cell of the maps sees a square of 15 or 19 pixels; or NAME@4, @8 or @16, a network of timm that "
         "ends where cells would be larger than so many pixels, so that they too see a square (default: resnet50; "
-        "SyntheticBirds resnet18)", parse=_arch,
+        "SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
         MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
@@ -111,7 +111,8 @@ class Settings:
     )
     n_features: int | None = flag(
         MODEL, None,
-        "features the model may use; ImageFolder with fewer than 25 classes: 2 for each (default: 50)", parse=int,
+        "features the model may use; SyntheticBirds 20; ImageFolder below 25 classes: 2 for each (default: 50)",
+        parse=int,
     )  # fmt: skip
     n_per_class: int | None = flag(
         MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)", parse=int

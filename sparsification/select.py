@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from architectures.classifier import InterpretableClassifier
 from architectures.inference import FeatureTable, collect_feature_table
@@ -16,6 +17,7 @@ from configs import processes
 from configs.open_run import OpenRun
 from configs.runs import selection_file
 from configs.settings import Settings
+from sparsification.alternatives import assign_alternatives
 from sparsification.constants import (
     class_feature_correlation,
     feature_moments,
@@ -58,6 +60,10 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
+    if settings.selection.groups and features.overlap is not None:
+        layer = groups_of_alternatives(settings, features)
+        if layer is not None:
+            return layer
     correlation = class_feature_correlation(features.pooled, features.labels)
     redundancy, weight = feature_redundancy(correlation).numpy(), 1.0
     threshold = settings.redundancy_threshold
@@ -92,11 +98,25 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
             raise
         log.warning("%s. Any pairs count instead.", error)
         found = optimise(state(pairs="any"))
-    selection = torch.as_tensor(found.selected)
+    return _sparse_layer(features, torch.as_tensor(found.selected), torch.as_tensor(found.weight))
+
+
+def groups_of_alternatives(settings: Settings, features: DenseFeatures) -> SparseLayer | None:
+    """Local features of which every class has one of each group; None where the classes do not show such groups."""
+    n, k = settings.n_features, settings.n_per_class
+    assigned = assign_alternatives(features.pooled, features.labels, n, k)
+    if assigned is None:
+        log.info("There are no %d groups of alternatives: the program chooses the features.", k)
+        return None
+    log.info("%d groups of alternatives: every class has one feature of each.", k)
+    return _sparse_layer(features, *assigned)
+
+
+def _sparse_layer(features: DenseFeatures, selection: Tensor, weight: Tensor) -> SparseLayer:
     mean, std = feature_moments(features.pooled)
     return SparseLayer(
         selection=selection.long(),
-        weight=torch.as_tensor(found.weight).float(),
+        weight=weight.float(),
         mean=mean[selection].float(),
         std=std[selection].float(),
     )

@@ -20,7 +20,7 @@ import visualize_tree
 from architectures.classifier import build_dense_model
 from configs.script import run_script
 from sparsification.glm import path
-from training.history import read_metrics
+from training.history import LOSS_TERMS, read_metrics
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
@@ -251,7 +251,7 @@ def test_held_out_images_are_measured_and_not_trained_on(train, caplog):
     rows = read_metrics(folder / "metrics.csv")
     assert {row["stage"] for row in rows} == {"dense", "chiqpm_8_3"}
     for row in rows:
-        terms = [row[name] or 0 for name in ("cross_entropy", "diversity", "mixed", "grounding")]
+        terms = [row[name] or 0 for name in LOSS_TERMS]
         assert row["loss"] == pytest.approx(sum(terms), rel=1e-4, abs=1e-4)
         assert row["held_out_accuracy"] is None or 0 <= row["held_out_accuracy"] <= 1
     assert [row["held_out_accuracy"] is not None for row in rows] == [

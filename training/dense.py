@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,14 +11,22 @@ from torch import Tensor
 from architectures.backbones.weights import fitting_weights
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
+from architectures.inference import collect_columns, measured_batches
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
+from training.left_over_looks import LeftOverLooks
 from training.loop import Phase, train_artefact
-from training.losses import feature_diversity_loss, mixed_images_loss
+from training.losses import (
+    confusable_images_loss,
+    feature_diversity_loss,
+    hidden_rectangle_loss,
+    mixed_images_loss,
+)
 from training.monitor import Monitor
+from training.optimizers import build_optimizer
 from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
 
@@ -45,6 +54,18 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
     """
     settings, hardware = run.settings, run.hardware
     artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
+
+    def pooled_features() -> tuple[Tensor, Tensor]:
+        batches = measured_batches(
+            model,
+            run.data.train_unaugmented,
+            hardware,
+            "Features",
+            lambda output, labels: (output.features, labels),
+        )
+        pooled, labels = collect_columns(batches, len(run.data.train_unaugmented))
+        return pooled, labels
+
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
@@ -58,7 +79,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         run,
         artefact,
         model,
-        dense_phases(model, settings.dense, settings.trained_with_reduced_strides),
+        dense_phases(model, settings.dense, settings.trained_with_reduced_strides, pooled_features),
         Monitor(run, DENSE),
     )
     model.backbone.reduce_strides(settings.reduced_strides)
@@ -98,44 +119,81 @@ def dense_dependencies(run: OpenRun) -> dict:
     }
 
 
+PooledFeatures = Callable[[], tuple[Tensor, Tensor]]
+
+
 def dense_phases(
-    model: InterpretableClassifier, recipe: DenseRecipe, reduced_strides: bool
+    model: InterpretableClassifier,
+    recipe: DenseRecipe,
+    reduced_strides: bool,
+    pooled_features: PooledFeatures | None = None,
 ) -> list[Callable[[bool], Phase]]:
-    """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones."""
+    """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones.
+
+    Args:
+        model: that is trained.
+        recipe: of the training.
+        reduced_strides: of the final feature maps.
+        pooled_features: of the training images, `[N, F]`, with their labels `[N]`, from the model as it is when called;
+            None: no looks are left over.
+    """
     n_coarse = coarse_epochs(recipe, reduced_strides)
+    looks = LeftOverLooks(len(model.class_weight))
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)
-        return dense_phase(model, recipe, first, last)
+        if pooled_features is None or model.backbone.pooling != "max":
+            return dense_phase(model, recipe, first, last)
+
+        def before_epoch(epoch: int) -> None:
+            if first + epoch in left_over_epochs(recipe):
+                looks.renew(*pooled_features())
+
+        phase = dense_phase(model, recipe, first, last, looks)
+        return replace(phase, before_epoch=before_epoch, state=looks.state)
 
     if not n_coarse:
         return [partial(make, 0, recipe.epochs, reduced_strides)]
     return [partial(make, 0, n_coarse, False), partial(make, n_coarse, recipe.epochs, True)]
 
 
+def left_over_epochs(recipe: DenseRecipe) -> set[int]:
+    """The epochs before which looks are given to features, spread over the last two thirds of the training."""
+    rounds = recipe.left_over_rounds
+    return {round(recipe.epochs * (1 + 2 * index / rounds) / 3) for index in range(rounds)}
+
+
 def dense_phase(
-    model: InterpretableClassifier, recipe: DenseRecipe, first: int = 0, last: int | None = None
+    model: InterpretableClassifier,
+    recipe: DenseRecipe,
+    first: int = 0,
+    last: int | None = None,
+    looks: LeftOverLooks | None = None,
 ) -> Phase:
     """Epochs `first` to `last` (excluded; None: all) of the dense training.
 
     The classifier may learn at another rate than the backbone.
     """
     last = recipe.epochs if last is None else last
-    optimizer = torch.optim.SGD(
-        [{"params": part.parameters()} for part in (model.backbone, model.linear)],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
+    optimizer = build_optimizer(
+        [{"params": part.parameters()} for part in (model.backbone, model.linear)], recipe
     )
 
     def extra_losses(output: ModelOutput, targets: Tensor, epoch: int) -> dict[str, Tensor]:
+        maps, pooled, classifier = output.feature_maps, output.features, model.linear
         diversity = feature_diversity_loss(
-            output.feature_maps, output.logits, model.class_weight, recipe.diversity_weight
+            maps, output.logits, model.class_weight, recipe.diversity_weight
         )
-        if recipe.mixed_images < 2 or model.backbone.pooling != "max":
-            return {"diversity": diversity}
-        mixed = mixed_images_loss(output.features, targets, model.linear, recipe.mixed_images)
-        return {"diversity": diversity, "mixed": mixed}
+        losses = {"diversity": diversity}
+        if recipe.mixed_images > 1 and model.backbone.pooling == "max":
+            losses |= {
+                "mixed": mixed_images_loss(pooled, targets, classifier, recipe.mixed_images),
+                "confusable": confusable_images_loss(pooled, targets, output.logits, classifier),
+                "hidden": hidden_rectangle_loss(maps, targets, classifier, recipe.label_smoothing),
+            }
+        if looks is not None:
+            losses["left_over"] = looks.loss(pooled, targets)
+        return losses
 
     return Phase(
         name="Dense" if last == recipe.epochs else "Dense, coarse maps",

@@ -3,8 +3,6 @@
 import logging
 from functools import partial
 
-import torch
-
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
@@ -15,8 +13,9 @@ from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
 from training.loop import Phase, train_artefact
-from training.losses import feature_diversity_loss, feature_grounding_loss
+from training.losses import feature_diversity_loss, feature_grounding_loss, presence_loss
 from training.monitor import Monitor
+from training.optimizers import build_optimizer
 from training.schedules import finetune_learning_rate, grounding_weight
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,8 @@ def finetune(
             model.set_sparse_head(head, recipe.dropout)
         coarse = index < recipe.coarse_rounds
         model.backbone.reduce_strides(settings.trained_with_reduced_strides and not coarse)
-        return finetune_phase(model, recipe, index)
+        presence = recipe.presence and settings.kind.class_sets
+        return finetune_phase(model, recipe, index, presence)
 
     train_artefact(
         run,
@@ -68,14 +68,14 @@ def finetune(
     return model
 
 
-def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index: int) -> Phase:
-    """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before."""
-    optimizer = torch.optim.SGD(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
+def finetune_phase(
+    model: InterpretableClassifier, recipe: FinetuneRecipe, index: int, presence: bool = False
+) -> Phase:
+    """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before.
+
+    With `presence`, features in [0, 1] are also trained to be present in the images of their classes, and in no others.
+    """
+    optimizer = build_optimizer([p for p in model.parameters() if p.requires_grad], recipe)
 
     head = model.linear
     if isinstance(head, SparseHead) and recipe.normalisation_in_own_units:
@@ -86,11 +86,13 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
         diversity = feature_diversity_loss(
             output.feature_maps, output.logits, weight, recipe.diversity_weight
         )
-        factor = grounding_weight(recipe, epoch)
-        if not factor:
-            return {"diversity": diversity}
-        grounding = factor * feature_grounding_loss(output.features, targets, weight)
-        return {"diversity": diversity, "grounding": grounding}
+        losses = {"diversity": diversity}
+        if factor := grounding_weight(recipe, epoch):
+            losses["grounding"] = factor * feature_grounding_loss(output.features, targets, weight)
+        if presence:
+            pooled = model.backbone.pool(output.feature_maps)
+            losses["presence"] = presence_loss(pooled, targets, weight > 0)
+        return losses
 
     rounds = len(recipe.round_epochs)
     return Phase(

@@ -19,6 +19,10 @@ from training.plan import DENSE
 from training.trackers import Tracker
 
 METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
+# With their weights; of one stage, those that its training has.
+LOSS_TERMS = (
+    "cross_entropy", "diversity", "mixed", "confusable", "hidden", "left_over", "grounding", "presence"
+)  # fmt: skip
 COLUMNS = (
     "stage",  # `dense`, or the name of the sparse model
     "phase",  # as in the log
@@ -26,10 +30,7 @@ COLUMNS = (
     "epoch",  # of the phase, from 1
     "step",  # of the phase: steps done
     "loss",
-    "cross_entropy",
-    "diversity",  # terms of the loss, with their weights
-    "mixed",
-    "grounding",
+    *LOSS_TERMS,
     "lr",
     "classifier_lr",
     "train_accuracy",  # fraction, of the augmented images while the network learns
@@ -134,7 +135,7 @@ def training_figure(rows: list[dict]) -> Figure:
     rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
     rate.set_yscale("log")
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for name in ("loss", "cross_entropy", "diversity", "mixed", "grounding"):
+    for name in ("loss", *LOSS_TERMS):
         _line(loss, rows, name, name.replace("_", " "))
     for name in ("train_accuracy", "held_out_accuracy"):
         _line(accuracy, rows, name, name.removesuffix("_accuracy").replace("_", " "), scale=100)

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Phase:
         extra_losses: output, targets, epoch -> what is added to the cross entropy, term by term.
         label_smoothing: of the cross entropy.
         views: how many augmented views of every image there are, shown in turn; None: a new one in every epoch.
+        before_epoch: called with the number of epochs done; may look at the model and change `state`.
+        state: what the losses know from earlier epochs; kept in the checkpoint.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Phase:
     extra_losses: Callable[[ModelOutput, Tensor, int], dict[str, Tensor]]
     label_smoothing: float = 0.0
     views: int | None = None
+    before_epoch: Callable[[int], None] = lambda epoch: None
+    state: dict[str, Tensor] = field(default_factory=dict)
 
     def view_seed(self, seed: int, epoch: int) -> int:
         """Seed of the augmentation of an epoch's images."""
@@ -122,9 +126,11 @@ def train_phases(
         phase = phases[index](first_epoch == 0)
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
+            phase.state.update(state.get("state", {}))
         stored = can_be_stored(run, model.backbone, phase.views)
         network = data_parallel(trained_part(model) if stored else model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
+            phase.before_epoch(epoch)
             epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
             start = time.perf_counter()
             images = stored_view(run, model.backbone, view) if stored else dataset
@@ -140,6 +146,7 @@ def train_phases(
                     "epoch": epoch + 1,
                     "model": model.state_dict(),
                     "optimizer": phase.optimizer.state_dict(),
+                    "state": phase.state,
                     "metrics": [*monitor.history.rows, *rows],
                 }
             )

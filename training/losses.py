@@ -4,10 +4,16 @@ Feature diversity loss: SLDD-Model (arXiv 2303.13166), section on feature divers
 Feature grounding loss: CHiQPM (arXiv 2511.20779).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy, cross_entropy
+
+TOO_SURE = (
+    0.01  # features that are closer to 0 or 1 count as if they were so close: their gradient is 0
+)
 
 
 def feature_diversity_loss(
@@ -85,3 +91,85 @@ def mixed_images_loss(
     groups = torch.stack([torch.randperm(len(targets)) for _ in range(n_images)])
     logits = classifier(features[groups].amax(dim=0))
     return -logits.log_softmax(dim=1).gather(1, targets[groups].T).mean()
+
+
+def confusable_images_loss(
+    features: Tensor, targets: Tensor, logits: Tensor, classifier: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`mixed_images_loss` of pairs that are hard to tell apart.
+
+    Every image is seen at once with the image of the batch, of another class, whose class it is most easily taken for.
+    Of two classes that differ in little, each then has to be known by what it has: what the other has is there, too.
+
+    Args:
+        features: pooled features of single images, `[B, F]`.
+        targets: their classes, `[B]`.
+        logits: of the single images, `[B, C]`.
+        classifier: from features to logits.
+
+    Returns:
+        Scalar, averaged over the batch; 0 if all images are of one class.
+    """
+    same = targets[:, None] == targets
+    if same.all():
+        return features.new_zeros(())
+    partner = logits.detach()[:, targets].masked_fill(same, -math.inf).argmax(dim=1)
+    both = torch.stack([targets, targets[partner]], dim=1)
+    mixed = classifier(torch.maximum(features, features[partner]))
+    return -mixed.log_softmax(dim=1).gather(1, both).mean()
+
+
+def hidden_rectangle_loss(
+    feature_maps: Tensor,
+    targets: Tensor,
+    classifier: Callable[[Tensor], Tensor],
+    label_smoothing: float,
+) -> Tensor:
+    """Cross entropy of images of whose maps a rectangle is hidden, another one of every image.
+
+    A class then has to be known by each of its parts, and not by the one that is easiest to see.
+
+    Args:
+        feature_maps: `[B, F, H, W]`, >= 0; features are their maxima.
+        targets: `[B]`.
+        classifier: from features to logits.
+        label_smoothing: of the cross entropy.
+
+    Returns:
+        Scalar, averaged over the batch.
+    """
+    hidden = [_random_interval(len(targets), side) for side in feature_maps.shape[2:]]
+    rectangle = (hidden[0][:, None, :, None] & hidden[1][:, None, None, :]).to(feature_maps.device)
+    seen = feature_maps.masked_fill(rectangle, 0).amax(dim=(2, 3))
+    return cross_entropy(classifier(seen), targets, label_smoothing=label_smoothing)
+
+
+def _random_interval(count: int, cells: int) -> Tensor:
+    """`count` random intervals of a third to two thirds of the cells of a side, `[count, cells]` bool."""
+    length = torch.randint(cells // 3, 2 * cells // 3 + 1, (count, 1))
+    start = (torch.rand(count, 1) * (cells - length + 1)).long()
+    cell = torch.arange(cells)
+    return (cell >= start) & (cell < start + length)
+
+
+def presence_loss(pooled: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
+    """Cross entropy of features that are to be present in every image of some classes, and in no other image.
+
+    Presence and absence count alike, and m features sqrt(m) times as much as one.
+
+    Args:
+        pooled: features in [0, 1], `[B, m]`.
+        targets: classes of the images, `[B]`.
+        classes: in which every feature is to be present, `[C, m]` bool: some of them, not all.
+
+    Returns:
+        Scalar, averaged over the batch; 0 if there are no features.
+    """
+    if not classes.shape[1]:
+        return pooled.new_zeros(())
+    share = classes.to(pooled.dtype).mean(dim=0)
+    present = classes[targets]
+    balance = torch.where(present, 0.5 / share, 0.5 / (1 - share))
+    values = pooled.clamp(TOO_SURE, 1 - TOO_SURE)
+    mean = binary_cross_entropy(values, present.to(pooled.dtype), weight=balance)
+    return classes.shape[1] ** 0.5 * mean

@@ -50,7 +50,7 @@ def test_defaults_are_the_papers():
 
 def test_synthetic_birds_bring_their_own_defaults_and_a_given_flag_wins():
     s = settings("--dataset", "SyntheticBirds")
-    assert (s.arch, s.img_size, s.weights) == ("resnet18", 64, "none")
+    assert (s.arch, s.img_size, s.weights, s.n_features) == ("local15", 64, "none", 20)
     assert settings("--dataset", "SyntheticBirds", "--img_size", "96").img_size == 96
 
 

@@ -39,7 +39,7 @@ def test_what_is_chosen_is_possible_and_flags_win(model_type, given):
             assert getattr(asked, name) in (None, getattr(settings, name))
 
 
-@pytest.mark.parametrize("dataset", ["CUB2011", "StanfordCars", "ImageNet", "SyntheticBirds"])
+@pytest.mark.parametrize("dataset", ["CUB2011", "StanfordCars", "ImageNet"])
 def test_named_datasets_keep_the_published_numbers(dataset):
     (settings,) = parse_settings(["--dataset", dataset], "")
     assert settings.model_name == "chiqpm_50_5"

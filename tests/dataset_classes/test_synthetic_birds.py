@@ -23,14 +23,14 @@ from dataset_classes.synthetic_birds import (
 
 @pytest.fixture
 def few(monkeypatch):
-    """Two images per class, so that a test draws 96 birds and not 1920."""
+    """Two images per class, so that a test draws 192 birds and not 3840."""
     monkeypatch.setattr(synthetic_birds, "IMAGES_PER_CLASS", 2)
 
 
 def test_classes_are_distinct_and_many_pairs_differ_in_one_part():
-    assert len(np.unique(CLASS_PARTS, axis=0)) == len(SPECIES) == 24
+    assert len(np.unique(CLASS_PARTS, axis=0)) == len(SPECIES) == 48
     differing = (CLASS_PARTS[:, None] != CLASS_PARTS[None]).sum(2)
-    assert (np.triu(differing, 1) == 1).sum() >= 12
+    assert (np.triu(differing, 1) == 1).sum() >= 36
 
 
 def test_each_family_differs_from_its_first_species_in_one_part():
@@ -79,7 +79,7 @@ def test_names_tell_the_truth():
 
 def test_attributes_count_shared_looks():
     attributes = one_hot_looks(CLASS_PARTS)
-    assert attributes.shape == (24, sum(map(len, LOOKS.values())))
+    assert attributes.shape == (48, sum(map(len, LOOKS.values())))
     np.testing.assert_array_equal(
         attributes @ attributes.T, (CLASS_PARTS[:, None] == CLASS_PARTS[None]).sum(2)
     )

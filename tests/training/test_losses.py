@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from training.losses import (
+    confusable_images_loss,
     feature_diversity_loss,
     feature_grounding_loss,
+    hidden_rectangle_loss,
     mixed_images_loss,
 )
 
@@ -63,3 +65,40 @@ def test_images_seen_at_once_have_the_largest_features_of_all():
     assert mixed_images_loss(features, targets, lambda x: x, 1).item() == pytest.approx(
         alone, rel=1e-4
     )
+
+
+def test_an_image_is_mixed_with_the_one_it_is_most_easily_taken_for():
+    features = torch.eye(4)[[0, 1, 2, 3]]
+    targets = torch.tensor([0, 1, 2, 2])
+    logits = torch.tensor([[9.0, 1, 5], [7, 9, 1], [0, 8, 9], [5, 0, 9]])
+    partners = [2, 0, 1, 0]  # of another class, the most likely one
+    expected = 0.0
+    for i, j in enumerate(partners):
+        both = torch.zeros(4)
+        both[[i, j]] = 1
+        expected -= both[:3].log_softmax(0)[targets[[i, j]]].mean().item() / 4
+    loss = confusable_images_loss(features, targets, logits, lambda x: x[:, :3])
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_nothing_is_confusable_in_a_batch_of_one_class():
+    loss = confusable_images_loss(
+        torch.rand(3, 4), torch.zeros(3).long(), torch.rand(3, 4), lambda x: x
+    )
+    assert loss == 0
+
+
+def test_a_hidden_rectangle_hides_its_cells_and_no_others():
+    """One feature per cell: what is left of them are the cells outside a rectangle, which differs between images."""
+    cells = 9
+    maps = torch.eye(cells**2).reshape(1, cells**2, cells, cells).expand(40, -1, -1, -1)
+    seen = []
+    hidden_rectangle_loss(maps, torch.zeros(40).long(), lambda x: seen.append(x) or x, 0.1)
+    hidden = seen[0].reshape(40, cells, cells) == 0
+    assert len(hidden.unique(dim=0)) > 20
+    for image in hidden:
+        rows, columns = image.any(dim=1), image.any(dim=0)
+        assert torch.equal(image, rows[:, None] & columns)
+        for line in (rows, columns):
+            assert 3 <= line.sum() <= 6
+            assert line.int().diff().abs().sum() <= 2  # one interval

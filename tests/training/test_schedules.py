@@ -17,7 +17,7 @@ from configs.recipes import (
     finetune_recipe,
     regime_of,
 )
-from training.dense import dense_phases
+from training.dense import dense_phases, left_over_epochs
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
 
 
@@ -86,6 +86,22 @@ def test_random_weights_get_the_recipe_for_them():
     assert dense.batch_size == finetuning.batch_size == 8
     dense, _ = recipes_of("qpm", "CUB2011", "resnet50", "imagenet", batch_size=32)
     assert dense == DenseRecipe(batch_size=32)
+
+
+def test_only_networks_of_small_receptive_field_learn_the_drawn_birds_by_their_recipe():
+    local, finetuning = recipes_of("chiqpm", "SyntheticBirds", "local19", "none")
+    assert local.mixed_images > 1 and local.left_over_rounds and local.optimizer == "adamw"
+    assert finetuning.optimizer == "adamw"
+    others, finetuning = recipes_of("chiqpm", "SyntheticBirds", "resnet18", "none")
+    assert others.mixed_images == 1 and not others.left_over_rounds
+    assert others.optimizer == finetuning.optimizer == "sgd"
+
+
+def test_looks_are_left_over_in_the_last_two_thirds_of_the_training():
+    recipe = replace(FROM_SCRATCH.dense, epochs=15, left_over_rounds=5)
+    assert left_over_epochs(recipe) == {5, 7, 9, 11, 13}
+    assert left_over_epochs(replace(recipe, left_over_rounds=0)) == set()
+    assert left_over_epochs(replace(recipe, epochs=1)) <= {0, 1}
 
 
 def test_imagenet_has_its_own_batch_size_and_finetuning_rate():

@@ -1,0 +1,234 @@
+"""Groups of alternatives among local features: what a class has instead of what another class has.
+
+Where a class has one look of every part, the features that stand for the looks of one part exclude each other, and one
+of them is in every class; features of different parts are combined freely. So the classes alone say which features
+belong together, if there are enough of them for all combinations of two looks to occur: neither parts nor looks are
+given.
+
+A network learns no feature for a look that it can infer from the absence of the others. Such a look is what a group of
+three or more features leaves over: the classes that have none of them. It is given the feature that fits these classes
+best, and the finetuning makes it the feature of them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+ENOUGH = (
+    40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
+)
+EXTREMES = 3  # classes that say what of a feature is all and nothing
+UNDECIDED = 0.12  # mean distance of class means from 0 or 1, from which a feature does not stand for a set of classes
+TOGETHER = 0.2  # share of the rarer feature's presence with another one, from which the two are no alternatives
+ABSENT = 0.1  # presence of all features of a group together, below which a class is left over
+FEWEST = 3  # features of a group: two exclude each other by chance
+MOST = 5
+LEFT_OVER = 0.06  # what a group costs whose last look no feature stands for
+SAME = 2  # classes in which a feature or another set may differ from a set that is left over, to be as good
+PER_LOOK = 0.01  # what a look costs: of two ways to split the classes the one in fewer parts
+
+
+@dataclass(frozen=True)
+class Group:
+    """Features of which every class has one, and the classes that are left over.
+
+    Attributes:
+        cost: how far the features are from one in every class.
+        features: their indices.
+        left: `[C]` bool, the classes without any of them; None if there are none.
+    """
+
+    cost: float
+    features: tuple[int, ...]
+    left: Tensor | None
+
+
+def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
+    """How present every feature is in every class, from 0 (as in the classes with least) to 1, `[C, F]` float64."""
+    n_classes = int(labels.max()) + 1
+    sums = torch.zeros(n_classes, pooled.shape[1], dtype=torch.float64)
+    sums.index_add_(0, labels.long(), pooled.double())
+    means = sums / torch.bincount(labels.long(), minlength=n_classes)[:, None]
+    ranked = means.sort(dim=0).values
+    low, high = ranked[:EXTREMES].mean(dim=0), ranked[-EXTREMES:].mean(dim=0)
+    return ((means - low) / (high - low).clamp(min=0.05)).clamp(0, 1)
+
+
+def assign_alternatives(
+    pooled: Tensor, labels: Tensor, n_features: int, n_per_class: int
+) -> tuple[Tensor, Tensor] | None:
+    """Features and classes' sets from groups of alternatives.
+
+    Args:
+        pooled: pooled features in [0, 1], `[N, F]`.
+        labels: `[N]`.
+        n_features: how many features are to be used.
+        n_per_class: how many groups there are to be, for a class has a feature of each.
+
+    Returns:
+        Indices of the features `[n]` and `[C, n]` weights, 0 or 1, of which no two rows are equal; None if there are
+        too few classes or groups, or if they do not have that many features or choices.
+    """
+    profiles = class_profiles(pooled, labels)
+    groups = independent_groups(profiles, n_per_class)
+    n_looks = [len(group.features) + (group.left is not None) for group in groups]
+    if len(groups) < n_per_class or sum(n_looks) != n_features or prod(n_looks) < len(profiles):
+        return None
+    taken = torch.zeros(profiles.shape[1], dtype=torch.bool)
+    taken[[feature for group in groups for feature in group.features]] = True
+    left = [group.left[labels] for group in groups if group.left is not None]
+    fitting = iter(fitting_features(pooled, left, taken))
+    features: list[int] = []
+    for group in groups:
+        features += [*group.features, *([next(fitting)] if group.left is not None else [])]
+    looks = distinct_choices([look_shares(group, profiles) for group in groups])
+    weight = [one_hot(look, n) for look, n in zip(looks.T, n_looks, strict=True)]
+    return torch.tensor(features), torch.cat(weight, dim=1).double()
+
+
+def look_shares(group: Group, profiles: Tensor) -> Tensor:
+    """How far every class has each look of a group, `[C, looks]`; the last one is what is left over, if anything is."""
+    present = profiles[:, group.features]
+    shares = present / present.sum(dim=1, keepdim=True).clamp(min=2 * ABSENT)
+    if group.left is None:
+        return shares
+    return torch.cat([shares, 1 - shares.sum(dim=1, keepdim=True)], dim=1)
+
+
+def distinct_choices(shares: list[Tensor]) -> Tensor:
+    """One look of every group for every class, `[C, groups]`: those it has most of, but never the choice of another.
+
+    Args:
+        shares: of every group, `[C, looks]`. Classes that are surest of their looks choose first.
+    """
+    choices = torch.cartesian_prod(*(torch.arange(share.shape[1]) for share in shares))
+    fit = torch.stack(
+        [share[:, looks] for share, looks in zip(shares, choices.T, strict=True)]
+    ).sum(dim=0)
+    chosen = torch.empty(len(fit), dtype=torch.long)
+    for c in fit.amax(dim=1).argsort(descending=True).tolist():
+        chosen[c] = fit[c].argmax()
+        fit[:, chosen[c]] = -1
+    return choices[chosen]
+
+
+def independent_groups(profiles: Tensor, count: int) -> list[Group]:
+    """Up to `count` groups of alternatives, the best first, that split the classes in different ways."""
+    return _independent(_groups(profiles), profiles)[:count]
+
+
+def left_over_sets(profiles: Tensor, count: int) -> Tensor:
+    """Up to `count` different sets of classes that groups leave over and no feature stands for, `[C, m]` bool.
+
+    Those of the best groups come first. Groups whose features belong to a group that leaves nothing over do not count.
+    """
+    groups, present = _groups(profiles), profiles > 0.5
+    complete = _independent([group for group in groups if group.left is None], profiles)
+    sets = torch.zeros(len(profiles), 0, dtype=torch.bool)
+    for group in groups:
+        if group.left is None or not all(
+            _combined_freely(group, other, present) for other in complete
+        ):
+            continue
+        left = group.left[:, None]
+        if ((torch.cat([present, sets], dim=1) != left).sum(dim=0) > SAME).all():
+            sets = torch.cat([sets, left], dim=1)
+    return sets[:, :count]
+
+
+def _independent(groups: list[Group], profiles: Tensor) -> list[Group]:
+    """The first of the groups, and of the others those that are combined freely with all before them."""
+    present = profiles > 0.5
+    chosen: list[Group] = []
+    for group in groups:
+        if all(_combined_freely(group, other, present) for other in chosen):
+            chosen.append(group)
+    return chosen
+
+
+def stand_for_looks(profiles: Tensor) -> Tensor:
+    """Which features are present in some classes and absent in the others, as a look is, `[F]` bool."""
+    fewest, most = _sizes(profiles)
+    counts = (profiles > 0.5).sum(dim=0)
+    return (_undecided(profiles) < UNDECIDED) & (counts >= fewest) & (counts <= most)
+
+
+def _undecided(profiles: Tensor) -> Tensor:
+    """Mean distance of every feature's presence from 0 or 1, `[F]`."""
+    return torch.minimum(profiles, 1 - profiles).mean(dim=0)
+
+
+def _sizes(profiles: Tensor) -> tuple[int, int]:
+    """In how many classes a look is at least and at most."""
+    return len(profiles) // 8, len(profiles) * 5 // 12
+
+
+def _groups(profiles: Tensor) -> list[Group]:
+    """All groups of alternatives among the features that stand for a set of classes, the best first."""
+    if len(profiles) < ENOUGH:
+        return []
+    fewest, most = _sizes(profiles)
+    present = profiles > 0.5
+    undecided, decided = _undecided(profiles), stand_for_looks(profiles)
+    candidates: list[int] = []  # the clearest of all that stand for the same classes
+    for feature in undecided.argsort().tolist():
+        differs = (present[:, candidates] != present[:, [feature]]).sum(dim=0)
+        if decided[feature] and (differs > 0).all():
+            candidates.append(feature)
+    own = profiles[:, candidates]
+    rarer = torch.minimum(own.sum(dim=0)[:, None], own.sum(dim=0)).clamp(min=1e-6)
+    exclusive = own.T @ own / rarer < TOGETHER
+    found: list[Group] = []
+
+    def grow(members: list[int], others: Sequence[int]) -> None:
+        if len(members) >= FEWEST:
+            total = own[:, members].sum(dim=1)
+            left = total < ABSENT
+            cost = (total - (~left).double()).abs().mean().item() + PER_LOOK * len(members)
+            features = tuple(candidates[m] for m in members)
+            if not left.any():
+                found.append(Group(cost, features, None))
+            elif fewest <= left.sum() <= most:
+                found.append(Group(cost + LEFT_OVER, features, left))
+        if len(members) < MOST:
+            for i, other in enumerate(others):
+                grow([*members, other], [o for o in others[i + 1 :] if exclusive[other, o]])
+
+    grow([], range(len(candidates)))
+    return sorted(found, key=lambda group: group.cost)
+
+
+def _looks(group: Group, present: Tensor) -> Tensor:
+    """The classes with each look of a group, `[C, looks]`."""
+    looks = present[:, group.features]
+    return looks if group.left is None else torch.cat([looks, group.left[:, None]], dim=1)
+
+
+def _combined_freely(one: Group, other: Group, present: Tensor) -> bool:
+    """Whether two groups share no feature, and most looks of one occur with most looks of the other."""
+    if set(one.features) & set(other.features):
+        return False
+    together = _looks(one, present).double().T @ _looks(other, present).double() > 0
+    return bool(together.double().mean() > 0.7)
+
+
+def fitting_features(pooled: Tensor, sets: Iterable[Tensor], taken: Tensor) -> list[int]:
+    """For every set of images another feature that is not taken: the one that correlates most with it.
+
+    Args:
+        pooled: `[N, F]`.
+        sets: `[N]` bool each.
+        taken: `[F]` bool.
+    """
+    centred = pooled.double() - pooled.double().mean(dim=0)
+    deviation, taken = centred.norm(dim=0).clamp(min=1e-9), taken.clone()
+    features: list[int] = []
+    for members in sets:
+        fit = centred.T @ (members.double() - members.double().mean()) / deviation
+        features.append(int(fit.masked_fill(taken, -torch.inf).argmax()))
+        taken[features[-1]] = True
+    return features
