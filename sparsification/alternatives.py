@@ -23,12 +23,18 @@ ENOUGH = (
 )
 EXTREMES = 3  # classes that say what of a feature is all and nothing
 UNDECIDED = 0.12  # mean distance of class means from 0 or 1, from which a feature does not stand for a set of classes
-TOGETHER = 0.2  # share of the rarer feature's presence with another one, from which the two are no alternatives
+# Share of the rarer feature's presence with another one, from which the two are no alternatives; where no groups are
+# found with the first, the second is tried.
+TOGETHER, TOGETHER_AT_MOST = 0.12, 0.2
 ABSENT = 0.1  # presence of all features of a group together, below which a class is left over
 FEWEST = 3  # features of a group: two exclude each other by chance
 MOST = 5
 LEFT_OVER = 0.06  # what a group costs whose last look no feature stands for
-SAME = 2  # classes in which a feature or another set may differ from a set that is left over, to be as good
+SAME = 0.1  # share of the classes in which what stands for a set may differ from it
+DIFFERENT = 0.15  # share in which two sets have to differ to be asked for both
+LAST_TRIED = 60  # groups, as the last one of an assignment
+TRUSTED = 0.95  # share of the training images that an assignment has to classify rightly, before any finetuning
+MIN_STD = 1e-6
 PER_LOOK = 0.01  # what a look costs: of two ways to split the classes the one in fewer parts
 
 
@@ -58,10 +64,32 @@ def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
     return ((means - low) / (high - low).clamp(min=0.05)).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What groups of alternatives say about features and classes.
+
+    Attributes:
+        features: their indices, `[n]`.
+        weight: `[C, n]`, 0 or 1; no two rows are equal.
+    """
+
+    features: Tensor
+    weight: Tensor
+
+    def accuracy(self, pooled: Tensor, labels: Tensor) -> float:
+        """Share of the images whose class has the largest sum of features, in standard deviations."""
+        features = pooled[:, self.features].double()
+        features = (features - features.mean(dim=0)) / features.std(dim=0).clamp(min=MIN_STD)
+        predictions = (features @ self.weight.T).argmax(dim=1)
+        return (predictions == labels).double().mean().item()
+
+
 def assign_alternatives(
     pooled: Tensor, labels: Tensor, n_features: int, n_per_class: int
-) -> tuple[Tensor, Tensor] | None:
+) -> Assignment | None:
     """Features and classes' sets from groups of alternatives.
+
+    The first groups are the clearest ones; the last one is that with which most of the images are classified rightly.
 
     Args:
         pooled: pooled features in [0, 1], `[N, F]`.
@@ -70,24 +98,54 @@ def assign_alternatives(
         n_per_class: how many groups there are to be, for a class has a feature of each.
 
     Returns:
-        Indices of the features `[n]` and `[C, n]` weights, 0 or 1, of which no two rows are equal; None if there are
-        too few classes or groups, or if they do not have that many features or choices.
+        None if there are too few classes or groups, if they do not have that many features or choices, or if too few
+        images are classified rightly.
     """
     profiles = class_profiles(pooled, labels)
-    groups = independent_groups(profiles, n_per_class)
-    n_looks = [len(group.features) + (group.left is not None) for group in groups]
-    if len(groups) < n_per_class or sum(n_looks) != n_features or prod(n_looks) < len(profiles):
-        return None
+    for together in (TOGETHER, TOGETHER_AT_MOST):
+        groups = _groups(profiles, together)
+        assigned = _best_assignment(groups, profiles, pooled, labels, n_features, n_per_class)
+        if assigned is not None:
+            return assigned
+    return None
+
+
+def _best_assignment(
+    groups: list[Group],
+    profiles: Tensor,
+    pooled: Tensor,
+    labels: Tensor,
+    n_features: int,
+    n_per_class: int,
+) -> Assignment | None:
+    first = _independent(groups, profiles)[: n_per_class - 1]
+    last = [g for g in groups if all(_combined_freely(g, other, profiles > 0.5) for other in first)]
+    assignments = []
+    for group in last[:LAST_TRIED]:
+        n_looks = [_n_looks(g) for g in (*first, group)]
+        if sum(n_looks) == n_features and prod(n_looks) >= len(profiles):
+            assignments.append(_assignment([*first, group], profiles, pooled, labels))
+    best = max(assignments, key=lambda a: a.accuracy(pooled, labels), default=None)
+    return best if best and best.accuracy(pooled, labels) >= TRUSTED else None
+
+
+def _assignment(
+    groups: list[Group], profiles: Tensor, pooled: Tensor, labels: Tensor
+) -> Assignment:
     taken = torch.zeros(profiles.shape[1], dtype=torch.bool)
     taken[[feature for group in groups for feature in group.features]] = True
     left = [group.left[labels] for group in groups if group.left is not None]
     fitting = iter(fitting_features(pooled, left, taken))
     features: list[int] = []
     for group in groups:
-        features += [*group.features, *([next(fitting)] if group.left is not None else [])]
+        features += [*group.features, *([] if group.left is None else [next(fitting)])]
     looks = distinct_choices([look_shares(group, profiles) for group in groups])
-    weight = [one_hot(look, n) for look, n in zip(looks.T, n_looks, strict=True)]
-    return torch.tensor(features), torch.cat(weight, dim=1).double()
+    weight = [one_hot(look, _n_looks(group)) for look, group in zip(looks.T, groups, strict=True)]
+    return Assignment(torch.tensor(features), torch.cat(weight, dim=1).double())
+
+
+def _n_looks(group: Group) -> int:
+    return len(group.features) + (group.left is not None)
 
 
 def look_shares(group: Group, profiles: Tensor) -> Tensor:
@@ -116,28 +174,28 @@ def distinct_choices(shares: list[Tensor]) -> Tensor:
     return choices[chosen]
 
 
-def independent_groups(profiles: Tensor, count: int) -> list[Group]:
-    """Up to `count` groups of alternatives, the best first, that split the classes in different ways."""
-    return _independent(_groups(profiles), profiles)[:count]
+def left_over_sets(profiles: Tensor, count: int, known: Tensor) -> Tensor:
+    """Up to `count` sets of classes that groups leave over and for which there is no feature, `[C, m]` bool.
 
+    Groups whose features belong to a group that leaves nothing over do not count.
 
-def left_over_sets(profiles: Tensor, count: int) -> Tensor:
-    """Up to `count` different sets of classes that groups leave over and no feature stands for, `[C, m]` bool.
-
-    Those of the best groups come first. Groups whose features belong to a group that leaves nothing over do not count.
+    Args:
+        profiles: `[C, F]`.
+        count: sets of the best groups first; they and the known ones differ clearly.
+        known: sets that are not asked for, `[C, k]` bool.
     """
-    groups, present = _groups(profiles), profiles > 0.5
+    groups, sets, present = _groups(profiles), known, profiles > 0.5
     complete = _independent([group for group in groups if group.left is None], profiles)
-    sets = torch.zeros(len(profiles), 0, dtype=torch.bool)
     for group in groups:
-        if group.left is None or not all(
-            _combined_freely(group, other, present) for other in complete
+        if sets.shape[1] - known.shape[1] == count:
+            break
+        if group.left is not None and not (
+            stands_for(profiles, group.left[:, None]).any()
+            or ((sets != group.left[:, None]).double().mean(dim=0) < DIFFERENT).any()
+            or not all(_combined_freely(group, other, present) for other in complete)
         ):
-            continue
-        left = group.left[:, None]
-        if ((torch.cat([present, sets], dim=1) != left).sum(dim=0) > SAME).all():
-            sets = torch.cat([sets, left], dim=1)
-    return sets[:, :count]
+            sets = torch.cat([sets, group.left[:, None]], dim=1)
+    return sets[:, known.shape[1] :]
 
 
 def _independent(groups: list[Group], profiles: Tensor) -> list[Group]:
@@ -150,30 +208,20 @@ def _independent(groups: list[Group], profiles: Tensor) -> list[Group]:
     return chosen
 
 
-def stand_for_looks(profiles: Tensor) -> Tensor:
-    """Which features are present in some classes and absent in the others, as a look is, `[F]` bool."""
-    fewest, most = _sizes(profiles)
-    counts = (profiles > 0.5).sum(dim=0)
-    return (_undecided(profiles) < UNDECIDED) & (counts >= fewest) & (counts <= most)
+def stands_for(profiles: Tensor, classes: Tensor) -> Tensor:
+    """Whether features are present in nearly these classes and no others, `[C, n]` and `[C, n]` bool -> `[n]` bool."""
+    return ((profiles > 0.5) != classes).double().mean(dim=0) < SAME
 
 
-def _undecided(profiles: Tensor) -> Tensor:
-    """Mean distance of every feature's presence from 0 or 1, `[F]`."""
-    return torch.minimum(profiles, 1 - profiles).mean(dim=0)
-
-
-def _sizes(profiles: Tensor) -> tuple[int, int]:
-    """In how many classes a look is at least and at most."""
-    return len(profiles) // 8, len(profiles) * 5 // 12
-
-
-def _groups(profiles: Tensor) -> list[Group]:
+def _groups(profiles: Tensor, together: float = TOGETHER) -> list[Group]:
     """All groups of alternatives among the features that stand for a set of classes, the best first."""
     if len(profiles) < ENOUGH:
         return []
-    fewest, most = _sizes(profiles)
+    fewest, most = len(profiles) // 8, len(profiles) * 5 // 12  # classes with a look
     present = profiles > 0.5
-    undecided, decided = _undecided(profiles), stand_for_looks(profiles)
+    undecided = torch.minimum(profiles, 1 - profiles).mean(dim=0)
+    counts = present.sum(dim=0)
+    decided = (undecided < UNDECIDED) & (counts >= fewest) & (counts <= most)
     candidates: list[int] = []  # the clearest of all that stand for the same classes
     for feature in undecided.argsort().tolist():
         differs = (present[:, candidates] != present[:, [feature]]).sum(dim=0)
@@ -181,7 +229,7 @@ def _groups(profiles: Tensor) -> list[Group]:
             candidates.append(feature)
     own = profiles[:, candidates]
     rarer = torch.minimum(own.sum(dim=0)[:, None], own.sum(dim=0)).clamp(min=1e-6)
-    exclusive = own.T @ own / rarer < TOGETHER
+    exclusive = own.T @ own / rarer < together
     found: list[Group] = []
 
     def grow(members: list[int], others: Sequence[int]) -> None:

@@ -109,7 +109,7 @@ def groups_of_alternatives(settings: Settings, features: DenseFeatures) -> Spars
         log.info("There are no %d groups of alternatives: the program chooses the features.", k)
         return None
     log.info("%d groups of alternatives: every class has one feature of each.", k)
-    return _sparse_layer(features, *assigned)
+    return _sparse_layer(features, assigned.features, assigned.weight)
 
 
 def _sparse_layer(features: DenseFeatures, selection: Tensor, weight: Tensor) -> SparseLayer:

@@ -2,20 +2,15 @@
 
 Of the looks of one part, a network learns no feature for the last one: "no hook, no spear, no spoon" is as good as a
 cone. Groups of alternatives show such a look as the set of classes that they leave over
-(`sparsification/alternatives.py`). Several times in the dense training each such set becomes the target of a feature
-that stands for nothing yet: it is to have a place in every image of its classes, and in no other image. A set that is
-no look has no such place, and its feature does not learn it.
+(`sparsification/alternatives.py`). Several times in the dense training such sets become targets of features that vary
+little: each is to have a place in every image of its classes, and in no other image. A set that is no look has no such
+place; its feature does not learn it, and another set takes its turn.
 """
 
 import torch
 from torch import Tensor
 
-from sparsification.alternatives import (
-    class_profiles,
-    fitting_features,
-    left_over_sets,
-    stand_for_looks,
-)
+from sparsification.alternatives import class_profiles, left_over_sets, stands_for
 from training.losses import presence_loss
 
 AT_ONCE = 5  # targets
@@ -35,16 +30,20 @@ class LeftOverLooks:
         }
 
     def renew(self, pooled: Tensor, labels: Tensor) -> None:
-        """Put the sets that are left over now in place of the former ones.
+        """Keep the targets that have been learnt, and put sets that are left over now in place of the others.
 
         Args:
             pooled: features in [0, 1] of training images, `[N, F]`.
             labels: their classes, `[N]`.
         """
         profiles = class_profiles(pooled, labels)
-        classes = left_over_sets(profiles, AT_ONCE)
-        features = fitting_features(pooled, classes[labels].T, stand_for_looks(profiles))
-        self.state.update(features=torch.tensor(features, dtype=torch.long), classes=classes)
+        features, classes = self.state["features"], self.state["classes"]
+        learnt = stands_for(profiles[:, features], classes)
+        new = left_over_sets(profiles, AT_ONCE - int(learnt.sum()), classes[:, learnt])
+        quiet = pooled.std(dim=0).argsort()
+        spare = quiet[~torch.isin(quiet, features[learnt])][: new.shape[1]]
+        self.state["features"] = torch.cat([features[learnt], spare])
+        self.state["classes"] = torch.cat([classes[:, learnt], new], dim=1)
 
     def loss(self, pooled: Tensor, targets: Tensor) -> Tensor:
         """`presence_loss` of the target features of a batch, a scalar.

@@ -148,14 +148,14 @@ def test_a_covered_part_is_not_visible(monkeypatch):
 def test_dataset_knows_its_parts(tmp_path, few):
     splits = load_data("SyntheticBirds", tmp_path, img_size=32, crop_gt=True)
     for data in (splits.train, splits.test):
-        assert len(data) == 48
-        assert data.part_locations.shape == (48, 5, 2)
-        assert data.part_visibility.shape == (48, 5)
+        assert len(data) == 96
+        assert data.part_locations.shape == (96, 5, 2)
+        assert data.part_visibility.shape == (96, 5)
         assert data.part_visibility.dtype == bool
         assert data[0][0].shape == (3, 32, 32)
     assert splits.train.classes == list(SPECIES)
     assert not np.array_equal(splits.train.image(0), splits.test.image(0))
-    pixels = np.stack([splits.train_unaugmented[i][0].numpy() for i in range(48)])
+    pixels = np.stack([splits.train_unaugmented[i][0].numpy() for i in range(96)])
     np.testing.assert_allclose(pixels.mean((0, 2, 3)), 0, atol=1e-3)
     np.testing.assert_allclose(pixels.std((0, 2, 3)), 1, atol=1e-3)
 
@@ -165,7 +165,7 @@ def test_a_swapped_look_changes_its_part_and_nothing_else(tmp_path, monkeypatch)
     monkeypatch.setattr(synthetic_birds, "IMAGES_PER_CLASS", 1)
     birds = SyntheticBirds(tmp_path, "test", img_size=32)
     swapped = birds.swapped_looks()
-    assert swapped.shape == (24, 5, 3) and len(swapped) == 360
+    assert swapped.shape == (48, 5, 3) and len(swapped) == 720
     beaks = np.stack([swapped.image(3 + i) for i in range(3)]).astype(int)  # of the first bird
     changed = np.abs(beaks - np.asarray(birds.image(0))).max(3) > 40
     assert changed.any((1, 2)).all()

@@ -29,7 +29,8 @@ def test_every_look_becomes_a_column_also_one_that_no_feature_stands_for(missing
     rng = np.random.default_rng(0)
     pooled, columns = pooled_features(CLASS_PARTS, missing, rng)
     labels = torch.arange(len(columns)).repeat_interleave(PER_CLASS)
-    selected, weight = assign_alternatives(pooled, labels, 20, 5)
+    assigned = assign_alternatives(pooled, labels, 20, 5)
+    selected, weight = assigned.features, assigned.weight
     looks = one_hot_looks(CLASS_PARTS)
     assert sorted(map(tuple, weight.T.tolist())) == sorted(map(tuple, looks.T.tolist()))
     assert len(set(selected.tolist())) == 20

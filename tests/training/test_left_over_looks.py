@@ -44,12 +44,16 @@ def test_where_every_look_has_a_feature_there_is_nothing_to_learn():
     assert looks.loss(torch.rand(4, 30), torch.arange(4)) == 0
 
 
-def test_it_is_given_to_the_free_feature_that_fits_best():
-    columns = without("cone")
-    columns[np.flatnonzero(OF_LOOKS[:, NAMES.index("cone")])[:5], 25] = 1  # too few for a look
+def test_what_is_learnt_is_kept_and_what_is_not_makes_room():
     looks = LeftOverLooks(len(CLASS_PARTS))
+    columns = without("cone")
+    cone = OF_LOOKS[:, NAMES.index("cone")] > 0
+    looks.state["features"] = torch.tensor([25, 26])
+    looks.state["classes"] = torch.from_numpy(np.stack([cone, OF_LOOKS[:, 0] > 0], axis=1))
+    columns[:, 25] = cone
     looks.renew(pooled_features(columns), LABELS)
     assert looks.state["features"].tolist() == [25]
+    assert looks.state["classes"][:, 0].tolist() == cone.tolist()
 
 
 def test_the_loss_asks_for_presence_in_the_classes_and_absence_in_others():
