@@ -7,7 +7,7 @@ Types say which values a field may have; `--set` changes any of them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from configs.errors import UsageError
@@ -121,9 +121,8 @@ class Regime:
     dense: DenseRecipe
     finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
     schedule_scale: float  # of the finetuning rounds
-    one_round: int | None = (
-        None  # epochs of one round, where nothing is fitted again between several
-    )
+    # What replaces further fields where nothing is fitted again between rounds.
+    one_round: Mapping[str, Any] = field(default_factory=dict)
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
@@ -166,17 +165,15 @@ SHORT = Regime(
 FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
 FROZEN = Regime(
     replace(SHORT.dense, lr=0.02, coarse_share=0.0, views=FROZEN_VIEWS),
-    {
-        "lr": 4e-3,
-        "momentum": 0.9,
-        "batch_size": 32,
+    {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
+    schedule_scale=1,
+    # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
+    one_round={
+        "round_epochs": (40,),
         "weight_decay": 0.1,
         "dropout": 0.0,
         "grounding_epochs": 18,
-        "views": FROZEN_VIEWS,
     },
-    schedule_scale=1,
-    one_round=40,
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
@@ -289,12 +286,12 @@ def finetune_recipe(
 ) -> FinetuneRecipe:
     """The finetuning recipe of a model type in a run; other arguments as in `dense_recipe`."""
     recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
-    ends, rounds = recipe.grounding_epochs, recipe.round_epochs
-    if regime.one_round and not recipe.refit:
-        rounds = (regime.one_round,)
+    if not recipe.refit:
+        recipe = replace(recipe, **regime.one_round)
+    ends = recipe.grounding_epochs
     return replace(
         recipe,
-        round_epochs=tuple(_scaled(epochs, scale) for epochs in rounds),
+        round_epochs=tuple(_scaled(epochs, scale) for epochs in recipe.round_epochs),
         step_size=_scaled(recipe.step_size, scale),
         grounding_epochs=None if ends is None else _scaled(ends, scale),
         batch_size=batch_size or recipe.batch_size,

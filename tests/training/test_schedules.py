@@ -116,10 +116,11 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
         dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
         assert dense == FROZEN.dense
         assert len(finetuning.round_epochs) == 1 and finetuning.views == dense.views == dense.epochs
-        assert finetuning.weight_decay == FROZEN.finetuning["weight_decay"]
+        assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
         assert sum(finetuning.round_epochs) > 3 * dense.epochs
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
         assert len(finetuning.round_epochs) == 4  # fitted again in between
+        assert finetuning.weight_decay < FROZEN.one_round["weight_decay"] / 100
 
 
 def test_coarse_maps_come_first_within_one_schedule():
