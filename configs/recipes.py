@@ -227,7 +227,7 @@ DATASETS = {
         local_regime=Regime(
             replace(
                 FROM_SCRATCH.dense,
-                epochs=15,
+                epochs=20,
                 optimizer="adamw",
                 lr=5e-3,
                 classifier_lr=5e-3,
