@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from architectures.sparse_head import MIN_STD
+from sparsification.constants import class_sums, feature_moments
+
 ENOUGH = (
     40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
 )
@@ -34,7 +37,6 @@ SAME = 0.1  # share of the classes in which what stands for a set may differ fro
 DIFFERENT = 0.15  # share in which two sets have to differ to be asked for both
 LAST_TRIED = 60  # groups, as the last one of an assignment
 TRUSTED = 0.95  # share of the training images that an assignment has to classify rightly, before any finetuning
-MIN_STD = 1e-6
 PER_LOOK = 0.01  # what a look costs: of two ways to split the classes the one in fewer parts
 
 
@@ -55,10 +57,7 @@ class Group:
 
 def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
     """How present every feature is in every class, from 0 (as in the classes with least) to 1, `[C, F]` float64."""
-    n_classes = int(labels.max()) + 1
-    sums = torch.zeros(n_classes, pooled.shape[1], dtype=torch.float64)
-    sums.index_add_(0, labels.long(), pooled.double())
-    means = sums / torch.bincount(labels.long(), minlength=n_classes)[:, None]
+    means = class_sums(pooled, labels) / labels.bincount()[:, None]
     ranked = means.sort(dim=0).values
     low, high = ranked[:EXTREMES].mean(dim=0), ranked[-EXTREMES:].mean(dim=0)
     return ((means - low) / (high - low).clamp(min=0.05)).clamp(0, 1)
@@ -79,7 +78,8 @@ class Assignment:
     def accuracy(self, pooled: Tensor, labels: Tensor) -> float:
         """Share of the images whose class has the largest sum of features, in standard deviations."""
         features = pooled[:, self.features].double()
-        features = (features - features.mean(dim=0)) / features.std(dim=0).clamp(min=MIN_STD)
+        mean, std = feature_moments(features)
+        features = (features - mean) / std.clamp(min=MIN_STD)
         predictions = (features @ self.weight.T).argmax(dim=1)
         return (predictions == labels).double().mean().item()
 

@@ -34,14 +34,25 @@ def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
     counts = torch.bincount(labels, minlength=n_classes).double()
     mean, deviation = feature_moments(features)
     # Covariance with a 0/1 indicator needs only the class sums: no [N, C] array.
-    sums = mean.new_zeros(n_classes, features.shape[1])
-    for rows, classes in zip(_rows(features), labels.split(ROWS_AT_A_TIME), strict=True):
-        sums.index_add_(0, classes, rows)
-    covariance = (sums - counts[:, None] * mean) / n_samples  # [C, F]
+    covariance = (class_sums(features, labels) - counts[:, None] * mean) / n_samples  # [C, F]
     share = counts / n_samples
     scale = (share * (1 - share)).sqrt()[:, None] * deviation
     correlation = torch.where(scale > 0, covariance / scale.clamp(min=1e-300), 0.0).T
     return correlation / correlation.abs().max().clamp(min=1e-300)
+
+
+def class_sums(features: Tensor, labels: Tensor) -> Tensor:
+    """Sum of every feature over the images of every class, `[C, F]` float64.
+
+    Args:
+        features: pooled features, `[N, F]`; read in parts, as by `feature_moments`.
+        labels: classes 0..C-1, `[N]` int64.
+    """
+    shape = int(labels.max()) + 1, features.shape[1]
+    sums = torch.zeros(shape, dtype=torch.float64, device=features.device)
+    for rows, classes in zip(_rows(features), labels.split(ROWS_AT_A_TIME), strict=True):
+        sums.index_add_(0, classes, rows)
+    return sums
 
 
 def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,18 +54,6 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
     """
     settings, hardware = run.settings, run.hardware
     artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
-
-    def pooled_features() -> tuple[Tensor, Tensor]:
-        batches = measured_batches(
-            model,
-            run.data.train_unaugmented,
-            hardware,
-            "Features",
-            lambda output, labels: (output.features, labels),
-        )
-        pooled, labels = collect_columns(batches, len(run.data.train_unaugmented))
-        return pooled, labels
-
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
@@ -75,15 +63,25 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model
-    train_artefact(
-        run,
-        artefact,
+    phases = dense_phases(
         model,
-        dense_phases(model, settings.dense, settings.trained_with_reduced_strides, pooled_features),
-        Monitor(run, DENSE),
+        settings.dense,
+        settings.trained_with_reduced_strides,
+        partial(pooled_features, run, model),
     )
+    train_artefact(run, artefact, model, phases, Monitor(run, DENSE))
     model.backbone.reduce_strides(settings.reduced_strides)
     return model
+
+
+def pooled_features(run: OpenRun, model: InterpretableClassifier) -> tuple[Tensor, Tensor]:
+    """The features of a dense model on the training images without augmentation, `[N, F]`, and their labels `[N]`."""
+    images = run.data.train_unaugmented
+    batches = measured_batches(
+        model, images, run.hardware, "Features", lambda output, labels: (output.features, labels)
+    )
+    pooled, labels = collect_columns(batches, len(images))
+    return pooled, labels
 
 
 def load_dense_model(run: OpenRun) -> InterpretableClassifier:

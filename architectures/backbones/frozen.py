@@ -33,6 +33,4 @@ class BehindNetwork(Backbone):
 
 def trained_part(model: InterpretableClassifier) -> InterpretableClassifier:
     """A classifier of the same trained parameters that takes the frozen network's maps in place of images."""
-    part = InterpretableClassifier(BehindNetwork(model.backbone), model.linear)
-    part.dropout = model.dropout
-    return part
+    return InterpretableClassifier(BehindNetwork(model.backbone), model.linear, model.dropout.p)
