@@ -105,6 +105,15 @@ def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[
     return columns
 
 
+def pooled_features(model: nn.Module, dataset, hardware: Hardware) -> tuple[Tensor, Tensor]:
+    """What a model's head multiplies, `[N, F]`, and the labels, `[N]`, of a dataset."""
+    batches = measured_batches(
+        model, dataset, hardware, "Features", lambda output, labels: (output.features, labels)
+    )
+    features, labels = collect_columns(batches, len(dataset))
+    return features, labels
+
+
 def collect_feature_table(
     model: InterpretableClassifier,
     dataset,

@@ -1,57 +1,43 @@
-"""Benchmarks: some minutes for one page about the costly steps, or a closer look at one question.
-
-python -m benchmarks                                                costly steps against straightforward implementations
-python -m benchmarks selection [--seconds 60] [--certificate 60]    solvers on the large programs of the tests
-python -m benchmarks paths                                          sparse linear paths at the size of CUB2011
-python -m benchmarks coverage [RUN_FOLDER] [--splits 1000]          prediction sets over random splits
-python -m benchmarks alternatives RUN_FOLDER                        linear probe and decision trees on the same images
-python -m benchmarks large [--images 20000 80000]                   time and memory at the size of ImageNet
-python -m benchmarks --output PAGE.md [TOPIC ...]                   writes what it prints to a file, too
-"""
+"""Benchmarks: `python -m benchmarks` compares the costly steps with straightforward ones; topics look closer."""
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+import inspect
+from collections.abc import Callable, Sequence
 
 from benchmarks import alternatives, coverage, large, paths, selection, stages
 from benchmarks.measuring import machine
 from benchmarks.table import markdown
-from configs.run_folder import write_atomically
 from configs.script import run_script
 
-TOPICS = {
-    "stages": stages,
-    "selection": selection,
-    "paths": paths,
-    "coverage": coverage,
-    "alternatives": alternatives,
-    "large": large,
-}
+MODULES = (stages, selection, paths, coverage, alternatives, large)
+TOPICS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the tables of one topic, by default of the stages."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output", type=Path, help="also write the page to this file")
-    parser.set_defaults(topic="stages")
-    topics = parser.add_subparsers()
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    topics = parser.add_subparsers(dest="topic")
     for name, module in TOPICS.items():
-        topic = topics.add_parser(name, help=module.__doc__.splitlines()[0])
-        topic.set_defaults(topic=name)
-        getattr(module, "add_arguments", lambda _: None)(topic)
-    asked = parser.parse_args(arguments)
-    parts = [f"# Benchmarks: {asked.topic}", markdown(["machine", ""], machine().items())]
-    print(*parts, sep="\n\n")
-    for table in TOPICS[asked.topic].tables(asked):
+        add_flags(topics.add_parser(name, help=module.__doc__.splitlines()[0]), module.tables)
+    asked = vars(parser.parse_args(arguments))
+    topic = asked.pop("topic") or "stages"
+    print(f"# Benchmarks: {topic}", markdown(["machine", ""], machine().items()), sep="\n\n")
+    for table in TOPICS[topic].tables(**asked):
         print(f"\n{table}", flush=True)
-        parts.append(table)
-    if asked.output:
-        text = "\n\n".join(parts) + "\n"
-        write_atomically(asked.output, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def add_flags(parser: argparse.ArgumentParser, function: Callable) -> None:
+    """The parameters of a function as arguments of a command line; keyword-only ones are flags."""
+    for parameter in inspect.signature(function).parameters.values():
+        name, default = parameter.name, parameter.default
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            parser.add_argument(name, nargs="?" if default is None else None)
+        elif isinstance(default, bool):
+            parser.add_argument(f"--{name}", action="store_true")
+        elif isinstance(default, tuple):
+            parser.add_argument(f"--{name}", type=type(default[0]), nargs="+", default=default)
+        else:
+            parser.add_argument(f"--{name}", type=type(default), default=default)
 
 
 if __name__ == "__main__":

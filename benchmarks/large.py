@@ -1,14 +1,11 @@
 """Time and peak memory at the size of ImageNet: what reads the training features, and prediction sets.
 
 A network that only draws features is extracted; the constants of the quadratic program, the dense model's metrics and
-the choice of features by a sparse linear model then read the file that this wrote. Every row has a process of its own.
-Memory is what the process has allocated (anonymous pages); pages of the mapped file are left out, since the system
-takes those back whenever it needs them.
+the choice of features by a sparse linear model then read the file that this wrote.
 """
 
-import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,32 +55,40 @@ def extraction(folder: Path, images: int, features: int, classes: int):
     return extract, None
 
 
-def constants(features: DenseFeatures) -> None:
+def reading(work, folder: Path, images: int, features: int, classes: int):
+    """`work(pooled features, labels, number of classes)` on what `extraction` left."""
+
+    def read_and_work() -> None:
+        found = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
+        work(found.pooled, found.labels, classes)
+
+    return read_and_work, None
+
+
+def constants(pooled, labels, classes: int) -> None:
     """A, R, means and standard deviations."""
-    feature_redundancy(class_feature_correlation(features.pooled, features.labels))
-    feature_moments(features.pooled)
+    feature_redundancy(class_feature_correlation(pooled, labels))
+    feature_moments(pooled)
 
 
-def dense_metrics(features: DenseFeatures) -> None:
+def dense_metrics(pooled, labels, classes: int) -> None:
     """The metrics over all training images; contrastiveness works feature by feature, here on 32 of them."""
-    metrics.class_independence(features.pooled, features.labels, int(features.labels.max()) + 1)
-    metrics.feature_correlation(features.pooled)
-    metrics.contrastiveness(features.pooled[:, :32])
+    metrics.class_independence(pooled, labels, classes)
+    metrics.feature_correlation(pooled)
+    metrics.contrastiveness(pooled[:, :32])
 
 
-def sparse_linear_model(features: DenseFeatures) -> None:
-    """The features that Q-SENN and SLDD-Model choose; each takes some passes over the file, so here only three."""
-    choose_features(features.pooled, features.labels, 3)
+def sparse_linear_model(pooled, labels, classes: int) -> None:
+    """The features that Q-SENN and SLDD choose; each takes some passes over the file, so here only three."""
+    choose_features(pooled, labels, 3)
 
 
-def prediction_sets(method: int, weight: torch.Tensor, table: FeatureTable) -> None:
-    """A method of prediction sets calibrates on a fifth of the images and predicts the sets of all."""
-    some, predictor = table[: len(table) // 5], METHODS[method].make(weight, 0)
-    predictor.calibrate(some.features, some.logits, some.labels)
-    predictor.predict(table.features, table.logits, 0.9)
+def simulating(work, folder: Path, images: int, features: int, classes: int):
+    """`work(weight, feature table)` on the outputs of a sparse model."""
+    return partial(work, *simulated(images, classes)), None
 
 
-def sparse_metrics(weight: torch.Tensor, table: FeatureTable) -> None:
+def sparse_metrics(weight, table: FeatureTable) -> None:
     """Every metric that needs no images."""
     similarity = torch.rand(len(weight), len(weight))
     metrics.class_independence(table.features, table.labels, len(weight))
@@ -94,43 +99,34 @@ def sparse_metrics(weight: torch.Tensor, table: FeatureTable) -> None:
     metrics.set_coherence(table.logits > table.logits.median(), similarity)
 
 
-def reading(work: Callable, folder: Path, images: int):
-    """Works on the features that `extraction` left."""
-    features = partial(DenseFeatures.load, folder / POOLED_FILE, folder / STATISTICS_FILE)
-    return lambda: work(features()), None
+def prediction_sets(weight, table: FeatureTable, method: int) -> None:
+    """A method of prediction sets calibrates on a fifth of the images and predicts the sets of all."""
+    some, predictor = table[: len(table) // 5], METHODS[method].make(weight, 0)
+    predictor.calibrate(some.features, some.logits, some.labels)
+    predictor.predict(table.features, table.logits, 0.9)
 
 
-def on_table(work: Callable, images: int, classes: int):
-    """Works on the outputs of a sparse model."""
-    return partial(work, *simulated(images, classes)), None
+TASKS: dict[str, Case] = {
+    "extraction": extraction,
+    "constants": partial(reading, constants),
+    "metrics of the dense model": partial(reading, dense_metrics),
+    "sparse linear model": partial(reading, sparse_linear_model),
+    "metrics of the sparse model": partial(simulating, sparse_metrics),
+    **{
+        method.name: partial(simulating, partial(prediction_sets, method=index))
+        for index, method in enumerate(METHODS)
+    },
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sizes."""
-    parser.add_argument("--images", type=int, nargs="+", default=[20_000, 80_000])
-    parser.add_argument("--features", type=int, default=2048)
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--folder", help="where the features are written (default: temporary)")
-
-
-def tables(asked: argparse.Namespace) -> Iterator[str]:
+def tables(
+    *, images: tuple[int, ...] = (20_000, 80_000), features: int = 2048, classes: int = 1000
+) -> Iterator[str]:
     """All tasks at all numbers of images."""
-    yield f"{asked.features} features, {asked.classes} classes"
-    for images in asked.images:
-        with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-            yield comparison(rows(Path(folder), images, asked.features, asked.classes))
-
-
-def rows(folder: Path, images: int, features: int, classes: int) -> list[Row]:
-    """All tasks at one number of images."""
-    file, table = {"folder": folder, "images": images}, {"images": images, "classes": classes}
-    tasks: dict[str, tuple[Case, dict]] = {
-        "extraction": (extraction, file | table | {"features": features}),
-        "constants": (reading, file | {"work": constants}),
-        "metrics of the dense model": (reading, file | {"work": dense_metrics}),
-        "sparse linear model": (reading, file | {"work": sparse_linear_model}),
-        "metrics of the sparse model": (on_table, table | {"work": sparse_metrics}),
-    }
-    for index, method in enumerate(METHODS):
-        tasks[method.name] = on_table, table | {"work": partial(prediction_sets, index)}
-    return [Row(f"{name}, {images} images", *task) for name, task in tasks.items()]
+    yield f"{features} features, {classes} classes"
+    for number in images:
+        with tempfile.TemporaryDirectory() as folder:
+            sizes = dict(folder=Path(folder), images=number, features=features, classes=classes)
+            yield comparison(
+                [Row(f"{name}, {number} images", task, sizes) for name, task in TASKS.items()]
+            )

@@ -5,12 +5,10 @@ import math
 import multiprocessing
 import os
 import platform
-import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any
 
 import torch
 
-from configs.hardware import machine_memory
 from configs.runs import commit
 
 EVERY = 0.01  # seconds between two looks at the memory
@@ -34,14 +31,12 @@ class Measurement:
         seconds: on the clock.
         processor_seconds: of all threads together.
         mebibytes: most memory allocated meanwhile, above what was allocated before; nan where it cannot be read.
-        gpu_mebibytes: the same on the GPU, 0 where none was used.
         result: what the work returned.
     """
 
     seconds: float
     processor_seconds: float
     mebibytes: float
-    gpu_mebibytes: float
     result: Any
 
 
@@ -58,36 +53,19 @@ def measured(work: Callable, *arguments) -> Measurement:
         while not done.wait(EVERY):
             peak = max(peak, allocated())
 
-    def wait_for_gpu(ask: Callable) -> int:
-        """The GPU, where one is used, works on after the call that started it."""
-        if not torch.cuda.is_initialized():
-            return 0
-        torch.cuda.synchronize()
-        return ask()
-
-    gpu_before = wait_for_gpu(torch.cuda.memory_allocated)
-    wait_for_gpu(torch.cuda.reset_peak_memory_stats)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     start, processor = time.perf_counter(), time.process_time()
     try:
         result = work(*arguments)
-        gpu = wait_for_gpu(torch.cuda.max_memory_allocated) - gpu_before
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # it works on after the call that started it
         spent, processor = time.perf_counter() - start, time.process_time() - processor
     finally:
         done.set()
         watcher.join()
     peak = max(peak, allocated())
-    return Measurement(spent, processor, peak - before, gpu / 2**20, result)
-
-
-def in_turns(runs: Sequence[Callable[[], float]], rounds: int) -> list[float]:
-    """Median of what every run returns, its seconds; they take turns, so that a drift of the machine meets all alike.
-
-    A first round is not counted.
-    """
-    turns = [[run() for run in runs] for _ in range(rounds + 1)]
-    return [statistics.median(seconds) for seconds in zip(*turns[1:], strict=True)]
+    return Measurement(spent, processor, peak - before, result)
 
 
 def allocated() -> float:
@@ -101,34 +79,30 @@ def allocated() -> float:
     return next(int(line.split()[1]) for line in lines if "RssAnon" in line) / 1024
 
 
-@contextmanager
-def own_process() -> Iterator[Callable]:
-    """Yields `run(function, *arguments)`: all calls in one fresh process, where nobody else has allocated anything.
+def in_own_process(function: Callable, *arguments):
+    """`function(*arguments)` in a fresh process, where nobody else has allocated anything.
 
     The process is forked from one that has imported all benchmarks and computed nothing, so it starts at once.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.__main__"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+        return pool.submit(function, *arguments).result()
 
 
 def machine() -> dict[str, str]:
     """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
-    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     processors = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    described = {
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    return {
         "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         "commit": commit() or "unknown",
         "processor": next(iter(processors), platform.processor()),
+        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads used",
-        "memory": f"{machine_memory() / 2**30:.0f} GiB",
         "load before": ", ".join(f"{value:.1f}" for value in load),
         "system": f"{platform.platform()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
     }
-    if torch.cuda.is_available():
-        described["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    return described

@@ -1,6 +1,5 @@
 """Sparse linear paths at the size of CUB2011, and some points of one against glm-saga."""
 
-import argparse
 from collections.abc import Iterator
 from functools import partial
 
@@ -16,7 +15,7 @@ N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for o
 PENALTY = ElasticNet(PATH_ALPHA)
 
 
-def pooled_features(
+def generated_features(
     n_features: int, n_samples: int, n_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Non-negative features `[N, n_features]`, each led by one attribute, and labels `[N]`."""
@@ -33,7 +32,7 @@ def pooled_features(
 
 def strengths(images: int, features: int, classes: int, points: int, decades: int):
     """Objectives at strengths that fall by some powers of ten, warm from point to point."""
-    datafit = CrossEntropy(*pooled_features(features, images, classes))
+    datafit = CrossEntropy(*generated_features(features, images, classes))
     _, gradient = datafit.value_and_gradient(datafit.start())
     largest = float(PENALTY.smallest_empty_strength(gradient))
 
@@ -49,27 +48,24 @@ def strengths(images: int, features: int, classes: int, points: int, decades: in
     return lambda: descend("newton"), lambda: descend("glm_saga")
 
 
-def whole_path(images: int, features: int, classes: int):
-    """All points."""
-    return partial(regularisation_path, *pooled_features(features, images, classes)), None
-
-
-def choice(images: int, features: int, classes: int, chosen: int):
-    """The choice of features."""
-    return partial(choose_features, *pooled_features(features, images, classes), chosen), None
+def on_features(work, images: int, features: int, classes: int, **options):
+    """`work` on features and labels."""
+    return partial(work, *generated_features(features, images, classes), **options), None
 
 
 # fmt: off
 SIZE = {"images": 5000, "features": 50, "classes": 200}
 ROWS = (
-    Row("Path of 100 points: {images} images, {features} features, {classes} classes", whole_path, SIZE),
-    Row("Choice of {chosen} of {features} features", choice, SIZE | {"features": 2048, "chosen": 50}),
+    Row("Path of 100 points: {images} images, {features} features, {classes} classes",
+        partial(on_features, regularisation_path), SIZE),
+    Row("Choice of {n_features} of {features} features", partial(on_features, choose_features),
+        SIZE | {"features": 2048, "n_features": 50}),
     Row("{points} points of the path, objectives", strengths, SIZE | {"points": 10, "decades": 3},
         "glm-saga", shows="{:.5f}"),
 )
 # fmt: on
 
 
-def tables(asked: argparse.Namespace) -> Iterator[str]:
+def tables() -> Iterator[str]:
     """What the whole path and the choice of features take, and points of the path against glm-saga."""
     yield comparison(ROWS)

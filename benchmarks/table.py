@@ -1,21 +1,18 @@
 """What a row of a benchmark is, how it is measured, and how rows become Markdown."""
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
-from benchmarks.measuring import Measurement, in_turns, measured, own_process
+from benchmarks.measuring import Measurement, in_own_process, measured
 from configs.errors import RunError, UsageError
 from configs.script import progress
 
-Work = Callable[[], object]
-Case = Callable[..., tuple[Work, Work | None]]
+Case = Callable[..., tuple[Callable[[], object], Callable[[], object] | None]]
 NOTHING = "–"
 COLUMNS = ["what", "ours", "compared with", "takes", "ratio", "peak memory, ours", "the other"]
-
-_works: list[Work | None] = []  # of the row, in the process of one of its ways
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,7 @@ class Row:
         case: prepares the input from the sizes and returns (ours, the other way or None).
         sizes: arguments of the case.
         against: what the other way is.
-        rounds: how often both take turns; with 1, the runs that measure the memory give the times.
-        counts: the size of which the number per second is shown, if any.
+        rounds: how often both take turns; with 1, the run that measures the memory gives the time.
         shows: how every number that both return is written, if they do.
     """
 
@@ -37,19 +33,18 @@ class Row:
     sizes: dict
     against: str = NOTHING
     rounds: int = 1
-    counts: str = ""
     shows: str = ""
 
-    def cost(self, run: Measurement) -> str:
-        """What a run took, and what it returned if that is shown."""
-        parts = [seconds(run.seconds)]
+    def cells(self, run: Measurement | None) -> tuple[str, str]:
+        """What a run took, with what it returned if that is shown, and its memory."""
+        if run is None:
+            return NOTHING, NOTHING
+        parts = [duration(run.seconds)]
         if self.rounds == 1:
-            parts.append(f"{seconds(run.processor_seconds)} of the processor")
-        if self.counts:
-            parts.append(f"{self.sizes[self.counts] / run.seconds:.1f} {self.counts}/s")
+            parts.append(f"{duration(run.processor_seconds)} of the processor")
         if self.shows:
             parts += map(self.shows.format, np.atleast_1d(run.result))
-        return ", ".join(parts)
+        return ", ".join(parts), f"{run.mebibytes:.0f} MiB"
 
 
 def comparison(rows: Sequence[Row]) -> str:
@@ -61,45 +56,31 @@ def comparison(rows: Sequence[Row]) -> str:
 
 
 def compare(row: Row) -> list[str]:
-    """Cells of the row measured, each way in a process of its own: memory in a first run, time in turns."""
+    """Cells of the row, measured: the ways take turns, so that a drift of the machine meets both alike."""
     title = row.title.format(**row.sizes)
     try:
-        ours, other = _runs(row)
+        turns = [[in_own_process(_measure, row, way) for way in (0, 1)] for _ in range(row.rounds)]
     except (UsageError, RunError) as error:  # a package not here, a solver that found nothing
         return [title, NOTHING, row.against, str(error), *[NOTHING] * 3]
-    if other is None:
-        return [title, row.cost(ours), row.against, NOTHING, NOTHING, memory(ours), NOTHING]
-    ratio = f"**{other.seconds / ours.seconds:.2f}**"
-    return [title, row.cost(ours), row.against, row.cost(other), ratio, memory(ours), memory(other)]
+    ours, other = (_median(runs) for runs in zip(*turns, strict=True))
+    (cost, memory), (takes, other_memory) = row.cells(ours), row.cells(other)
+    ratio = f"**{other.seconds / ours.seconds:.2f}**" if other else NOTHING
+    return [title, cost, row.against, takes, ratio, memory, other_memory]
 
 
-def _runs(row: Row) -> list[Measurement | None]:
-    with own_process() as ours, own_process() as other:
-        ways = list(enumerate((ours, other)))
-        runs = [run(_first_run, row, way) for way, run in ways]
-        if row.rounds > 1:
-            turns = [partial(run, _turn, way) for way, run in ways if runs[way]]
-            for way, median in enumerate(in_turns(turns, row.rounds)):
-                runs[way] = replace(runs[way], seconds=median)
-        for _, run in ways:
-            run(_forget)
-    return runs
-
-
-def _first_run(row: Row, way: int) -> Measurement | None:
-    _works[:] = row.case(**row.sizes)
-    if _works[way] is None:
+def _measure(row: Row, way: int) -> Measurement | None:
+    """The memory of a first run; its time, too, unless there are several rounds: then that of a second."""
+    work = row.case(**row.sizes)[way]
+    if work is None:
         return None
-    run = measured(_works[way])
-    return run if row.shows else replace(run, result=None)
+    run = measured(work)
+    time = measured(work).seconds if row.rounds > 1 else run.seconds
+    return replace(run, seconds=time, result=run.result if row.shows else None)
 
 
-def _forget() -> None:
-    _works.clear()  # and with them their files
-
-
-def _turn(way: int) -> float:
-    return measured(_works[way]).seconds
+def _median(runs):
+    """The first run, with the median time of all; None if there are none."""
+    return runs[0] and replace(runs[0], seconds=statistics.median(run.seconds for run in runs))
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -108,14 +89,8 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def seconds(value: float) -> str:
+def duration(value: float) -> str:
     """A time with its unit."""
     if value < 1:
         return f"{1000 * value:.1f} ms"
     return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
-
-
-def memory(run: Measurement) -> str:
-    """The peak memory of a run with its unit."""
-    gpu = f" + {run.gpu_mebibytes:.0f} MiB of GPU" if run.gpu_mebibytes else ""
-    return f"{run.mebibytes:.0f} MiB{gpu}"

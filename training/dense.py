@@ -11,7 +11,7 @@ from torch import Tensor
 from architectures.backbones.weights import fitting_weights
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
-from architectures.inference import collect_columns, measured_batches
+from architectures.inference import pooled_features
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
@@ -67,21 +67,11 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         model,
         settings.dense,
         settings.trained_with_reduced_strides,
-        partial(pooled_features, run, model),
+        partial(pooled_features, model, run.data.train_unaugmented, hardware),
     )
     train_artefact(run, artefact, model, phases, Monitor(run, DENSE))
     model.backbone.reduce_strides(settings.reduced_strides)
     return model
-
-
-def pooled_features(run: OpenRun, model: InterpretableClassifier) -> tuple[Tensor, Tensor]:
-    """The features of a dense model on the training images without augmentation, `[N, F]`, and their labels `[N]`."""
-    images = run.data.train_unaugmented
-    batches = measured_batches(
-        model, images, run.hardware, "Features", lambda output, labels: (output.features, labels)
-    )
-    pooled, labels = collect_columns(batches, len(images))
-    return pooled, labels
 
 
 def load_dense_model(run: OpenRun) -> InterpretableClassifier:
@@ -124,7 +114,7 @@ def dense_phases(
     model: InterpretableClassifier,
     recipe: DenseRecipe,
     reduced_strides: bool,
-    pooled_features: PooledFeatures | None = None,
+    measure: PooledFeatures | None = None,
 ) -> list[Callable[[bool], Phase]]:
     """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones.
 
@@ -132,7 +122,7 @@ def dense_phases(
         model: that is trained.
         recipe: of the training.
         reduced_strides: of the final feature maps.
-        pooled_features: of the training images, `[N, F]`, with their labels `[N]`, from the model as it is when called;
+        measure: returns features of the training images `[N, F]`, by the model as it is when called, and labels `[N]`;
             None: no looks are left over.
     """
     n_coarse = coarse_epochs(recipe, reduced_strides)
@@ -140,12 +130,12 @@ def dense_phases(
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)
-        if pooled_features is None or model.backbone.pooling != "max":
+        if measure is None or model.backbone.pooling != "max":
             return dense_phase(model, recipe, first, last)
 
         def before_epoch(epoch: int) -> None:
             if first + epoch in left_over_epochs(recipe):
-                looks.renew(*pooled_features())
+                looks.renew(*measure())
 
         phase = dense_phase(model, recipe, first, last, looks)
         return replace(phase, before_epoch=before_epoch, state=looks.state)

@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import coverage, large, paths, selection, stages, table
+from benchmarks import large, paths, selection, stages, table
 from benchmarks.__main__ import TOPICS, main
-from benchmarks.measuring import in_turns, measured, own_process
+from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import NOTHING, Row
 from configs.errors import UsageError
+from conformal import METHODS
 
 TINY: dict[Callable, dict] = {
     stages.step: {"arch": "resnet18", "side": 32, "images": 2},
@@ -35,26 +35,19 @@ def cells_of(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in cells] for cells in lines]
 
 
-@contextmanager
-def this_process():
-    """In place of `own_process`, which takes seconds to start."""
-    yield lambda function, *given: function(*given)
-
-
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(table, "own_process", this_process)
+    """Processes of their own take seconds to start."""
+    monkeypatch.setattr(table, "in_own_process", lambda function, *given: function(*given))
 
 
 def test_the_page_holds_the_machine_and_every_row_with_its_ratio(
-    tmp_path, in_this_process, monkeypatch, capsys
+    in_this_process, monkeypatch, capsys
 ):
     monkeypatch.setattr(stages, "ROWS", [tiny(row) for row in stages.ROWS])
-    main(["--output", str(tmp_path / "page.md")])
-    page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == page
-    lines = cells_of(page)
-    assert {"commit", "processor", "memory"} <= {cells[0] for cells in lines}
+    main([])
+    lines = cells_of(capsys.readouterr().out)
+    assert {"commit", "processor", "cores"} <= {cells[0] for cells in lines}
     rows = [cells for cells in lines if len(cells) == 7][2:]
     for row, (title, ours, against, takes, ratio, *memory) in zip(stages.ROWS, rows, strict=True):
         assert title == row.title.format(**row.sizes)
@@ -92,15 +85,20 @@ def test_numbers_that_are_shown_agree():
 
 
 def test_memory_is_measured_in_another_process():
-    with own_process() as run:
-        measurement, pid = run(measured, np.ones, 2**22), run(os.getpid)
+    measurement, pid = in_own_process(measured, np.ones, 2**22), in_own_process(os.getpid)
     assert measurement.mebibytes == pytest.approx(32, abs=4)
     assert len(measurement.result) == 2**22 and pid != os.getpid()
 
 
-def test_works_take_turns():
-    drift = iter([9, 8, 1, 5, 3, 7])  # one after the other; the first two do not count
-    assert in_turns([lambda: next(drift)] * 2, rounds=2) == [2, 6]
+def test_the_ways_take_turns_and_the_median_counts(monkeypatch):
+    drift = iter([9, 8, 1, 5, 2, 7])  # seconds, one after the other
+
+    def run(_, row, way):
+        return Measurement(next(drift), 0, mebibytes=0, result=None)
+
+    monkeypatch.setattr(table, "in_own_process", run)
+    cells = table.compare(Row("Title", process_ids, sizes={}, against="it", rounds=3))
+    assert cells[1:5] == ["2.00 s", "it", "7.00 s", "**3.50**"]
 
 
 def test_two_ways_of_a_row_live_in_two_processes():
@@ -124,13 +122,13 @@ def test_the_table_at_a_large_size_has_a_row_for_every_task(in_this_process, cap
     main(["large", "--images", "90", "--features", "6", "--classes", "5"])
     lines = cells_of(capsys.readouterr().out)
     found = {title: memory for title, _, memory in (cells for cells in lines if len(cells) == 3)}
-    rows = large.rows(None, images=90, features=6, classes=5)
-    assert {row.title for row in rows} | {"what", "---"} == set(found)
-    assert all("MiB" in found[row.title] for row in rows)
+    titles = {f"{name}, 90 images" for name in large.TASKS}
+    assert titles | {"what", "---"} == set(found)
+    assert all("MiB" in found[title] for title in titles)
 
 
-def test_sets_of_every_method_and_family_are_compared(capsys):
+def test_sets_of_every_method_are_compared(capsys):
     main(["coverage", "--splits", "2"])
     lines = cells_of(capsys.readouterr().out)
     names = {cells[0] for cells in lines if len(cells) == 6}
-    assert {"CHiQPM", "THR", *coverage.OTHER_FAMILIES} <= names
+    assert {method.name for method in METHODS} <= names
