@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,23 +156,23 @@ class Artefact:
             log.info("%s is made again: %s", self.name, why)
         return why is None
 
-    def why_outdated(self) -> str | None:
-        """Why the file has to be made; None if it is current."""
+    def why_outdated(self, only: Collection[str] | None = None) -> str | None:
+        """Why the file has to be made; None if it is current.
+
+        Args:
+            only: the settings that count; None: all.
+        """
         if not self.path.is_file():
             return "it is not there"
         entry = self.folder.manifest().get(self.name)
         if entry is None:
             return f"{MANIFEST} does not list it as finished"
-        if entry["settings"] != self.settings:
-            old, new = entry["settings"], self.settings
-            return "changed " + ", ".join(
-                k for k in sorted({*old, *new}) if old.get(k) != new.get(k)
-            )
-        return (
-            None
-            if entry["sha256"] == sha256(self.path)
-            else "the file is not the one this run wrote"
-        )
+        old, new = entry["settings"], self.settings
+        changed = [k for k in sorted(only or {*old, *new}) if old.get(k) != new.get(k)]
+        if changed:
+            return "changed " + ", ".join(changed)
+        known = entry["sha256"] == sha256(self.path)
+        return None if known else "the file is not the one this run wrote"
 
     def load_or_make(
         self,

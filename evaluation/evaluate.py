@@ -226,11 +226,8 @@ def evaluate_sparse(
 
 def measured_before(artefact: Artefact) -> dict:
     """What earlier results of the same model say that is measured on request only; empty without any."""
-    entry = artefact.folder.manifest().get(artefact.name)
-    same = entry is not None and all(
-        entry["settings"].get(table) == artefact.settings[table] for table in ("train", "test")
-    )
-    results = read_json(artefact.path) if same else None
+    same_model = artefact.why_outdated(only=("train", "test")) is None
+    results = read_json(artefact.path) if same_model else None
     kept = results.get("Faithfulness") if isinstance(results, dict) else None
     return {"Faithfulness": kept} if isinstance(kept, dict) else {}
 

@@ -130,7 +130,7 @@ def dense_phases(
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)
-        if measure is None or model.backbone.pooling != "max":
+        if measure is None or not recipe.left_over_rounds or model.backbone.pooling != "max":
             return dense_phase(model, recipe, first, last)
 
         def before_epoch(epoch: int) -> None:

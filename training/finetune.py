@@ -16,6 +16,7 @@ from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss, presence_loss
 from training.monitor import Monitor
 from training.optimizers import build_optimizer
+from training.plan import round_is_reduced
 from training.schedules import finetune_learning_rate, grounding_weight
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,7 @@ def finetune(
         if recipe.refit and begins and index > 0:
             head = build_head(refit(run, model), settings.head)
             model.set_sparse_head(head, recipe.dropout)
-        coarse = index < recipe.coarse_rounds
-        model.backbone.reduce_strides(settings.trained_with_reduced_strides and not coarse)
+        model.backbone.reduce_strides(round_is_reduced(settings, index))
         presence = recipe.presence and settings.kind.class_sets
         return finetune_phase(model, recipe, index, presence)
 

@@ -16,6 +16,7 @@ from configs.settings import Settings
 from configs.stages import stage_files
 from training.batches import epoch_batches, seed_everything
 from training.dense import dense_phase
+from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
 from training.plan import DENSE, planned_phases
@@ -31,7 +32,7 @@ class Pace:
 
     Attributes:
         seconds_per_image: at the final resolution, with loading.
-        memory_mb: the most that was needed; None where the system does not say.
+        memory_mb: the most that was needed, and stored maps of a frozen network; None where the system does not say.
         model_bytes: of the model's state.
         n_features: of the backbone.
     """
@@ -132,7 +133,11 @@ def measured_pace(run: OpenRun) -> Pace:
             break
     seconds = (time.perf_counter() - start) / n_images if n_images else 0.0
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    return Pace(seconds, memory_used(hardware.device), size, model.backbone.n_features)
+    memory = memory_used(hardware.device)
+    if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
+        stages = settings.dense, settings.finetuning  # both show the same views
+        memory += max(stored_bytes(run, model.backbone, stage.views) for stage in stages) / 1e6
+    return Pace(seconds, memory, size, model.backbone.n_features)
 
 
 def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:

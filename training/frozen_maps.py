@@ -54,13 +54,16 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int) -> StoredView:
     return StoredView(run.frozen_maps[view], run.data.train)
 
 
-def can_be_stored(run: OpenRun, backbone: Backbone, views: int | None) -> bool:
-    """Whether the network is frozen and there is memory for its maps of so many views of all training images."""
+def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> int:
+    """Size of the maps of so many views of all training images; 0 where they are not stored.
+
+    They are if the network is frozen and there is memory for them.
+    """
     if not backbone.frozen or views is None:
-        return False
+        return 0
     images = run.data.train
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         image, _ = images[0]
         maps = backbone.eval().maps(run.hardware.to_device(image[None]))
     needed = maps.numel() * STORED.itemsize * len(images) * views
-    return needed <= SHARE_OF_MEMORY * machine_memory()
+    return needed if needed <= SHARE_OF_MEMORY * machine_memory() else 0

@@ -28,7 +28,7 @@ from dataset_classes.description import model_card
 from training.batches import epoch_batches, seed_everything, seed_of
 from training.checkpoint import Checkpoint, checkpoint_of
 from training.distributed import data_parallel
-from training.frozen_maps import can_be_stored, stored_view
+from training.frozen_maps import stored_bytes, stored_view
 from training.monitor import Monitor, memory_used
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def train_phases(
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
             phase.state.update(state.get("state", {}))
-        stored = can_be_stored(run, model.backbone, phase.views)
+        stored = stored_bytes(run, model.backbone, phase.views) > 0
         network = data_parallel(trained_part(model) if stored else model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
             phase.before_epoch(epoch)

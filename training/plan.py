@@ -49,7 +49,7 @@ def planned_phases(settings: Settings) -> list[PlannedPhase]:
         kinds.append((DENSE, settings.dense.epochs - coarse, not reduced))
     recipe = settings.finetuning
     for index, epochs in enumerate(recipe.round_epochs):
-        kinds.append((settings.model_name, epochs, not reduced or index < recipe.coarse_rounds))
+        kinds.append((settings.model_name, epochs, not round_is_reduced(settings, index)))
     phases: list[PlannedPhase] = []
     for stage, epochs, coarse in kinds:
         cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
@@ -67,6 +67,12 @@ def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:
     return (
         min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1) if reduced_strides else 0
     )
+
+
+def round_is_reduced(settings: Settings, index: int) -> bool:
+    """Whether a round of the finetuning, from 0, has the reduced strides."""
+    coarse = index < settings.finetuning.coarse_rounds
+    return settings.trained_with_reduced_strides and not coarse
 
 
 def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> float:

@@ -11,8 +11,9 @@ from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import parse_settings
 from dataset_classes.registry import data_of
-from training import frozen_maps
+from training import forecast, frozen_maps
 from training.dense import train_dense
+from training.frozen_maps import stored_bytes
 from training.plan import epochs_left, planned_phases
 
 
@@ -47,6 +48,17 @@ def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch):
     learnt = (of_images["adapter.weight"] - start["adapter.weight"]).abs().max()
     differing = (of_maps["adapter.weight"] - of_images["adapter.weight"]).abs().max()
     assert learnt > 1e-3 and differing < 0.02 * learnt
+
+
+def test_a_forecast_counts_the_stored_maps(flags, tmp_path, monkeypatch):
+    run = open_run(flags, tmp_path)
+    monkeypatch.setattr(forecast, "memory_used", lambda device: 100.0)
+    backbone = build_dense_model("mobilenetv3_small_050", 2, frozen=True).backbone
+    view = stored_bytes(run, backbone, 1)
+    assert view == 2 * len(run.data.train) * backbone.maps(torch.zeros(1, 3, 64, 64)).numel()
+    views = run.settings.finetuning.views
+    assert views > run.settings.dense.views
+    assert forecast.measured_pace(run).memory_mb == pytest.approx(100 + views * view / 1e6)
 
 
 def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):

@@ -1,5 +1,6 @@
 """What a loss remembers between epochs is in the checkpoint: a training that goes on ends as one left alone."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -62,3 +63,12 @@ def test_targets_of_spare_features_survive_a_kill(tmp_path, monkeypatch, killed_
     resumed, epochs = train(tmp_path / "killed.partial", monkeypatch)
     assert epochs == list(range(killed_after + 1, 4))
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_a_training_without_rounds_for_left_over_looks_has_no_such_loss():
+    model = build_dense_model("local15", 2)
+    for rounds in (0, 1):
+        recipe = replace(RECIPE, left_over_rounds=rounds)
+        (phase,) = dense_phases(model, recipe, True, lambda: (IMAGES, LABELS))
+        losses = phase(True).extra_losses(model(IMAGES), LABELS, 0)
+        assert ("left_over" in losses) == bool(rounds) and "mixed" in losses

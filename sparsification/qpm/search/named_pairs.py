@@ -53,7 +53,7 @@ def named_search(
         PairsImpossibleError: if there is no selection in which they all share.
     """
     rows = NamedRows(problem)
-    impossible = rows.impossible_component()
+    impossible = rows.impossible_component(progress)
     if impossible is not None:
         n, k = problem.n_features, problem.n_per_class
         raise PairsImpossibleError(

@@ -73,10 +73,13 @@ class NamedRows:
         self._known: dict[tuple[int, bytes], Valued] = {}
         self._whole: dict[tuple[int, bytes], np.ndarray] = {}
 
-    def impossible_component(self) -> Component | None:
+    def impossible_component(self, progress: Progress) -> Component | None:
         """A component whose named pairs cannot all share, whatever the features; None if none is known.
 
         Classes around one core of k - 1 features always can, if there are features enough.
+
+        Args:
+            progress: the clock.
         """
         n, k = self.problem.n_features, self.problem.n_per_class
         for component in self.components:
@@ -84,7 +87,7 @@ class NamedRows:
             if n_classes > n - k + 1:
                 program = Program(np.zeros((n_classes, n)), component, k)
                 program.apart = set(combinations(range(n_classes), 2))
-                if program.is_impossible(MAX_SECONDS):
+                if program.is_impossible(progress.on_clock(MAX_SECONDS)):
                     return component
         return None
 
