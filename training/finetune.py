@@ -3,12 +3,16 @@
 import logging
 from functools import partial
 
+import torch
+
+from architectures.backbones.base import Backbone
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier
-from architectures.sparse_head import SparseHead, SparseLayer, build_head
+from architectures.sparse_head import MIN_STD, SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
 from configs.recipes import FinetuneRecipe
 from configs.runs import selection_file, sparse_model_file
+from configs.settings import Settings
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
 from training.dense import dense_dependencies
@@ -32,7 +36,7 @@ def finetune(
     """
     model, settings = dense_model, run.settings
     recipe = settings.finetuning
-    model.set_sparse_head(build_head(layer, settings.head), recipe.dropout)
+    _set_head(model, layer, settings)
     artefact = run.folder.artefact(
         sparse_model_file(settings),
         {
@@ -50,8 +54,7 @@ def finetune(
 
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
-            head = build_head(refit(run, model), settings.head)
-            model.set_sparse_head(head, recipe.dropout)
+            _set_head(model, refit(run, model), settings)
         model.backbone.reduce_strides(round_is_reduced(settings, index))
         presence = recipe.presence and settings.kind.class_sets
         return finetune_phase(model, recipe, index, presence)
@@ -66,6 +69,26 @@ def finetune(
     run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
     return model
+
+
+def _set_head(model: InterpretableClassifier, layer: SparseLayer, settings: Settings) -> None:
+    head = build_head(layer, settings.head)
+    if model.backbone.frozen:
+        equalise_spread(model.backbone, head)
+    model.set_sparse_head(head, settings.finetuning.dropout)
+
+
+@torch.no_grad()
+def equalise_spread(backbone: Backbone, head: SparseHead) -> None:
+    """Give the selected features behind a frozen network the spread of the median one, in place; no logit changes.
+
+    What a step of gradient descent does to a normalised feature grows with 1 / std^2, so a rate that suits most
+    features lets those of small spread diverge. All that is trained is a 1 x 1 convolution, and its rows can be scaled.
+    """
+    factors = head.std.median() / head.std.clamp(min=MIN_STD)
+    backbone.scale_maps(head.selection, factors)
+    head.mean *= factors
+    head.std *= factors
 
 
 def finetune_phase(

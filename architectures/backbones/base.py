@@ -92,6 +92,18 @@ class Backbone(nn.Module, ABC):
         nn.init.zeros_(self.adapter.bias)
         self.train(self.training)
 
+    def scale_maps(self, indices: Tensor, factors: Tensor) -> None:
+        """Multiply maps of a frozen network, by means of the adapter.
+
+        Args:
+            indices: of the maps, `[n]`.
+            factors: positive, `[n]`.
+        """
+        assert isinstance(self.adapter, nn.Conv2d)
+        factors = factors.to(self.adapter.weight.device)
+        self.adapter.weight[indices] *= factors[:, None, None, None]
+        self.adapter.bias[indices] *= factors
+
     def train(self, mode: bool = True) -> Self:
         """As of any module; of a frozen network only the adapter is ever in training mode."""
         super().train(mode)

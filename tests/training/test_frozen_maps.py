@@ -6,13 +6,16 @@ from fake_datasets import make_image_folder
 
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import build_dense_model
+from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
+from configs.recipes import HeadRecipe
 from configs.run_folder import RunFolder
 from configs.settings import parse_settings
 from dataset_classes.registry import data_of
 from training import forecast, frozen_maps
 from training.dense import train_dense
+from training.finetune import equalise_spread
 from training.frozen_maps import stored_bytes
 from training.plan import epochs_left, planned_phases
 
@@ -74,3 +77,18 @@ def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
         (dense.epoch_cost(2) + finetuned) / dense.cost
     )
     assert epochs_left(settings, "dense", 0, 0) == pytest.approx(seen / dense.cost, rel=0.2)
+
+
+def test_the_selected_features_of_a_frozen_network_get_one_spread_and_logits_stay():
+    model = build_dense_model("mobilenetv3_small_050", 2, frozen=True).eval()
+    torch.nn.init.normal_(model.backbone.adapter.weight, std=0.1)
+    spread = torch.tensor([1e-4, 0.3, 2.0])
+    layer = SparseLayer(
+        torch.tensor([5, 0, 9]), torch.tensor([[1.0, 0, 1], [0, 1, 1]]), spread, spread
+    )
+    head, images = build_head(layer, HeadRecipe(relu=True)), torch.rand(4, 3, 64, 64)
+    model.set_sparse_head(head)
+    before = model(images).logits
+    equalise_spread(model.backbone, head)
+    assert torch.allclose(head.std, torch.tensor(0.3))
+    assert torch.allclose(model(images).logits, before, rtol=1e-4) and before.std() > 0
