@@ -18,14 +18,6 @@ def load(name, root, crop_gt=True) -> DataSplits:
     return load_data(name, root, img_size=32, crop_gt=crop_gt)
 
 
-def assert_one_line(error, *parts: str) -> None:
-    """An error caught by `pytest.raises` is one line and names all parts."""
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-
-
 def save_image(path: Path, colour=(200, 60, 60), size=SIZE) -> Path:
     """A plain image whose middle, the `BOX`, has another colour than its rim."""
     path.parent.mkdir(parents=True, exist_ok=True)

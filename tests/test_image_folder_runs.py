@@ -19,7 +19,6 @@ from configs.model_card import ModelCard
 from configs.run_folder import RunFolder
 from configs.runs import finished_run, training_run, with_seed, write_config
 from configs.settings import parse_settings
-from dataset_classes.registry import load_data
 
 MODEL = "chiqpm_8_3_FinetunedModel.pth"
 
@@ -75,19 +74,6 @@ def test_a_seed_left_out_does_not_land_on_a_model_of_other_images(tmp_path):
     ModelCard({}, {}, ours).add_to(run.file("Trained_DenseModel.pth"))
     assert with_seed(settings_of(tmp_path, birds), ours).seed == 1
     assert with_seed(settings_of(tmp_path, birds), others).seed != 1
-
-
-def test_other_pictures_under_the_same_names_are_another_dataset(tmp_path):
-    make_image_folder(tmp_path / "one", train=3, test=2)
-    make_image_folder(tmp_path / "two", train=3, test=2)
-    first, second = (
-        load_data("ImageFolder", tmp_path / name, img_size=32, crop_gt=True).train
-        for name in ("one", "two")
-    )
-    assert first.fingerprint() == second.fingerprint()  # a copy is the same dataset
-    save_image(tmp_path / "two" / "train" / "wren" / "0.jpg", (0, 0, 255), size=(40, 30))
-    changed = load_data("ImageFolder", tmp_path / "two", img_size=32, crop_gt=True).train
-    assert changed.fingerprint() != first.fingerprint()
 
 
 def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_path, monkeypatch):

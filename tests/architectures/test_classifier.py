@@ -13,14 +13,6 @@ def test_feature_maps_keep_their_resolution_on_request(reduced, side):
     assert output.logits.shape == (2, 3) and (output.feature_maps >= 0).all()
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
-def test_parameter_names_are_torchvisions(arch):
-    from torchvision import models
-
-    theirs = {k.replace("fc.", "linear.") for k in getattr(models, arch)().state_dict()}
-    assert set(build_dense_model(arch, 7, "none").state_dict()) == theirs
-
-
 def test_published_keys_are_read_and_written_inside_another_module_too():
     model = build_dense_model("resnet18", 3)
     wrapped = torch.nn.Sequential(model)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
-from torchvision.models import resnet50
+from torchvision.models import resnet18, resnet34, resnet50
 
 from architectures.classifier import build_dense_model
 from architectures.convolution import Conv2d, WinogradConvolution, pointwise_convolution
@@ -88,11 +88,12 @@ def test_only_training_on_large_channels_last_maps_is_changed():
     assert not torch.equal(conv(maps), nn.Conv2d.forward(conv, maps)), "rounds otherwise"
 
 
-def test_the_network_keeps_torchvisions_names_and_random_weights():
+@pytest.mark.parametrize("network", [resnet18, resnet34, resnet50])
+def test_the_network_keeps_torchvisions_names_and_random_weights(network):
     torch.manual_seed(0)
-    theirs = resnet50().state_dict()
+    theirs = network().state_dict()
     torch.manual_seed(0)
-    ours = build_dense_model("resnet50", n_classes=3).state_dict()
+    ours = build_dense_model(network.__name__, n_classes=3).state_dict()
     assert theirs.keys() - ours.keys() == {"fc.weight", "fc.bias"}
     assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() & theirs.keys())
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from fake_datasets import (
     BOX,
-    assert_one_line,
     class_colour,
     load,
     make_image_folder,
@@ -18,6 +17,7 @@ from fake_datasets import (
     save_image,
 )
 from PIL import Image
+from refusals import refused
 from torch.utils.data import DataLoader
 
 from configs.errors import RunError
@@ -46,9 +46,8 @@ def test_no_traveling_bird_is_on_both_sides(tmp_path, annotations):
 @pytest.mark.parametrize("crop_gt", [True, False])
 def test_traveling_birds_without_cubs_split_are_refused(tmp_path, crop_gt):
     root = make_traveling_birds(tmp_path, annotations="none")
-    with pytest.raises(RunError) as error:
+    with refused(RunError, "train_test_split.txt", "CUB_fixed", "CUB200/CUB_200_2011"):
         load("TravelingBirds", root, crop_gt=crop_gt)
-    assert_one_line(error, "train_test_split.txt", "CUB_fixed", "CUB200/CUB_200_2011")
 
 
 def test_traveling_birds_takes_the_cropped_copy(tmp_path):
@@ -63,9 +62,8 @@ def test_traveling_birds_takes_the_cropped_copy(tmp_path):
 
 
 def test_traveling_birds_missing(tmp_path):
-    with pytest.raises(RunError) as error:
+    with refused(RunError, "TravelingBirds/CUB_fixed", "https://", "SyntheticBirds"):
         load("TravelingBirds", tmp_path)
-    assert_one_line(error, "TravelingBirds/CUB_fixed", "https://", "SyntheticBirds")
 
 
 # ImageNet -------------------------------------------------------------------------------------------------------------
@@ -148,9 +146,8 @@ IMAGENET_BROKEN = {
 def test_broken_imagenet_is_one_clear_line(tmp_path, case):
     damage, named = IMAGENET_BROKEN[case]
     damage(make_imagenet(tmp_path))
-    with pytest.raises(RunError) as error:
+    with refused(RunError, named, str(tmp_path)):
         load("ImageNet", tmp_path)
-    assert_one_line(error, named, str(tmp_path))
 
 
 # ImageFolder ----------------------------------------------------------------------------------------------------------
@@ -195,13 +192,6 @@ def test_hidden_files_and_other_files_are_no_images(tmp_path):
     splits = load("ImageFolder", tmp_path)
     assert len(splits.train) + len(splits.test) == 20
     assert splits.train.classes == ["robin", "wren"]
-
-
-def test_images_in_sub_folders_count(tmp_path):
-    make_image_folder(tmp_path)
-    save_image(tmp_path / "robin" / "2024" / "May" / "new.png")
-    splits = load("ImageFolder", tmp_path)
-    assert len(splits.train) + len(splits.test) == 21
 
 
 def test_empty_class_is_left_out_with_a_warning(tmp_path, caplog):
@@ -341,20 +331,8 @@ FOLDER_BROKEN = {
 def test_wrong_folder_is_one_clear_line(tmp_path, case):
     make, named = FOLDER_BROKEN[case]
     root = make(tmp_path)
-    with pytest.raises(RunError) as error:
+    with refused(RunError, named, str(tmp_path)):
         load("ImageFolder", root)
-    assert_one_line(error, named, str(tmp_path))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_folder_without_permission(tmp_path):
-    make_image_folder(tmp_path)
-    tmp_path.chmod(0)
-    try:
-        with pytest.raises(RunError):
-            load("ImageFolder", tmp_path)
-    finally:
-        tmp_path.chmod(0o755)
 
 
 # Image files ----------------------------------------------------------------------------------------------------------
@@ -428,9 +406,8 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, name):
 def test_a_folder_name_that_is_no_text_is_refused(tmp_path):
     make_image_folder(tmp_path)
     os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
-    with pytest.raises(RunError) as error:
+    with refused(RunError, r"'caf\udce9'", "not UTF-8", "rename it"):
         load("ImageFolder", tmp_path)
-    assert_one_line(error, r"'caf\udce9'", "not UTF-8", "rename it")
 
 
 def test_a_folder_of_odd_images_is_trained_on(tmp_path):
@@ -468,24 +445,21 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_unreadable_image_is_named(tmp_path, name):
     UNREADABLE[name](tmp_path / name)
-    with pytest.raises(RunError) as error:
+    with refused(RunError, str(tmp_path / name)):
         read_image(str(tmp_path / name))
-    assert_one_line(error, str(tmp_path / name))
 
 
 def test_an_image_too_large_to_decode_safely_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(RunError) as error:
+    with refused(RunError, "bomb.png", "exceeds limit"):
         read_image(str(save_image(tmp_path / "bomb.png")))
-    assert_one_line(error, "bomb.png", "exceeds limit")
 
 
 def test_unreadable_image_is_found_before_training(tmp_path):
     make_image_folder(tmp_path, train=3, test=1)
     truncated(tmp_path / "train" / "robin" / "1.jpg")
-    with pytest.raises(RunError) as error:
+    with refused(RunError, "robin/1.jpg"):
         load("ImageFolder", tmp_path)
-    assert_one_line(error, "robin/1.jpg")
 
 
 def test_unreadable_image_in_a_loading_process_is_one_line(tmp_path):

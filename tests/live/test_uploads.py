@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused
 
 from live.uploads import MAX_BYTES, Box, UploadError, cut, decode, greyed
 
@@ -58,9 +59,8 @@ def test_a_photo_is_turned_as_the_camera_noted():
     ],
 )  # fmt: skip
 def test_hostile_and_damaged_files_are_refused_in_one_sentence(data, said):
-    with pytest.raises(UploadError, match=said) as error:
+    with refused(UploadError, match=said):
         decode(data)
-    assert "\n" not in str(error.value)
 
 
 def test_of_a_file_that_is_image_and_page_only_the_image_is_read():
