@@ -130,7 +130,7 @@ def draw(path: str, limit: float) -> None:
         for solver in ("search", "gurobi", "highs"):
             steps = trace(problem, solver, limit)
             elapsed, values = np.array(steps).reshape(-1, 2).T
-            label = solver if steps else f"{solver}: nothing in {limit:.0f} s"
+            label = solver if steps else f"{solver}: no result in {limit:.0f} s"
             axes.step(elapsed.clip(min=0.005), values, where="post", label=label, alpha=0.7)
         features, classes = problem.correlation.shape
         chosen = f"choose {problem.n_features} / {problem.n_per_class}"

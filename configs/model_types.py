@@ -13,6 +13,7 @@ class ModelType:
     """What a model type is.
 
     Attributes:
+        title: its name in tables and plots.
         chooser: `module:function` that takes the settings and pooled features with their labels, and returns the
             sparse layer.
         selection: numbers of this choice.
@@ -22,6 +23,7 @@ class ModelType:
         hierarchical: whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`.
     """
 
+    title: str
     chooser: str
     selection: SelectionRecipe
     head: HeadRecipe
@@ -33,6 +35,7 @@ class ModelType:
 FOUR_ROUNDS = (10, 10, 10, 40)
 MODEL_TYPES = {
     "chiqpm": ModelType(
+        title="CHiQPM",
         chooser="sparsification.select:quadratic_program",
         selection=SelectionRecipe(pair_density=0.5),
         head=HeadRecipe(relu=True),
@@ -41,6 +44,7 @@ MODEL_TYPES = {
         hierarchical=True,
     ),
     "qpm": ModelType(
+        title="QPM",
         chooser="sparsification.select:quadratic_program",
         selection=SelectionRecipe(),
         head=HeadRecipe(),
@@ -49,6 +53,7 @@ MODEL_TYPES = {
         hierarchical=True,
     ),
     "qsenn": ModelType(
+        title="Q-SENN",
         chooser="sparsification.select:qsenn",
         selection=SelectionRecipe(),
         head=HeadRecipe(train_normalisation=True),
@@ -57,6 +62,7 @@ MODEL_TYPES = {
         hierarchical=False,
     ),
     "sldd": ModelType(
+        title="SLDD",
         chooser="sparsification.select:sldd",
         selection=SelectionRecipe(),
         head=HeadRecipe(train_normalisation=True),

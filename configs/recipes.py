@@ -191,6 +191,9 @@ class DatasetRecipe:
     weights: str = "imagenet"
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
+    own_images: bool = (
+        False  # whatever images the data root holds: runs on several of them share a place
+    )
     regime: Regime = PUBLISHED
     local_regime: Regime | None = None  # of networks of small receptive field; None: as others
     # Of the sparse model; None: by the number of classes, see `model_size`.
@@ -210,7 +213,9 @@ DATASETS = {
             DenseRecipe(batch_size=64), {"lr": 0.005 * 0.4**4, "batch_size": 64}, schedule_scale=1
         ),
     ),
-    "ImageFolder": DatasetRecipe("image_folder:ImageFolder", n_features=None, n_per_class=None),
+    "ImageFolder": DatasetRecipe(
+        "image_folder:ImageFolder", own_images=True, regime=SHORT, n_features=None, n_per_class=None
+    ),
     # Small drawings, learnt from scratch in minutes on a laptop.
     "SyntheticBirds": DatasetRecipe(
         "synthetic_birds:SyntheticBirds",
@@ -317,9 +322,7 @@ def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Re
             regime = own.local_regime
         changes = {**regime.finetuning, "normalisation_in_own_units": True}
         return replace(regime, finetuning=changes)
-    if dataset == "ImageFolder" or arch not in PAPER_ARCHS:
-        return SHORT
-    return own.regime
+    return own.regime if arch in PAPER_ARCHS else SHORT
 
 
 def _scaled(epochs: int, scale: float) -> int:

@@ -414,7 +414,7 @@ def _same_images(file: Path, settings: Settings) -> bool:
     """Whether a run's file is about the images asked for: runs on all folders of images share a place."""
     card = ModelCard.read(file)
     root = (_arguments(file.parent) if card is None else card.settings).get("data_root")
-    if settings.dataset != "ImageFolder" or not isinstance(root, str):
+    if not recipes.DATASETS[settings.dataset].own_images or not isinstance(root, str):
         return True
     return os.path.realpath(root) == os.path.realpath(settings.data_root)
 
@@ -428,7 +428,8 @@ def _no_model(settings: Settings, folder: Path) -> str:
             f"no finished model {wanted} in {folder}, which holds {', '.join(held)}; "
             "choose with --model_type, --n_features and --n_per_class"
         )
-    of = f" made from {settings.data_root}" if settings.dataset == "ImageFolder" else ""
+    own_images = recipes.DATASETS[settings.dataset].own_images
+    of = f" made from {settings.data_root}" if own_images else ""
     return (
         f"no finished model {wanted}{of} in {folder}; "
         f"train it with: python main.py --dataset {settings.dataset} --model_type {settings.model_type}"

@@ -95,7 +95,7 @@ class Settings:
         "SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
-        MODEL, "chiqpm", "chiqpm, qpm, qsenn or sldd",
+        MODEL, "chiqpm", "which kind: " + ", ".join(MODEL_TYPES),
         parse=choice(MODEL_TYPES, "model_type"),
     )  # fmt: skip
     weights: str | None = flag(

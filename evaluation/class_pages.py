@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from architectures.activations import strongest_first
 from architectures.inference import FeatureTable
 from configs.run_folder import write_atomically
 
@@ -85,7 +86,7 @@ def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> s
     shared = (has & has[c]).sum(dim=1)
     shared[c] = -1
     rows = []
-    for other in shared.argsort(descending=True, stable=True)[:NEIGHBOURS].tolist():
+    for other in strongest_first(shared)[:NEIGHBOURS].tolist():
         if other == c:
             continue
         only_here, only_there = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from configs.errors import RunError, UsageError
+from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
 from configs.runs import CONFIG, dense_model_file, dense_results_file
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
@@ -14,7 +15,7 @@ from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 log = logging.getLogger(__name__)
 
 DENSE = "dense"
-NAMES = {DENSE: "Dense", "chiqpm": "CHiQPM", "qpm": "QPM", "qsenn": "Q-SENN", "sldd": "SLDD"}
+NAMES = {DENSE: "Dense", **{name: kind.title for name, kind in MODEL_TYPES.items()}}
 KEPT = "Share of the dense accuracy"
 SETS, LEVELS = "Prediction sets", "Level accuracies"
 TRUTH, FAITHFUL = "Explanation truth", "Faithfulness"
@@ -68,7 +69,7 @@ class Row:
     def label(self) -> str:
         """What the row is called: the model, and what tells it from other rows of the model."""
         own = ", ".join(f"{key} {value}" for key, value in self.differing.items())
-        return NAMES.get(self.model, self.model) + (f" ({own})" if own else "")
+        return NAMES[self.model] + (f" ({own})" if own else "")
 
     def values(self, *keys: str) -> list[float]:
         """The numbers under a path of keys in the results, one of every run that has it."""

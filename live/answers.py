@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.cluster.hierarchy import linkage, to_tree
 from scipy.spatial.distance import squareform
 
+from architectures.activations import strongest_first
 from conformal import HierarchicalPredictor
 from conformal.predictor import EVERY_PERCENT
 from live.crops import detected, salient
@@ -130,7 +131,7 @@ class LiveModel:
             **self._report.image(explanation, "photo", question.label, sets),
             "probabilities": [
                 [c, round(probabilities[c].item(), 4)]
-                for c in probabilities.argsort(descending=True)[:LISTED].tolist()
+                for c in strongest_first(probabilities)[:LISTED].tolist()
             ],
             "activations": [round(float(a), 3) for a in seen.features],
             "off": list(question.off),

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from architectures.activations import strongest_first
 from architectures.classifier import ModelOutput
 from architectures.inference import INFERENCE_BATCH
 from configs.errors import RunError
@@ -90,12 +91,10 @@ def describe(
     weight = finished.model.class_weight.cpu()
     sets = list(finished.predictor.predict_each(features, logits, coverages))
     for row, scores in enumerate(logits):
-        ranked = scores.argsort(descending=True).tolist()
+        ranked = strongest_first(scores).tolist()
         predicted = ranked[0]
         contribution = weight[predicted] * features[row]
-        used = [
-            f for f in contribution.argsort(descending=True).tolist() if weight[predicted, f] != 0
-        ]
+        used = [f for f in strongest_first(contribution).tolist() if weight[predicted, f] != 0]
         yield (
             classes[predicted],
             round(scores.softmax(dim=0)[predicted].item(), 4),
