@@ -121,8 +121,9 @@ class Regime:
     dense: DenseRecipe
     finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
     schedule_scale: float  # of the finetuning rounds
-    # What replaces further fields where nothing is fitted again between rounds.
+    # What replaces further fields where nothing is fitted again between rounds; and where classes are sets of features.
     one_round: Mapping[str, Any] = field(default_factory=dict)
+    class_sets: Mapping[str, Any] = field(default_factory=dict)
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
@@ -174,6 +175,8 @@ FROZEN = Regime(
         "dropout": 0.0,
         "grounding_epochs": 18,
     },
+    # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
+    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 6.0},
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
@@ -287,12 +290,24 @@ def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseR
 
 
 def finetune_recipe(
-    recipe: FinetuneRecipe, regime: Regime, scale: float, batch_size: int | None
+    recipe: FinetuneRecipe,
+    class_sets: bool,
+    regime: Regime,
+    scale: float,
+    batch_size: int | None,
 ) -> FinetuneRecipe:
-    """The finetuning recipe of a model type in a run; other arguments as in `dense_recipe`."""
+    """The finetuning recipe of a run.
+
+    Args:
+        recipe: of the model type.
+        class_sets: whether its classes are sets of features.
+        regime, scale, batch_size: as in `dense_recipe`.
+    """
     recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
     if not recipe.refit:
         recipe = replace(recipe, **regime.one_round)
+    if class_sets:
+        recipe = replace(recipe, **regime.class_sets)
     ends = recipe.grounding_epochs
     return replace(
         recipe,

@@ -236,7 +236,11 @@ class Settings:
     def finetuning(self) -> FinetuneRecipe:
         """Recipe of the finetuning."""
         recipe = recipes.finetune_recipe(
-            self.kind.finetuning, self.regime, self.schedule_scale, self.batch_size
+            self.kind.finetuning,
+            self.kind.class_sets,
+            self.regime,
+            self.schedule_scale,
+            self.batch_size,
         )
         return overridden(recipe, "finetune", self.set)
 

@@ -56,11 +56,10 @@ def test_one_cycle_warms_up_and_ends_at_zero():
 
 def recipes_of(kind, *start, scale=1, batch_size=None):
     """Dense and finetuning recipe of a model type; `start`: dataset, arch, weights, whether frozen."""
-    regime = regime_of(*start)
-    finetuning = MODEL_TYPES[kind].finetuning
+    regime, kind = regime_of(*start), MODEL_TYPES[kind]
     return (
         dense_recipe(regime, scale, batch_size),
-        finetune_recipe(finetuning, regime, scale, batch_size),
+        finetune_recipe(kind.finetuning, kind.class_sets, regime, scale, batch_size),
     )
 
 
@@ -116,9 +115,12 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
         dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
         assert dense == FROZEN.dense
         assert len(finetuning.round_epochs) == 1 and finetuning.views == dense.views == dense.epochs
-        assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
+        assert finetuning.optimizer == "adamw"
         assert sum(finetuning.round_epochs) > 3 * dense.epochs
+        _, finetuning = recipes_of("sldd", dataset, "resnet50", "imagenet", True)
+        assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
+        assert finetuning.optimizer == "sgd"
         assert len(finetuning.round_epochs) == 4  # fitted again in between
         assert finetuning.weight_decay < FROZEN.one_round["weight_decay"] / 100
 
