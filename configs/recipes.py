@@ -165,7 +165,15 @@ SHORT = Regime(
 # epochs take less than a second.
 FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
 FROZEN = Regime(
-    replace(SHORT.dense, lr=0.02, coarse_share=0.0, views=FROZEN_VIEWS),
+    replace(
+        SHORT.dense,
+        optimizer="adamw",
+        lr=1e-3,
+        classifier_lr=3e-3,
+        weight_decay=1.0,
+        coarse_share=0.0,
+        views=FROZEN_VIEWS,
+    ),
     {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
     schedule_scale=1,
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
@@ -176,7 +184,7 @@ FROZEN = Regime(
         "grounding_epochs": 18,
     },
     # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
-    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 6.0},
+    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 3.0},
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
