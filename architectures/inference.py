@@ -105,13 +105,17 @@ def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[
     return columns
 
 
-def pooled_features(model: nn.Module, dataset, hardware: Hardware) -> tuple[Tensor, Tensor]:
-    """What a model's head multiplies, `[N, F]`, and the labels, `[N]`, of a dataset."""
-    batches = measured_batches(
-        model, dataset, hardware, "Features", lambda output, labels: (output.features, labels)
-    )
-    features, labels = collect_columns(batches, len(dataset))
-    return features, labels
+def features_and_peaks(
+    model: InterpretableClassifier, dataset, hardware: Hardware
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a dataset: what a model's head multiplies, `[N, n]`, labels `[N]`, where its maps are largest `[N, n, 2]`."""
+
+    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
+        return output.features, labels, relative_peaks(output.feature_maps)
+
+    batches = measured_batches(model, dataset, hardware, "Features", measure)
+    features, labels, peaks = collect_columns(batches, len(dataset))
+    return features, labels, peaks
 
 
 def collect_feature_table(

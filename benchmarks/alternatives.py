@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import build_dense_model
-from architectures.inference import pooled_features
+from architectures.inference import features_and_peaks
 from benchmarks.measuring import measured
 from benchmarks.table import duration, markdown
 from configs.hardware import Hardware
@@ -33,7 +33,7 @@ def tables(run_folder: str) -> Iterator[str]:
         )
     )
     train, test = (
-        [column.numpy() for column in pooled_features(network, images, hardware)]
+        [column.numpy() for column in features_and_peaks(network, images, hardware)[:2]]
         for images in (data.train_unaugmented, data.test)
     )
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))

@@ -90,7 +90,7 @@ class Settings:
     arch: str | None = flag(
         MODEL, None,
         "backbone: resnet18, resnet34, resnet50, or any network of timm by its name; or local15 or local19, small ones "
-        "in which a cell of the maps sees a square of 15 or 19 pixels; or NAME@4, @8 or @16, a network of timm that "
+        "in which a cell of the maps sees a square of 23 or 27 pixels; or NAME@4, @8 or @16, a network of timm that "
         "ends where cells would be larger than so many pixels, so that they too see a square (default: resnet50; "
         "SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip

@@ -10,7 +10,7 @@ three or more features leaves over: the classes that have none of them. It is gi
 best, and the finetuning makes it the feature of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -36,11 +36,11 @@ LEFT_OVER = 0.06  # what a group costs whose last look no feature stands for
 SAME = 0.1  # share of the classes in which what stands for a set may differ from it
 DIFFERENT = 0.15  # share in which two sets have to differ to be asked for both
 LAST_TRIED = 60  # groups, as the last one of an assignment
-TRUSTED = 0.95  # share of the training images that an assignment has to classify rightly, before any finetuning
+TRUSTED = 0.9  # share of the training images that an assignment has to classify rightly, before any finetuning
 PER_LOOK = 0.01  # what a look costs: of two ways to split the classes the one in fewer parts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Features of which every class has one, and the classes that are left over.
 
@@ -174,28 +174,36 @@ def distinct_choices(shares: list[Tensor]) -> Tensor:
     return choices[chosen]
 
 
-def left_over_sets(profiles: Tensor, count: int, known: Tensor) -> Tensor:
-    """Up to `count` sets of classes that groups leave over and for which there is no feature, `[C, m]` bool.
+def independent_groups(profiles: Tensor) -> list[Group]:
+    """Groups that are combined freely with one another: the best that leave nothing over, then the best others."""
+    return _independent(sorted(_groups(profiles), key=lambda g: g.left is not None), profiles)
 
-    Groups whose features belong to a group that leaves nothing over do not count.
+
+def left_over_groups(
+    profiles: Tensor, independent: list[Group], known: Tensor
+) -> Iterator[tuple[Group, list[Group]]]:
+    """Groups that leave over classes for which there is no feature, the best first.
+
+    Each comes with the independent groups that are combined freely with it; all those that leave nothing over have to
+    be among them.
 
     Args:
         profiles: `[C, F]`.
-        count: sets of the best groups first; they and the known ones differ clearly.
-        known: sets that are not asked for, `[C, k]` bool.
+        independent: `independent_groups`.
+        known: sets of classes that are not asked for, `[C, k]` bool; those found differ clearly from them and from
+            one another.
     """
-    groups, sets, present = _groups(profiles), known, profiles > 0.5
-    complete = _independent([group for group in groups if group.left is None], profiles)
-    for group in groups:
-        if sets.shape[1] - known.shape[1] == count:
-            break
-        if group.left is not None and not (
-            stands_for(profiles, group.left[:, None]).any()
-            or ((sets != group.left[:, None]).double().mean(dim=0) < DIFFERENT).any()
-            or not all(_combined_freely(group, other, present) for other in complete)
+    present = profiles > 0.5
+    for group in _groups(profiles):
+        free = [g for g in independent if _combined_freely(group, g, present)]
+        if (
+            group.left is not None
+            and all(g in free for g in independent if g.left is None)
+            and not stands_for(profiles, group.left[:, None]).any()
+            and ((known != group.left[:, None]).double().mean(dim=0) >= DIFFERENT).all()
         ):
-            sets = torch.cat([sets, group.left[:, None]], dim=1)
-    return sets[:, known.shape[1] :]
+            known = torch.cat([known, group.left[:, None]], dim=1)
+            yield group, free
 
 
 def _independent(groups: list[Group], profiles: Tensor) -> list[Group]:
@@ -257,11 +265,11 @@ def _looks(group: Group, present: Tensor) -> Tensor:
 
 
 def _combined_freely(one: Group, other: Group, present: Tensor) -> bool:
-    """Whether two groups share no feature, and most looks of one occur with most looks of the other."""
+    """Whether two groups share no feature, and every look of one occurs with at least half the looks of the other."""
     if set(one.features) & set(other.features):
         return False
-    together = _looks(one, present).double().T @ _looks(other, present).double() > 0
-    return bool(together.double().mean() > 0.7)
+    together = (_looks(one, present).double().T @ _looks(other, present).double() > 0).double()
+    return bool(min(together.mean(dim=0).min(), together.mean(dim=1).min()) >= 0.5)
 
 
 def fitting_features(pooled: Tensor, sets: Iterable[Tensor], taken: Tensor) -> list[int]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from architectures.backbones.weights import fitting_weights
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
-from architectures.inference import pooled_features
+from architectures.inference import features_and_peaks
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.runs import dense_model_file
@@ -67,7 +67,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         model,
         settings.dense,
         settings.trained_with_reduced_strides,
-        partial(pooled_features, model, run.data.train_unaugmented, hardware),
+        partial(features_and_peaks, model, run.data.train_unaugmented, hardware),
     )
     train_artefact(run, artefact, model, phases, Monitor(run, DENSE))
     model.backbone.reduce_strides(settings.reduced_strides)
@@ -107,14 +107,14 @@ def dense_dependencies(run: OpenRun) -> dict:
     }
 
 
-PooledFeatures = Callable[[], tuple[Tensor, Tensor]]
+FeaturesAndPeaks = Callable[[], tuple[Tensor, Tensor, Tensor]]
 
 
 def dense_phases(
     model: InterpretableClassifier,
     recipe: DenseRecipe,
     reduced_strides: bool,
-    measure: PooledFeatures | None = None,
+    measure: FeaturesAndPeaks | None = None,
 ) -> list[Callable[[bool], Phase]]:
     """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones.
 
@@ -122,8 +122,8 @@ def dense_phases(
         model: that is trained.
         recipe: of the training.
         reduced_strides: of the final feature maps.
-        measure: returns features of the training images `[N, F]`, by the model as it is when called, and labels `[N]`;
-            None: no looks are left over.
+        measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model as
+            it is when called; None: no looks are left over.
     """
     n_coarse = coarse_epochs(recipe, reduced_strides)
     looks = LeftOverLooks(len(model.class_weight))
@@ -180,7 +180,7 @@ def dense_phase(
                 "hidden": hidden_rectangle_loss(maps, targets, classifier, recipe.label_smoothing),
             }
         if looks is not None:
-            losses["left_over"] = looks.loss(pooled, targets)
+            losses["left_over"] = looks.loss(maps, targets)
         return losses
 
     return Phase(

@@ -3,54 +3,137 @@
 Of the looks of one part, a network learns no feature for the last one: "no hook, no spear, no spoon" is as good as a
 cone. Groups of alternatives show such a look as the set of classes that they leave over
 (`sparsification/alternatives.py`). Several times in the dense training such sets become targets of features that vary
-little: each is to have a place in every image of its classes, and in no other image. A set that is no look has no such
-place; its feature does not learn it, and another set takes its turn.
+little: each is to be present in every image of its classes, and in no other image.
+
+Presence alone can be learnt from anything that these classes happen to share. So the feature has to be present where
+its part is: the maps of the other looks of the part say where that is, relative to three other parts.
 """
 
 import torch
 from torch import Tensor
 
-from sparsification.alternatives import class_profiles, left_over_sets, stands_for
+from architectures.activations import relative_peaks
+from sparsification.alternatives import (
+    Group,
+    class_profiles,
+    independent_groups,
+    left_over_groups,
+    stands_for,
+)
 from training.losses import presence_loss
 
 AT_ONCE = 5  # targets
+LANDMARKS = 3  # parts, not in a line: they show how the bird is turned, mirrored and scaled
+NEAR = 0.16  # of the image's side: how far a part may be from where it is expected
+FITS = 4  # of a place, each without the images that were far off, such as those with hidden parts
 
 
 class LeftOverLooks:
-    """The targets: which feature is to be in which classes.
+    """The targets: which feature is to be in which classes, and where.
 
     Attributes:
-        state: `features` `[m]` and `classes` `[C, m]` bool; changed in place, for it is kept in checkpoints.
+        state: `features` `[m]`; `classes` `[m, C]` bool; `landmarks` `[m, C, L]`, the features whose peaks are the
+            landmarks in every class; `places` `[m, 2 L + 1, 2]`, from landmarks to where the part is; changed in
+            place, for it is kept in checkpoints.
     """
 
     def __init__(self, n_classes: int):
         self.state = {
             "features": torch.zeros(0, dtype=torch.long),
-            "classes": torch.zeros(n_classes, 0, dtype=torch.bool),
+            "classes": torch.zeros(0, n_classes, dtype=torch.bool),
+            "landmarks": torch.zeros(0, n_classes, LANDMARKS, dtype=torch.long),
+            "places": torch.zeros(0, 2 * LANDMARKS + 1, 2),
         }
 
-    def renew(self, pooled: Tensor, labels: Tensor) -> None:
-        """Keep the targets that have been learnt, and put sets that are left over now in place of the others.
+    def renew(self, pooled: Tensor, labels: Tensor, peaks: Tensor) -> None:
+        """Put sets that are left over now in place of the targets.
+
+        Those are kept that have been learnt and belong to a group that leaves nothing over.
 
         Args:
             pooled: features in [0, 1] of training images, `[N, F]`.
             labels: their classes, `[N]`.
+            peaks: of their maps, as fractions of the image, `[N, F, 2]`.
         """
-        profiles = class_profiles(pooled, labels)
-        features, classes = self.state["features"], self.state["classes"]
-        learnt = stands_for(profiles[:, features], classes)
-        new = left_over_sets(profiles, AT_ONCE - int(learnt.sum()), classes[:, learnt])
+        profiles, state = class_profiles(pooled, labels), self.state
+        independent = independent_groups(profiles)
+        complete = [f for g in independent if g.left is None for f in g.features]
+        learnt = stands_for(profiles[:, state["features"]], state["classes"].T)
+        learnt &= torch.isin(state["features"], torch.tensor(complete, dtype=torch.long))
+        kept = {name: rows[learnt] for name, rows in state.items()}
+        for group, others in left_over_groups(profiles, independent, kept["classes"].T):
+            if len(kept["classes"]) == AT_ONCE:
+                break
+            if len(others) < LANDMARKS:
+                continue
+            marks = [_features_of_classes(other, profiles) for other in others[:LANDMARKS]]
+            landmarks = torch.stack(marks, dim=1)
+            place = _place(group, profiles, landmarks, peaks, labels)
+            if place is not None:
+                new = {"classes": group.left, "landmarks": landmarks, "places": place}
+                kept |= {name: torch.cat([kept[name], row[None]]) for name, row in new.items()}
         quiet = pooled.std(dim=0).argsort()
-        spare = quiet[~torch.isin(quiet, features[learnt])][: new.shape[1]]
-        self.state["features"] = torch.cat([features[learnt], spare])
-        self.state["classes"] = torch.cat([classes[:, learnt], new], dim=1)
+        spare = quiet[~torch.isin(quiet, kept["features"])]
+        n_new = len(kept["classes"]) - len(kept["features"])
+        kept["features"] = torch.cat([kept["features"], spare[:n_new]])
+        state.update(kept)
 
-    def loss(self, pooled: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, feature_maps: Tensor, targets: Tensor) -> Tensor:
         """`presence_loss` of the target features of a batch, a scalar.
 
+        In images of its classes, a feature counts only near the place of its part.
+
         Args:
-            pooled: features in [0, 1], `[B, F]`.
+            feature_maps: in [0, 1], `[B, F, H, W]`.
             targets: `[B]`.
         """
-        features, classes = (value.to(pooled.device) for value in self.state.values())
-        return presence_loss(pooled[:, features], targets, classes)
+        features, classes, landmarks, places = (
+            self.state[name].to(feature_maps.device)
+            for name in ("features", "classes", "landmarks", "places")
+        )
+        image = torch.arange(len(targets), device=feature_maps.device)[:, None, None]
+        marked = feature_maps.detach()[image, landmarks[:, targets].transpose(0, 1)]
+        expected = _at(relative_peaks(marked), places)  # (B, m, 2)
+        maps = feature_maps[:, features]
+        rows, columns = (
+            (torch.arange(n, device=maps.device) + 0.5) / n for n in feature_maps.shape[2:]
+        )
+        distance = torch.hypot(
+            expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns
+        )
+        elsewhere = (distance > NEAR) & classes.T[targets][:, :, None, None]
+        return presence_loss(maps.masked_fill(elsewhere, 0).amax(dim=(2, 3)), targets, classes.T)
+
+
+def _features_of_classes(group: Group, profiles: Tensor) -> Tensor:
+    """The feature of the group that is most present in every class, `[C]`."""
+    return torch.tensor(group.features)[profiles[:, group.features].argmax(dim=1)]
+
+
+def _place(
+    group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor
+) -> Tensor | None:
+    """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
+    images = torch.arange(len(labels))
+    marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)
+    own = peaks[images, _features_of_classes(group, profiles)[labels]]  # (N, 2)
+    shown = ~group.left[labels]
+    near = shown
+    for _ in range(FITS):
+        place = torch.linalg.lstsq(_with_one(marked[near]), own[near]).solution
+        distance = (_at(marked[:, None], place[None])[:, 0] - own).norm(dim=1)
+        near = shown & (distance <= NEAR)
+        if near.sum() <= shown.sum() / 2:
+            return None
+    return place
+
+
+def _with_one(landmarks: Tensor) -> Tensor:
+    """`[..., L, 2]` -> `[..., 2 L + 1]`."""
+    flat = landmarks.flatten(-2)
+    return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
+
+
+def _at(landmarks: Tensor, places: Tensor) -> Tensor:
+    """Where the parts are, `[B, m, 2]`, from landmarks `[B, m, L, 2]` and places `[m, 2 L + 1, 2]`."""
+    return torch.einsum("bmk,mkx->bmx", _with_one(landmarks), places)

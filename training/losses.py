@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, cross_entropy
 
 TOO_SURE = (
-    0.01  # features that are closer to 0 or 1 count as if they were so close: their gradient is 0
+    1e-6  # features that are closer to 0 or 1 count as if they were so close: their gradient is 0
 )
 
 

@@ -4,18 +4,23 @@ A feature that sees the whole image can be caused by any part of it, wherever it
 sees is the idea of BagNets (arXiv 1904.00760) and PixPNet (arXiv 2303.13284). At every cell the features compete by a
 softmax, as the prototypes of PIP-Net do (CVPR 2023): what lies there belongs to one of them, and values lie in [0, 1].
 A feature of an image is the maximum of its map: how surely what it stands for is somewhere in the image.
+
+The maps of a sparse model are means over neighbouring cells. Many cells see enough of a look to be sure of it, also
+some at its edge, next to another part; the mean is largest in the middle of them.
 """
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from architectures.backbones.base import Backbone, BackboneSpec
 
 N_FEATURES = 128
+SMOOTHED = 3  # cells along a side that a mean is over
 WIDTH = 32  # channels of the first layers
-# Stride of each 3 x 3 convolution; 1 x 1 convolutions follow. Receptive field: 1 + 2 * (sum of the steps in pixels).
+# Stride of each 3 x 3 convolution; 1 x 1 convolutions follow. The names say what a cell sees before the mean.
 LAYOUTS = {"local15": (2, 1, 1, 2), "local19": (2, 1, 2, 1)}
 
 
@@ -23,7 +28,7 @@ class LocalBackbone(Backbone):
     """3 x 3 convolutions until a cell sees enough, then 1 x 1 convolutions and a competition of the features.
 
     Args:
-        name: `local15` or `local19`, by the pixels that a cell sees in each direction.
+        name: `local15` or `local19`: the features compete in cells that see so many pixels in each direction.
     """
 
     ends_in_relu = True  # a softmax is >= 0 as well
@@ -50,6 +55,13 @@ class LocalBackbone(Backbone):
         with torch.autocast(images.device.type, enabled=False):
             return (strength.float() * self.log_sharpness.exp()).softmax(dim=1)
 
+    def forward(self, images: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """As of any backbone; maps that are wanted, as those of a sparse model, are means over neighbouring cells."""
+        maps = super().forward(images, wanted)
+        if wanted is None:
+            return maps
+        return avg_pool2d(maps, SMOOTHED, stride=1, padding=SMOOTHED // 2)
+
 
 def unit(n_in: int, n_out: int, kernel: int, stride: int) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU."""
@@ -61,12 +73,12 @@ def unit(n_in: int, n_out: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def receptive_field(strides: Iterable[int]) -> int:
-    """Pixels along a side that a cell sees after 3 x 3 convolutions with these strides."""
+    """Pixels along a side that a cell of a sparse model sees: 3 x 3 convolutions with these strides, and the mean."""
     field, step = 1, 1
     for stride in strides:
         field += 2 * step
         step *= stride
-    return field
+    return field + (SMOOTHED - 1) * step
 
 
 def names() -> Iterable[str]:

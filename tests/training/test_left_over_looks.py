@@ -1,7 +1,6 @@
-"""Looks that follow from the absence of others: they become targets, and are kept once they are learnt."""
+"""Looks that follow from the absence of others become targets at the place of their part, and are kept once learnt."""
 
 import numpy as np
-import pytest
 import torch
 
 from dataset_classes.bird_parts import LOOKS
@@ -9,59 +8,101 @@ from dataset_classes.synthetic_birds import CLASS_PARTS, one_hot_looks
 from training.left_over_looks import LeftOverLooks
 
 NAMES = [look for looks in LOOKS.values() for look in looks]
-PER_CLASS, SPARE = 5, 10
+PER_CLASS, SPARE, CELLS = 5, 10, 32
 LABELS = torch.arange(len(CLASS_PARTS)).repeat_interleave(PER_CLASS)
 OF_LOOKS = one_hot_looks(CLASS_PARTS)
+PARTS = torch.tensor(
+    [[-0.3, 0.1], [-0.25, 0.25], [0.0, -0.05], [0.15, 0.1], [0.1, -0.3]]
+)  # of a bird: row, column
 
 
-def pooled_features(columns: np.ndarray) -> torch.Tensor:
-    images = np.repeat(columns, PER_CLASS, axis=0)
-    noise = np.random.default_rng(0).random(images.shape)
-    return torch.from_numpy(0.9 * images + 0.05 * noise)
+def birds(*missing: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features of all looks but the missing ones, and of nothing; labels; their peaks; and where the parts are.
+
+    Birds are mirrored, turned, scaled and moved at random.
+    """
+    rng = np.random.default_rng(0)
+    n, random = len(LABELS), lambda *shape: torch.from_numpy(rng.random(shape)).float()
+    angle, scale = 0.6 * random(n) - 0.3, 0.8 + 0.4 * random(n)
+    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+    mirrored = torch.where(random(n, 1) < 0.5, PARTS.new_tensor([1, -1]), PARTS.new_tensor([1, 1]))
+    parts = (PARTS * mirrored[:, None]) @ turned * scale[:, None, None]
+    parts += 0.5 + 0.05 * random(n, 1, 2)
+    shown = torch.from_numpy(np.concatenate([OF_LOOKS, np.zeros((len(OF_LOOKS), SPARE))], axis=1))
+    shown[:, [NAMES.index(look) for look in missing]] = 0
+    shown = shown[LABELS]
+    of_part = torch.arange(shown.shape[1]).clamp(max=len(NAMES) - 1) // 4
+    peaks = torch.where(shown[:, :, None] > 0, parts[:, of_part], random(*shown.shape, 2))
+    return 0.9 * shown.float() + 0.05 * random(*shown.shape), LABELS, peaks, parts
 
 
-def without(*missing: str) -> np.ndarray:
-    """The features of all looks but these, and some of nothing."""
-    nothing = np.zeros((len(OF_LOOKS), SPARE))
-    columns = np.delete(OF_LOOKS, [NAMES.index(look) for look in missing], axis=1)
-    return np.concatenate([columns, nothing], axis=1)
+def classes_with(look: str) -> torch.Tensor:
+    return torch.from_numpy(OF_LOOKS[:, NAMES.index(look)] > 0)
 
 
 def test_a_missing_look_is_given_to_a_spare_feature():
     looks = LeftOverLooks(len(CLASS_PARTS))
-    looks.renew(pooled_features(without("cone", "cream")), LABELS)
-    features, classes = looks.state["features"], looks.state["classes"].T.numpy()
-    assert len(features.unique()) == len(features) == len(classes)
-    assert (features >= 18).all()  # those of nothing
+    looks.renew(*birds("cone", "cream")[:3])
+    features, classes = looks.state["features"], looks.state["classes"]
+    assert len(features.unique()) == len(features) == len(classes) == len(looks.state["places"])
+    given = set(range(len(NAMES), len(NAMES) + SPARE)) | {NAMES.index("cone"), NAMES.index("cream")}
+    assert set(features.tolist()) <= given
     for missing in ("cone", "cream"):
-        assert (classes == OF_LOOKS[:, NAMES.index(missing)]).all(axis=1).any()
+        assert (classes == classes_with(missing)).all(dim=1).any()
 
 
 def test_where_every_look_has_a_feature_there_is_nothing_to_learn():
     looks = LeftOverLooks(len(CLASS_PARTS))
-    looks.renew(pooled_features(without()), LABELS)
+    looks.renew(*birds()[:3])
     assert len(looks.state["features"]) == 0
-    assert looks.loss(torch.rand(4, 30), torch.arange(4)) == 0
+    assert looks.loss(torch.rand(4, 30, 8, 8), torch.arange(4)) == 0
+
+
+def test_a_group_whose_looks_are_anywhere_is_no_part():
+    pooled, labels, peaks, _ = birds("cone")
+    beaks = [NAMES.index(look) for look in LOOKS["beak"]]
+    peaks[:, beaks] = torch.rand(len(labels), 4, 2, generator=torch.Generator().manual_seed(0))
+    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks.renew(pooled, labels, peaks)
+    assert len(looks.state["features"]) == 0
 
 
 def test_what_is_learnt_is_kept_and_what_is_not_makes_room():
+    pooled, labels, peaks, _ = birds("cone")
     looks = LeftOverLooks(len(CLASS_PARTS))
-    columns = without("cone")
-    cone = OF_LOOKS[:, NAMES.index("cone")] > 0
-    looks.state["features"] = torch.tensor([25, 26])
-    looks.state["classes"] = torch.from_numpy(np.stack([cone, OF_LOOKS[:, 0] > 0], axis=1))
-    columns[:, 25] = cone
-    looks.renew(pooled_features(columns), LABELS)
+    looks.renew(pooled, labels, peaks)
+    place = looks.state["places"].clone()
+    doubled = {name: torch.cat([rows, rows]) for name, rows in looks.state.items()}
+    looks.state.update(doubled, features=torch.tensor([25, 26]))
+    pooled[:, 25] = classes_with("cone")[labels].float()
+    looks.renew(pooled, labels, peaks)
     assert looks.state["features"].tolist() == [25]
-    assert looks.state["classes"][:, 0].tolist() == cone.tolist()
+    assert looks.state["classes"][0].tolist() == classes_with("cone").tolist()
+    assert torch.equal(looks.state["places"], place)
 
 
-def test_the_loss_asks_for_presence_in_the_classes_and_absence_in_others():
-    looks = LeftOverLooks(4)
-    looks.state["features"] = torch.tensor([2])
-    looks.state["classes"] = torch.tensor([[True], [False], [False], [False]])
-    pooled = torch.full((4, 3), 0.5, requires_grad=True)
-    looks.loss(pooled, torch.arange(4)).backward()
-    assert (pooled.grad[:, :2] == 0).all()
-    assert pooled.grad[0, 2] < 0 and (pooled.grad[1:, 2] > 0).all()
-    assert pooled.grad[:, 2].sum().item() == pytest.approx(0, abs=1e-6)  # both count alike
+def test_the_feature_is_to_be_where_its_part_is_and_in_no_other_class():
+    pooled, labels, peaks, parts = birds("cone")
+    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks.renew(pooled, labels, peaks)
+    (feature,) = looks.state["features"].tolist()
+    image = torch.arange(len(labels))
+    maps = 0.01 * torch.rand(len(labels), pooled.shape[1], CELLS, CELLS)
+    for f in range(pooled.shape[1]):
+        row, column = (peaks[:, f] * CELLS).long().clamp(0, CELLS - 1).T
+        maps[image, f, row, column] = pooled[:, f]
+
+    def loss_of(place: torch.Tensor) -> float:
+        row, column = (place * CELLS).long().clamp(0, CELLS - 1).T
+        shown = maps.clone()
+        shown[:, feature] = 0.01
+        shown[image, feature, row, column] = classes_with("cone")[labels].float().clamp(min=0.01)
+        return looks.loss(shown, labels).item()
+
+    beak, tail = parts[:, 1], parts[:, 4]
+    assert loss_of(beak) < 0.2 < 1 < loss_of(tail)
+    shown = maps.requires_grad_()
+    looks.loss(shown, labels).backward()
+    slope = shown.grad[:, feature].sum(dim=(1, 2))
+    assert (slope[classes_with("cone")[labels]] < 0).all()
+    assert (slope[~classes_with("cone")[labels]] > 0).all()

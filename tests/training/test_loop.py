@@ -28,7 +28,7 @@ def train(file, monkeypatch, *, killed_after=None):
     """A training of three epochs whose targets are set before the second one; or until a checkpoint."""
     seed_everything(0)
     model = build_dense_model("local15", 2)
-    (phase,) = dense_phases(model, RECIPE, True, lambda: (IMAGES, LABELS))
+    (phase,) = dense_phases(model, RECIPE, True, lambda: (IMAGES, LABELS, IMAGES))
     checkpoint = Checkpoint(file, {})
     save, saved = checkpoint.save, []
 
@@ -38,9 +38,9 @@ def train(file, monkeypatch, *, killed_after=None):
         if len(saved) == killed_after:
             raise Killed
 
-    def renew(looks, pooled, labels):
-        looks.state["features"] = torch.tensor([3])
-        looks.state["classes"] = torch.tensor([[True], [False]])
+    def renew(looks, pooled, labels, peaks):
+        targets = {name: rows.new_zeros(1, *rows.shape[1:]) for name, rows in looks.state.items()}
+        looks.state.update(targets, classes=torch.tensor([[True, False]]))
 
     monkeypatch.setattr(checkpoint, "save", save_and_perhaps_die)
     monkeypatch.setattr("training.left_over_looks.LeftOverLooks.renew", renew)
@@ -69,6 +69,6 @@ def test_a_training_without_rounds_for_left_over_looks_has_no_such_loss():
     model = build_dense_model("local15", 2)
     for rounds in (0, 1):
         recipe = replace(RECIPE, left_over_rounds=rounds)
-        (phase,) = dense_phases(model, recipe, True, lambda: (IMAGES, LABELS))
+        (phase,) = dense_phases(model, recipe, True, lambda: (IMAGES, LABELS, IMAGES))
         losses = phase(True).extra_losses(model(IMAGES), LABELS, 0)
         assert ("left_over" in losses) == bool(rounds) and "mixed" in losses
