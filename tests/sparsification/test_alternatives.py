@@ -6,7 +6,12 @@ import torch
 
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.synthetic_birds import CLASS_PARTS, one_hot_looks
-from sparsification.alternatives import assign_alternatives, distinct_choices
+from sparsification.alternatives import (
+    Group,
+    _combined_freely,
+    assign_alternatives,
+    distinct_choices,
+)
 
 NAMES = [look for looks in LOOKS.values() for look in looks]
 PER_CLASS = 5
@@ -43,6 +48,17 @@ def test_two_classes_never_have_the_same_looks():
     first = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
     second = torch.tensor([[0.9, 0.1], [0.9, 0.1], [1.0, 0.0]])
     assert distinct_choices([first, second]).tolist() == [[0, 0], [0, 1], [1, 0]]
+
+
+def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
+    """Four features of one group, three of another, in 16 classes: freely combined, or one within the first."""
+    first = torch.eye(4).repeat_interleave(4, dim=0)
+    free = torch.eye(4).repeat(4, 1)[:, :3]
+    within = first[:, :1] * free[:, :1]  # of the first group's looks it meets one in four
+    one, other = Group(0.0, (0, 1, 2, 3), None), Group(0.0, (4, 5, 6), None)
+    assert _combined_freely(one, other, torch.cat([first, free], dim=1) > 0)
+    dependent = torch.cat([first, within, free[:, 1:]], dim=1) > 0
+    assert not _combined_freely(one, other, dependent)
 
 
 def test_too_few_classes_show_no_alternatives():
