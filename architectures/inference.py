@@ -109,13 +109,8 @@ def features_and_peaks(
     model: InterpretableClassifier, dataset, hardware: Hardware
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of a dataset: what a model's head multiplies, `[N, n]`, labels `[N]`, where its maps are largest `[N, n, 2]`."""
-
-    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
-        return output.features, labels, relative_peaks(output.feature_maps)
-
-    batches = measured_batches(model, dataset, hardware, "Features", measure)
-    features, labels, peaks = collect_columns(batches, len(dataset))
-    return features, labels, peaks
+    table = collect_feature_table(model, dataset, hardware, with_results=False)
+    return table.features, table.labels, table.peaks
 
 
 def collect_feature_table(

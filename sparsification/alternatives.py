@@ -103,7 +103,7 @@ def assign_alternatives(
     """
     profiles = class_profiles(pooled, labels)
     for together in (TOGETHER, TOGETHER_AT_MOST):
-        groups = _groups(profiles, together)
+        groups = find_groups(profiles, together)
         assigned = _best_assignment(groups, profiles, pooled, labels, n_features, n_per_class)
         if assigned is not None:
             return assigned
@@ -174,13 +174,13 @@ def distinct_choices(shares: list[Tensor]) -> Tensor:
     return choices[chosen]
 
 
-def independent_groups(profiles: Tensor) -> list[Group]:
+def independent_groups(groups: list[Group], profiles: Tensor) -> list[Group]:
     """Groups that are combined freely with one another: the best that leave nothing over, then the best others."""
-    return _independent(sorted(_groups(profiles), key=lambda g: g.left is not None), profiles)
+    return _independent(sorted(groups, key=lambda g: g.left is not None), profiles)
 
 
 def left_over_groups(
-    profiles: Tensor, independent: list[Group], known: Tensor
+    groups: list[Group], profiles: Tensor, independent: list[Group], known: Tensor
 ) -> Iterator[tuple[Group, list[Group]]]:
     """Groups that leave over classes for which there is no feature, the best first.
 
@@ -188,13 +188,14 @@ def left_over_groups(
     be among them.
 
     Args:
+        groups: `find_groups`.
         profiles: `[C, F]`.
         independent: `independent_groups`.
         known: sets of classes that are not asked for, `[C, k]` bool; those found differ clearly from them and from
             one another.
     """
     present = profiles > 0.5
-    for group in _groups(profiles):
+    for group in groups:
         free = [g for g in independent if _combined_freely(group, g, present)]
         if (
             group.left is not None
@@ -221,7 +222,7 @@ def stands_for(profiles: Tensor, classes: Tensor) -> Tensor:
     return ((profiles > 0.5) != classes).double().mean(dim=0) < SAME
 
 
-def _groups(profiles: Tensor, together: float = TOGETHER) -> list[Group]:
+def find_groups(profiles: Tensor, together: float = TOGETHER) -> list[Group]:
     """All groups of alternatives among the features that stand for a set of classes, the best first."""
     if len(profiles) < ENOUGH:
         return []

@@ -16,6 +16,7 @@ from architectures.activations import relative_peaks
 from sparsification.alternatives import (
     Group,
     class_profiles,
+    find_groups,
     independent_groups,
     left_over_groups,
     stands_for,
@@ -56,12 +57,13 @@ class LeftOverLooks:
             peaks: of their maps, as fractions of the image, `[N, F, 2]`.
         """
         profiles, state = class_profiles(pooled, labels), self.state
-        independent = independent_groups(profiles)
+        groups = find_groups(profiles)
+        independent = independent_groups(groups, profiles)
         complete = [f for g in independent if g.left is None for f in g.features]
         learnt = stands_for(profiles[:, state["features"]], state["classes"].T)
         learnt &= torch.isin(state["features"], torch.tensor(complete, dtype=torch.long))
         kept = {name: rows[learnt] for name, rows in state.items()}
-        for group, others in left_over_groups(profiles, independent, kept["classes"].T):
+        for group, others in left_over_groups(groups, profiles, independent, kept["classes"].T):
             if len(kept["classes"]) == AT_ONCE:
                 break
             if len(others) < LANDMARKS:
