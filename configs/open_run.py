@@ -24,11 +24,12 @@ class OpenRun:
         folder: where its files are.
         hardware: where it computes.
         data: its images.
-        frozen_maps: what a frozen network has made of the training images, by the seed of their augmentation.
+        frozen_maps: what a frozen network has made of the training images, by the seed of their augmentation, and of
+            the images on which the accuracy is measured, by None.
     """
 
     settings: Settings
     folder: RunFolder
     hardware: Hardware
     data: DataSplits
-    frozen_maps: dict[int, Tensor] = field(default_factory=dict)
+    frozen_maps: dict[int | None, Tensor] = field(default_factory=dict)

@@ -40,6 +40,11 @@ class DataSplits:
     held_out: ImageDataset | None = None
     whole: ImageDataset | None = None
 
+    @property
+    def watched(self) -> ImageDataset:
+        """The images on which the accuracy is measured during training: held-out ones, or else the test images."""
+        return self.test if self.held_out is None else self.held_out
+
     def without(self, share: float) -> "DataSplits":
         """The data of which a share of every class's training images is held out, always the same ones.
 

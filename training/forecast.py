@@ -19,7 +19,7 @@ from training.dense import dense_phase
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, planned_phases
+from training.plan import DENSE, STORED_COST, planned_phases
 
 MEASURED_STEPS = 3
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
@@ -136,7 +136,7 @@ def measured_pace(run: OpenRun) -> Pace:
     memory = memory_used(hardware.device)
     if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
         stages = settings.dense, settings.finetuning  # both show the same views
-        memory += max(stored_bytes(run, model.backbone, stage.views) for stage in stages) / 1e6
+        memory += max(sum(stored_bytes(run, model.backbone, stage.views)) for stage in stages) / 1e6
     return Pace(seconds, memory, size, model.backbone.n_features)
 
 
@@ -149,10 +149,11 @@ def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:
     def training(name: str) -> float:
         phases = [phase for phase in planned_phases(settings) if phase.stage == name]
         every = settings.eval_every
-        measured = (
-            n_test * looked_at * sum(p.cost * (p.epochs // every) for p in phases) if every else 0.0
-        )
-        return measured + pace.seconds_per_image * n_train * sum(p.cost_after() for p in phases)
+        measured = [p.cost for p in phases for _ in range(p.epochs // every)] if every else []
+        if settings.freeze_backbone:  # which stores the maps
+            measured[1:] = [STORED_COST] * len(measured[1:])
+        trained = pace.seconds_per_image * n_train * sum(p.cost_after() for p in phases)
+        return trained + len(run.data.watched) * looked_at * sum(measured)
 
     if stage == "dense":
         return training(DENSE), pace.model_bytes

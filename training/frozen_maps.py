@@ -1,8 +1,11 @@
 """The maps of a frozen network, which it has to make only once.
 
 A frozen network gives the same maps of the same view of an image in every epoch. Where a recipe shows every image in a
-few views, one after the other, they are kept in memory and only what follows the network is computed again.
+few views, one after the other, they are kept in memory and only what follows the network is computed again. So are
+those of the images on which the accuracy is measured.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +14,15 @@ from torch.utils.data import Dataset
 from architectures.backbones.base import Backbone
 from architectures.backbones.frozen import FrozenNetwork
 from architectures.inference import collect_columns, measured_batches
+from configs import processes
 from configs.hardware import machine_memory
 from configs.open_run import OpenRun
 from training.batches import SeededImages
 
 STORED = torch.float16
+STORED_WATCHED = (
+    torch.float32
+)  # as the network makes them: measured accuracies are those of the whole model
 SHARE_OF_MEMORY = 1 / 4  # of the machine, at most
 
 
@@ -33,37 +40,52 @@ class StoredView(Dataset):
         return self._maps[index].float(), int(self.labels[index])
 
 
-def stored_view(run: OpenRun, backbone: Backbone, view: int) -> StoredView:
-    """The training images in one view: remembered by the run, or seen by the network now.
+def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredView:
+    """Images in one view: remembered by the run, or seen by the network now.
 
     Args:
         run: remembers the maps until its model is trained.
         backbone: frozen.
-        view: seed of the augmentation.
+        view: seed of the augmentation of the training images; None: the watched images, which are not augmented.
     """
+    dataset = run.data.watched if view is None else run.data.train
     if view not in run.frozen_maps:
-        images = SeededImages(run.data.train, view)
+        images = dataset if view is None else SeededImages(dataset, view)
+        dtype = STORED_WATCHED if view is None else STORED
         batches = measured_batches(
             FrozenNetwork(backbone),
             images,
             run.hardware,
-            f"Frozen network, view {len(run.frozen_maps) + 1}",
-            lambda maps, labels: (maps.to(STORED),),
+            f"Frozen network, {len(run.frozen_maps) + 1}",
+            lambda maps, labels: (maps.to(dtype),),
         )
-        run.frozen_maps[view] = collect_columns(batches, len(images))[0]
-    return StoredView(run.frozen_maps[view], run.data.train)
+        run.frozen_maps[view] = collect_columns(batches, len(dataset))[0]
+    return StoredView(run.frozen_maps[view], dataset)
 
 
-def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> int:
-    """Size of the maps of so many views of all training images; 0 where they are not stored.
+class StoredBytes(NamedTuple):
+    """Sizes of the maps of a phase that are stored; 0: they are not."""
 
-    They are if the network is frozen and there is memory for them.
+    training: int = 0
+    watched: int = 0
+
+
+def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredBytes:
+    """What is stored of a phase: if the network is frozen, the maps for which there is memory.
+
+    Args:
+        run: its training images, and the watched ones if their accuracy is measured.
+        backbone: makes the maps.
+        views: how many there are of every training image; None: a new one in every epoch.
     """
-    if not backbone.frozen or views is None:
-        return 0
-    images = run.data.train
+    if not backbone.frozen:
+        return StoredBytes()
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        image, _ = images[0]
-        maps = backbone.eval().maps(run.hardware.to_device(image[None]))
-    needed = maps.numel() * STORED.itemsize * len(images) * views
-    return needed if needed <= SHARE_OF_MEMORY * machine_memory() else 0
+        image, _ = run.data.train[0]
+        n_values = backbone.eval().maps(run.hardware.to_device(image[None])).numel()
+    room = SHARE_OF_MEMORY * machine_memory() / processes.local_count()
+    training = n_values * STORED.itemsize * len(run.data.train) * (views or 0)
+    training = training if training <= room else 0
+    watched = n_values * STORED_WATCHED.itemsize * len(run.data.watched)
+    fits = training + watched <= room
+    return StoredBytes(training, watched if fits and run.settings.eval_every else 0)

@@ -127,19 +127,21 @@ def train_phases(
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
             phase.state.update(state.get("state", {}))
-        stored = stored_bytes(run, model.backbone, phase.views) > 0
-        network = data_parallel(trained_part(model) if stored else model, phase.batch_size)
+        stored = stored_bytes(run, model.backbone, phase.views)
+        network = data_parallel(trained_part(model) if stored.training else model, phase.batch_size)
         for epoch in range(first_epoch, phase.epochs):
             phase.before_epoch(epoch)
             epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
             start = time.perf_counter()
-            images = stored_view(run, model.backbone, view) if stored else dataset
+            images = stored_view(run, model.backbone, view) if stored.training else dataset
             storing = time.perf_counter() - start
             seed_everything(epoch_seed, processes.rank())
             batches = epoch_batches(images, phase.batch_size, hardware, epoch_seed, view)
             pace = partial(monitor.seconds_left, index, storing)
             rows = _train_epoch(network, phase, batches, hardware, epoch, pace)
-            rows[-1]["held_out_accuracy"] = monitor.measure(model, phase.name, epoch + 1)
+            rows[-1]["held_out_accuracy"] = monitor.measure(
+                model, phase.name, epoch + 1, stored.watched > 0
+            )
             checkpoint.save(
                 {
                     "phase": index,

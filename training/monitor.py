@@ -4,9 +4,11 @@ import logging
 
 import torch
 
+from architectures.backbones.frozen import trained_part
 from architectures.classifier import InterpretableClassifier
 from architectures.inference import measured_batches
 from configs.open_run import OpenRun
+from training.frozen_maps import stored_view
 from training.history import History
 from training.plan import epochs_left
 from training.trackers import make_tracker
@@ -18,20 +20,20 @@ class Monitor:
     """Watches the training of one stage of a run.
 
     Args:
-        run: its settings say how often the accuracy is measured; its held-out images are used, or else its test images.
+        run: its settings say how often the accuracy of its watched images is measured.
         stage: `plan.DENSE`, or the name of the sparse model.
     """
 
     def __init__(self, run: OpenRun, stage: str):
-        held_out = run.data.held_out
         self._run, self._stage = run, stage
-        self._images = run.data.test if held_out is None else held_out
-        self._called = "test" if held_out is None else "held-out"
+        self._called = "test" if run.data.held_out is None else "held-out"
         self.history = History(
             run.folder.path, stage, make_tracker(run.settings.track, run.folder.path)
         )
 
-    def measure(self, model: InterpretableClassifier, name: str, epochs_done: int) -> float | None:
+    def measure(
+        self, model: InterpretableClassifier, name: str, epochs_done: int, stored: bool = False
+    ) -> float | None:
         """The accuracy on images that are not trained on (a fraction), if it is time for it.
 
         It draws no random numbers and changes nothing in the model but its mode.
@@ -40,14 +42,15 @@ class Monitor:
             model: that is trained.
             name: of the phase.
             epochs_done: of the phase.
+            stored: whether the maps of its frozen network are; made now if they have not been yet.
         """
         every = self._run.settings.eval_every
         if not every or epochs_done % every:
             return None
         with torch.random.fork_rng(devices=[]):
             hits = measured_batches(
-                model,
-                self._images,
+                trained_part(model) if stored else model,
+                stored_view(self._run, model.backbone, None) if stored else self._run.data.watched,
                 self._run.hardware,
                 f"{self._called.capitalize()} accuracy",
                 lambda output, labels: (output.logits.argmax(dim=1) == labels,),

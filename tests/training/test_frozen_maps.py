@@ -4,7 +4,9 @@ import pytest
 import torch
 from fake_datasets import make_image_folder
 
+from architectures.backbones.frozen import trained_part
 from architectures.backbones.registry import backbone_of
+from architectures.backbones.timm_models import TimmBackbone
 from architectures.classifier import build_dense_model
 from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
@@ -16,7 +18,8 @@ from dataset_classes.registry import data_of
 from training import forecast, frozen_maps
 from training.dense import train_dense
 from training.finetune import equalise_spread
-from training.frozen_maps import stored_bytes
+from training.frozen_maps import stored_bytes, stored_view
+from training.monitor import Monitor
 from training.plan import epochs_left, planned_phases
 
 
@@ -54,12 +57,46 @@ def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch):
     assert learnt > 1e-3 and differing < 0.02 * learnt
 
 
+def test_accuracies_on_stored_maps_are_those_of_the_whole_model_for_one_pass(
+    flags, tmp_path, monkeypatch
+):
+    run = open_run(f"{flags} --eval_every 1", tmp_path)
+    passes, accuracies, measure = [], [], Monitor.measure
+
+    def seen(self, images):
+        passes.append(len(images))
+        return network_maps(self, images)
+
+    def measured_twice(self, model, name, epochs_done, stored):
+        accuracies.append(measure(self, model, name, epochs_done, stored))
+        counted = len(passes)
+        assert stored and measure(self, model, name, epochs_done) == accuracies[-1]
+        del passes[counted:]
+        return accuracies[-1]
+
+    network_maps = TimmBackbone.maps
+    monkeypatch.setattr(TimmBackbone, "maps", seen)
+    monkeypatch.setattr(Monitor, "measure", measured_twice)
+    model = train_dense(run)
+    size_of_maps, views, train, test = 1, 2, len(run.data.train), len(run.data.test)
+    assert len(accuracies) == 3 and sum(passes) == size_of_maps + views * train + test
+    model.backbone.reduce_strides(False)  # as in training
+    whole, behind = model.eval(), trained_part(model).eval()
+    images = torch.stack([image for image, _ in run.data.test])
+    maps = torch.stack([maps for maps, _ in stored_view(run, model.backbone, None)])
+    with torch.inference_mode():
+        assert torch.equal(whole(images).logits, behind(maps).logits)
+
+
 def test_a_forecast_counts_the_stored_maps(flags, tmp_path, monkeypatch):
     run = open_run(flags, tmp_path)
     monkeypatch.setattr(forecast, "memory_used", lambda device: 100.0)
     backbone = build_dense_model("mobilenetv3_small_050", 2, frozen=True).backbone
-    view = stored_bytes(run, backbone, 1)
-    assert view == 2 * len(run.data.train) * backbone.maps(torch.zeros(1, 3, 64, 64)).numel()
+    maps = backbone.maps(torch.zeros(1, 3, 64, 64)).numel()
+    view, nothing_watched = stored_bytes(run, backbone, 1)
+    assert (view, nothing_watched) == (2 * len(run.data.train) * maps, 0)
+    watching = open_run(f"{flags} --eval_every 5", tmp_path)
+    assert stored_bytes(watching, backbone, 1) == (view, 4 * len(run.data.test) * maps)
     views = run.settings.finetuning.views
     assert views > run.settings.dense.views
     assert forecast.measured_pace(run).memory_mb == pytest.approx(100 + views * view / 1e6)
