@@ -27,7 +27,7 @@ from sparsification.constants import (
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
-from sparsification.qpm import PairsImpossibleError, SelectionProblem, solve
+from sparsification.qpm import NoSelectionError, SelectionProblem, solve
 from sparsification.qpm.problem import CORRELATION_SCALE
 from sparsification.qpm.published_threshold import published_threshold
 
@@ -93,7 +93,7 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
     )
     try:
         found = optimise(state(pairs=settings.pairs))
-    except PairsImpossibleError as error:
+    except NoSelectionError as error:
         if settings.pairs == "any":
             raise
         log.warning("%s. Any pairs count instead.", error)

@@ -5,9 +5,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.errors import RunError
 from sparsification.qpm.assignment import weight_of
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
+
+
+class NoSelectionError(RunError):
+    """No selection that keeps the pair rule was found; there may be one."""
+
+
+class PairsImpossibleError(NoSelectionError):
+    """No selection keeps the pair rule: that is proved."""
+
+
+def no_selection(problem: SelectionProblem, seconds: float | None) -> NoSelectionError:
+    """What to raise if nothing was found in so many seconds of computing; None: it is proved that there is nothing."""
+    kind = "named pairs" if problem.pairs == "named" else "pairs"
+    rule = (
+        f"{problem.n_required_pairs} {kind} of classes share all but one of their {problem.n_per_class} features "
+        f"(of {problem.n_features} in all)"
+    )
+    relaxed = "--pairs any" if problem.pairs == "named" else "a smaller selection.pair_density"
+    if seconds is None:
+        return PairsImpossibleError(
+            f"it is proved that there is no selection in which {rule}; raise --n_features or take {relaxed}"
+        )
+    return NoSelectionError(
+        f"in {seconds:.0f} s no selection was found in which {rule}, but there may be one; "
+        f"raise --selection_seconds or --n_features, or take {relaxed}"
+    )
 
 
 @dataclass(frozen=True)

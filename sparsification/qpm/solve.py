@@ -44,7 +44,8 @@ def solve(
 
     Raises:
         UsageError: if the solver is not known or not available here.
-        RunError: if no feasible selection was found.
+        RunError: if no selection that keeps the rules was found; a PairsImpossibleError if it is proved that there
+            is none.
     """
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")

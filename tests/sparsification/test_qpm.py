@@ -14,6 +14,8 @@ import torch
 from configs.errors import RunError, UsageError
 from sparsification.constants import class_feature_correlation, feature_redundancy
 from sparsification.qpm import (
+    NoSelectionError,
+    PairsImpossibleError,
     Selection,
     SelectionProblem,
     assignment,
@@ -34,7 +36,7 @@ from sparsification.qpm.proofs.exact import set_values
 from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
 from sparsification.qpm.published_threshold import published_threshold
 from sparsification.qpm.search import named_pairs
-from sparsification.qpm.search.named_pairs import PairsImpossibleError
+from sparsification.qpm.search import search as search_module
 from sparsification.qpm.search.named_rows import NamedRows, Program, made_distinct, rows_of
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.solve import log_summary
@@ -311,13 +313,13 @@ def test_named_pairs_all_share_at_a_known_price(qp_instance, monkeypatch):
     assert selection.gap < 0.03
 
 
-def clique_problem(n_classes, n_features, n_per_class):
+def clique_problem(n_classes, n_features, n_per_class, n_pool=12, pairs="named"):
     """All pairs of some nearly equal classes are named."""
     rng = np.random.default_rng(0)
-    correlation = rng.random((12, 1)) + 0.01 * rng.random((12, n_classes))
+    correlation = rng.random((n_pool, 1)) + 0.01 * rng.random((n_pool, n_classes))
     return SelectionProblem(
-        correlation, np.zeros((12, 12)), np.zeros(12), n_features, n_per_class,
-        rho=(n_classes - 1) / 2, threshold=1.0, pairs="named",
+        correlation, np.zeros((n_pool, n_pool)), np.zeros(n_pool), n_features, n_per_class,
+        rho=(n_classes - 1) / 2, threshold=1.0, pairs=pairs,
     )  # fmt: skip
 
 
@@ -331,10 +333,23 @@ def test_classes_of_which_all_pairs_are_named_share_a_core_or_a_superset(n_class
 
 def test_named_pairs_that_cannot_all_share_are_refused_with_what_helps():
     problem = clique_problem(n_classes=6, n_features=5, n_per_class=2)
+    with pytest.raises(PairsImpossibleError, match=r"^it is proved .* 10 named pairs"):
+        solve(clique_problem(n_classes=5, n_features=4, n_per_class=2, n_pool=4), solver="highs")
     with pytest.raises(
-        PairsImpossibleError, match=r"6 similar classes, 15 pairs.*--n_features.*--pairs any"
+        PairsImpossibleError,
+        match=r"proved.* 6 similar classes, 15 pairs.*--n_features.*--pairs any",
     ):
         solve(problem)
+
+
+def test_a_selection_that_is_not_found_is_called_impossible_only_if_that_is_proved(monkeypatch):
+    problem = clique_problem(n_classes=6, n_features=5, n_per_class=2, pairs="any")
+    with pytest.raises(PairsImpossibleError, match=r"^it is proved .* 15 pairs .*pair_density$"):
+        solve(problem)
+    monkeypatch.setattr(search_module, "MAX_PROVEN_POOL", 0)
+    with pytest.raises(NoSelectionError, match=r"may be one; raise --selection_seconds") as error:
+        solve(problem)
+    assert not isinstance(error.value, PairsImpossibleError)
 
 
 def test_classes_of_one_component_are_parted_and_taken_rows_are_avoided():
@@ -475,7 +490,7 @@ def test_missing_gurobi_package_names_the_alternatives(monkeypatch):
 
 def test_highs_without_time_says_what_to_do(qp_instance):
     problem = instance_problem(qp_instance("qpm_10"))
-    with pytest.raises(RunError, match="raise the time limit"):
+    with pytest.raises(RunError, match="may be one; raise --selection_seconds"):
         solve(problem, solver="highs", time_limit=0.0)
 
 

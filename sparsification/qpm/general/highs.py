@@ -9,7 +9,7 @@ from configs.errors import RunError
 from sparsification.qpm.general.program import Incumbents, LinearProgram, improve
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
-from sparsification.qpm.selection import Incumbent
+from sparsification.qpm.selection import Incumbent, no_selection
 
 RELATIVE_GAP = 1e-8
 
@@ -18,14 +18,17 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
     """Best selection that HiGHS finds on the linearised program, and its upper bound.
 
     Raises:
-        RunError: if it finds no feasible selection in time.
+        PairsImpossibleError: if it proves that there is none.
+        RunError: if it finds none in time.
     """
     incumbents = Incumbents(progress)
     bound = improve(problem, incumbents, partial(optimise, seed=seed))
+    if incumbents.best is None and bound == -np.inf:
+        raise no_selection(problem, None)
     if incumbents.best is None:
         raise RunError(
-            f"HiGHS found no feasible selection in {progress.elapsed:.0f} s; "
-            "raise the time limit or use --solver search"
+            f"in {progress.elapsed:.0f} s HiGHS found no selection, but there may be one; "
+            "raise --selection_seconds or use --solver search"
         )
     return incumbents.best, bound
 
@@ -33,7 +36,7 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
 def optimise(
     program: LinearProgram, incumbents: Incumbents, *, seed: int
 ) -> tuple[set[tuple[int, int]], float]:
-    """Pairs of classes that collide in the best solution of the program, and the upper bound."""
+    """Pairs of classes that collide in the best solution of the program, and the upper bound: -inf without any."""
     progress = incumbents.progress
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
@@ -55,6 +58,8 @@ def optimise(
     solver.cbMipInterrupt.subscribe(look)
     solver.solve()
     info = solver.getInfo()
+    if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        return set(), -np.inf
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return set(), info.mip_dual_bound
     best = program.incumbent(np.array(solver.getSolution().col_value))

@@ -12,7 +12,6 @@ import heapq
 
 import numpy as np
 
-from configs.errors import RunError
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.bound import Certificate
@@ -20,7 +19,7 @@ from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers
 from sparsification.qpm.search.named_rows import NamedRows
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.search.tabu import explore
-from sparsification.qpm.selection import Incumbent, best_of
+from sparsification.qpm.selection import Incumbent, PairsImpossibleError, best_of
 
 # Iterations of the relaxation that sets the first prices, and kicks without a better set.
 ITERATIONS = 200
@@ -37,10 +36,6 @@ N_ELITE = 2
 SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 
 
-class PairsImpossibleError(RunError):
-    """No selection keeps the pair rule."""
-
-
 def named_search(
     problem: SelectionProblem,
     certificate: Certificate,
@@ -50,15 +45,15 @@ def named_search(
     """Best selection found; None if named pairs do not share in any of the sets tried.
 
     Raises:
-        PairsImpossibleError: if there is no selection in which they all share.
+        PairsImpossibleError: if it is proved that they cannot all share.
     """
     rows = NamedRows(problem)
     impossible = rows.impossible_component(progress)
     if impossible is not None:
         n, k = problem.n_features, problem.n_per_class
         raise PairsImpossibleError(
-            f"--pairs named: {len(impossible.classes)} similar classes, {len(impossible.pairs)} "
-            f"pairs of them named, cannot all share {k - 1} features of {n} with {k} per class; "
+            f"it is proved that {len(impossible.classes)} similar classes, {len(impossible.pairs)} pairs of them "
+            f"named, cannot all share all but one of their {k} features (of {n} in all); "
             "raise --n_features or take --pairs any"
         )
     certificate.tighten(progress, time_share=SHARE_PRICES, iterations=ITERATIONS)

@@ -11,10 +11,10 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.proofs.exact import TooLargeError, optimise
 from sparsification.qpm.search.any_pairs import sharing_subsets
-from sparsification.qpm.search.named_pairs import PairsImpossibleError, named_search
+from sparsification.qpm.search.named_pairs import named_search
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.search.tabu import ElitePool, explore
-from sparsification.qpm.selection import Incumbent, best_of
+from sparsification.qpm.selection import Incumbent, best_of, no_selection
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def search(
         seed: of all random choices.
 
     Raises:
-        PairsImpossibleError: if no selection with enough sharing pairs was found.
+        NoSelectionError: if none with enough sharing pairs was found; says whether there can be one.
     """
     rng = np.random.default_rng(seed)
     if problem.components[0]:
@@ -52,10 +52,7 @@ def search(
         except TooLargeError:
             logger.debug("too large to be proven optimal by branch and bound")
     if best is None:
-        raise PairsImpossibleError(
-            f"No selection found in which {problem.n_required_pairs} {problem.pairs} pairs of "
-            f"classes share {problem.n_per_class - 1} features; lower the pair density"
-        )
+        raise no_selection(problem, None if proven else progress.elapsed)
     return best, best.objective if proven else np.inf
 
 
