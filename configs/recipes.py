@@ -82,11 +82,14 @@ class FinetuneRecipe:
     round_decay: Amount = 0.9  # round r starts at lr * round_decay ** r
     momentum: Share = 0.95
     weight_decay: Amount = 5e-4
+    # In a round. "step": lr * gamma ** (epoch // step_size); "cosine": to 0
+    schedule: Literal["step", "cosine"] = "step"
     step_size: Epochs = 10
     gamma: Amount = 0.4
     batch_size: BatchSize = 16
     diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
     dropout: Share = 0.1  # of the pooled features in a step
+    label_smoothing: Share = 0.0
     grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
@@ -174,7 +177,14 @@ FROZEN = Regime(
         coarse_share=0.0,
         views=FROZEN_VIEWS,
     ),
-    {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
+    {
+        "lr": 4e-3,
+        "momentum": 0.9,
+        "schedule": "cosine",
+        "batch_size": 32,
+        "label_smoothing": 0.1,
+        "views": FROZEN_VIEWS,
+    },
     schedule_scale=1,
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
     one_round={

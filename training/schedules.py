@@ -18,13 +18,17 @@ def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float
     progress = epoch / recipe.epochs
     if progress < recipe.warm_up:
         return base * (0.05 + 0.95 * progress / recipe.warm_up)
-    after = (progress - recipe.warm_up) / (1 - recipe.warm_up)
-    return base * 0.5 * (1 + math.cos(math.pi * after))
+    return cosine_decay(base, (progress - recipe.warm_up) / (1 - recipe.warm_up))
 
 
 def step_decay(base: float, epoch: float, step_size: int, gamma: float) -> float:
     """`base`, multiplied by `gamma` every `step_size` epochs."""
     return base * gamma ** (int(epoch) // step_size)
+
+
+def cosine_decay(base: float, progress: float) -> float:
+    """`base` at first, 0 when all is done (`progress` 1)."""
+    return base * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: float) -> float:
@@ -33,9 +37,11 @@ def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: floa
     Args:
         recipe: the finetuning recipe.
         round_index: from 0.
-        epoch: epochs done in this round, from 0.
+        epoch: epochs done in this round, from 0; a fraction within an epoch.
     """
     base = recipe.lr * recipe.round_decay**round_index
+    if recipe.schedule == "cosine":
+        return cosine_decay(base, epoch / recipe.round_epochs[round_index])
     return step_decay(base, epoch, recipe.step_size, recipe.gamma)
 
 

@@ -54,6 +54,16 @@ def test_one_cycle_warms_up_and_ends_at_zero():
     assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-9)
 
 
+def test_a_round_of_finetuning_may_end_at_zero():
+    recipe = replace(MODEL_TYPES["qsenn"].finetuning, schedule="cosine", lr=0.1)
+    first, last = recipe.round_epochs[0], recipe.round_epochs[-1]
+    rates = [finetune_learning_rate(recipe, 0, e) for e in (0, first / 2, first)]
+    assert rates == pytest.approx([0.1, 0.05, 0])
+    assert finetune_learning_rate(recipe, 3, last / 2) == pytest.approx(
+        0.05 * recipe.round_decay**3
+    )
+
+
 def recipes_of(kind, *start, scale=1, batch_size=None):
     """Dense and finetuning recipe of a model type; `start`: dataset, arch, weights, whether frozen."""
     regime, kind = regime_of(*start), MODEL_TYPES[kind]
@@ -120,7 +130,8 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
         _, finetuning = recipes_of("sldd", dataset, "resnet50", "imagenet", True)
         assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
-        assert finetuning.optimizer == "sgd"
+        assert finetuning.optimizer == "sgd" and finetuning.schedule == "cosine"
+        assert finetuning.label_smoothing == dense.label_smoothing > 0
         assert len(finetuning.round_epochs) == 4  # fitted again in between
         assert finetuning.weight_decay < FROZEN.one_round["weight_decay"] / 100
 
