@@ -12,19 +12,18 @@ the settings in which columns of a model differ are in its heading. Tables go to
 import logging
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from configs.arguments import flag, parse_flags, with_first
 from configs.errors import UsageError
 from configs.fonts import optional_figure
 from configs.paths import expanded
-from configs.run_folder import write_atomically
+from configs.run_folder import write_text
 from configs.script import run_script
 from evaluation.results_page import write_page
 from evaluation.run_plots import write_plots
 from evaluation.run_table import gather, metrics_of
-from evaluation.table_files import csv_text, latex, markdown
+from evaluation.table_files import latex, long_table, markdown
 
 log = logging.getLogger(__name__)
 GROUP = "comparison"
@@ -54,10 +53,9 @@ def main() -> None:
         return
     metrics = metrics_of(rows)
     output = Path(flags.output)
-    files = {"md": markdown, "tex": latex, "csv": csv_text}
+    files = {"md": markdown, "tex": latex, "csv": long_table}
     for suffix, table in files.items():
-        write = partial(Path.write_text, data=table(rows, metrics), encoding="utf-8")
-        write_atomically(output / f"comparison.{suffix}", write)
+        write_text(output / f"comparison.{suffix}", table(rows, metrics))
     plots = []
     with optional_figure("The plots"):
         plots = write_plots(output, rows)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 
 BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -103,14 +103,12 @@ def _why_unreadable(path: str | Path, error: Exception) -> str:
         page = Path(path).read_bytes()[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
     except OSError:
         page = False
-    reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+    why = reason(error).split(". ")[0]
     if page:
         return "is a web page and no checkpoint (the download was answered with it): remove it, or replace it"
     if isinstance(error, pickle.UnpicklingError):
-        return f"is not a state dict of tensors alone and is not loaded (it may be damaged, or hold code): {reason}"
-    return (
-        f"cannot be read as a checkpoint ({reason}): replace it, or remove it and run main.py again"
-    )
+        return f"is not a state dict of tensors alone and is not loaded (it may be damaged, or hold code): {why}"
+    return f"cannot be read as a checkpoint ({why}): replace it, or remove it and run main.py again"
 
 
 def _unwrapped(name: str) -> str:

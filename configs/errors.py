@@ -7,3 +7,8 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """The run failed on what it found: a dataset, an image, a file, a download (exit code 1)."""
+
+
+def reason(error: Exception) -> str:
+    """What another program's error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

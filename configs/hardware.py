@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from configs import processes
-from configs.errors import UsageError
+from configs.errors import UsageError, reason
 
 M = TypeVar("M", bound=torch.nn.Module)
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -56,8 +56,7 @@ class Hardware:
             chosen = torch.device(device)
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"--device {device} cannot be used here: {reason}") from None
+            raise UsageError(f"--device {device} cannot be used here: {reason(error)}") from None
         on_gpu = chosen.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(chosen)

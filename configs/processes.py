@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 
 if TYPE_CHECKING:
     import torch
@@ -84,9 +84,8 @@ def join(device: "torch.device") -> None:
         if not distributed.is_initialized():
             distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise RunError(
-            f"the processes that torchrun started do not find each other: {reason}"
+            f"the processes that torchrun started do not find each other: {reason(error)}"
         ) from error
 
 

@@ -5,14 +5,16 @@ A file is reused only if both still hold, so changed settings, a half-finished s
 file all lead to the stage being done again. The next stage depends on the *content* of the one before it.
 """
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,13 +100,22 @@ def umask() -> int:
     return mask
 
 
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a text as UTF-8, atomically; `errors` as in `str.encode`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8", errors))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # File names may hold bytes that are no UTF-8; JSON can say them.
-    write_atomically(
-        path, lambda temporary: temporary.write_text(text, "utf-8", errors="backslashreplace")
-    )
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", "backslashreplace")
+
+
+def csv_text(rows: Iterable[Iterable]) -> str:
+    """Rows, the first of them a header, as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_json(path: Path) -> Any | None:

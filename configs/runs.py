@@ -133,8 +133,7 @@ def is_finished(settings: Settings) -> bool:
 
 def _with_recorded_size(settings: Settings) -> Settings:
     """The settings with the numbers of features that follow from how many classes their run noted, if it did."""
-    config = read_json(training_run(settings).file(CONFIG))
-    data = config.get("data") if isinstance(config, dict) else None
+    data = read_config(training_run(settings).path).get("data")
     classes = data.get("classes") if isinstance(data, dict) else None
     if not isinstance(classes, list):
         return settings
@@ -211,6 +210,12 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
     )
 
 
+def read_config(folder: Path) -> dict:
+    """What `write_config` left in a run's folder; nothing where it cannot be read."""
+    config = read_json(folder / CONFIG)
+    return config if isinstance(config, dict) else {}
+
+
 def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
     """What was noted of the data of a run's model, and where; None for downloaded models.
 
@@ -220,8 +225,7 @@ def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
     card = ModelCard.read(path)
     if card is not None:
         return card.data, str(path)
-    config = read_json(run.file(CONFIG))
-    return config.get("data") if isinstance(config, dict) else None, str(run.file(CONFIG))
+    return read_config(run.path).get("data"), str(run.file(CONFIG))
 
 
 def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
@@ -378,8 +382,7 @@ def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
 
 def _arguments(folder: Path) -> dict:
     """The arguments that a run noted; none for downloaded models, and where they cannot be read."""
-    config = read_json(folder / CONFIG)
-    arguments = config.get("arguments") if isinstance(config, dict) else None
+    arguments = read_config(folder).get("arguments")
     return arguments if isinstance(arguments, dict) else {}
 
 

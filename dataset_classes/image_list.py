@@ -8,14 +8,13 @@ in place is known by its name.
 """
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from configs.errors import RunError
-from configs.run_folder import write_atomically
+from configs.run_folder import csv_text, write_text
 from dataset_classes.contents import DIGEST_BYTES, read_content
 
 HEADER = ["split", "digest", "file"]
@@ -70,12 +69,8 @@ class ImageList:
         Raises:
             RunError: if the file cannot be written.
         """
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(HEADER)
-        table.writerows([row.split, row.digest, row.file] for row in self.rows)
-        content = text.getvalue().encode("utf-8", errors="surrogateescape")
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        rows = ([row.split, row.digest, row.file] for row in self.rows)
+        write_text(path, csv_text([HEADER, *rows]), errors="surrogateescape")
 
     @classmethod
     def read(cls, path: Path) -> "ImageList | None":

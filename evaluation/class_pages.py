@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from architectures.activations import strongest_first
 from architectures.inference import FeatureTable
-from configs.run_folder import write_atomically
+from configs.run_folder import write_text
 
 if TYPE_CHECKING:
     from evaluation.per_class import Mistakes
@@ -146,5 +145,4 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def _write(path: Path, title: str, body: str) -> None:
-    text = PAGE.format(title=escape(title), body=body, width=THUMBNAIL)
-    write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    write_text(path, PAGE.format(title=escape(title), body=body, width=THUMBNAIL))

@@ -1,10 +1,7 @@
 """Where a sparse model goes wrong, class by class: confusions, the features behind them, and how sure it was."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ from torch import Tensor
 
 from architectures.inference import FeatureTable
 from configs.fonts import optional_figure, prepare_fonts
-from configs.run_folder import write_atomically
+from configs.run_folder import csv_text, write_atomically, write_text
 from evaluation.class_pages import write_class_pages
 
 BINS = 10  # of the calibration curve
@@ -90,12 +87,9 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     mistakes = mistakes_of(table, weight)
     curve = calibration_curve(table.logits, table.labels)
     rows = [_class_row(c, confused, mistakes, classes) for c in range(len(classes))]
-    _write_csv(folder / "classes.csv", rows[0].keys(), (row.values() for row in rows))
-    _write_csv(
-        folder / "confusion.csv",
-        ["true class", *classes],
-        ([name, *counts] for name, counts in zip(classes, confused.tolist(), strict=True)),
-    )
+    write_text(folder / "classes.csv", csv_text([rows[0], *(row.values() for row in rows)]))
+    counts = [[name, *row] for name, row in zip(classes, confused.tolist(), strict=True)]
+    write_text(folder / "confusion.csv", csv_text([["true class", *classes], *counts]))
     with optional_figure("The calibration curve"):
         write_atomically(folder / "calibration.png", calibration_figure(curve).savefig)
     write_class_pages(folder, table, weight, confused, mistakes, images)
@@ -152,11 +146,3 @@ def calibration_figure(curve: np.ndarray) -> Figure:
     axes.set_title(f"Expected calibration error {calibration_error(curve):.1%}", fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _write_csv(path: Path, head: Iterable, rows: Iterable[Iterable]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    write_atomically(path, partial(Path.write_text, data=text.getvalue(), encoding="utf-8"))

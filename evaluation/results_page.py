@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 
 from configs.errors import UsageError
-from configs.run_folder import read_json, write_atomically
-from configs.runs import CONFIG
+from configs.run_folder import write_text
+from configs.runs import read_config
 from evaluation.run_plots import write_plots
 from evaluation.run_table import Row, metrics_of, tell_apart
 from evaluation.table_files import markdown
@@ -59,8 +59,7 @@ def write_page(template: Path, rows: list[Row]) -> Path:
         return _plots(chosen, figures, asked) if kind == "plots" else _sources(chosen)
 
     page = template.with_name(f"{name}.md")
-    content = DIRECTIVE.sub(filled, text)
-    write_atomically(page, lambda path: path.write_text(content, encoding="utf-8"))
+    write_text(page, DIRECTIVE.sub(filled, text))
     return page
 
 
@@ -87,11 +86,10 @@ def _sources(rows: list[Row]) -> str:
     """How every row was made: the command of its first run, the seeds, and the commits."""
     lines = []
     for row in rows:
-        configs = [read_json(run.folder / CONFIG) or {} for run in row.runs]
-        commits = {str(config.get("commit"))[:7] for config in configs}
+        commits = {str(read_config(run.folder).get("commit"))[:7] for run in row.runs}
         seeds = ", ".join(str(run.seed) for run in row.runs)
         lines.append(f"- {row.label}: seeds {seeds}, commit {', '.join(sorted(commits))}")
-    command = (read_json(rows[0].runs[0].folder / CONFIG) or {}).get("command", "")
+    command = read_config(rows[0].runs[0].folder).get("command", "")
     command = SCRIPT.sub("main.py", OF_THIS_MACHINE.sub("", command))
     return "\n".join(
         [*lines, "", "The last command in the first of these folders:", "", f"    {command}", ""]

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
-from configs.runs import CONFIG, dense_model_file, dense_results_file
+from configs.runs import dense_model_file, dense_results_file, read_config
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,7 @@ def _run_folders(paths: Iterable[str]) -> list[Path]:
 def _models(folder: Path) -> Iterator[Measured]:
     """The models of a run folder whose results are there."""
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
-    config = read_json(folder / CONFIG)
-    arguments = (config if isinstance(config, dict) else {}).get("arguments", {})
+    arguments = read_config(folder).get("arguments", {})
     dense = recorded_results(run.file(dense_results_file()))
 
     def measured(model: str, results: dict, *files: str) -> Measured:

@@ -1,9 +1,8 @@
 """Tables over runs as Markdown, LaTeX and CSV, models side by side."""
 
-import csv
-import io
 from collections.abc import Callable
 
+from configs.run_folder import csv_text
 from evaluation.run_table import Cell, Metric, Row, cells_of
 
 LATEX_SIGNS = {
@@ -30,18 +29,17 @@ def latex(rows: list[Row], metrics: list[Metric]) -> str:
     )
 
 
-def csv_text(rows: list[Row], metrics: list[Metric]) -> str:
-    """A line for every model and metric: mean, standard deviation, number of seeds."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "settings", "metric", "mean", "std", "seeds"])
+def long_table(rows: list[Row], metrics: list[Metric]) -> str:
+    """CSV of a line for every model and metric: mean, standard deviation, number of seeds."""
+    lines = [["model", "settings", "metric", "mean", "std", "seeds"]]
     for metric in metrics:
         for row, cell in zip(rows, cells_of(rows, metric), strict=True):
             if cell is not None:
                 settings = "; ".join(f"{key}={value}" for key, value in row.differing.items())
                 std = "" if cell.std is None else f"{cell.std:.6g}"
-                writer.writerow([row.model, settings, metric.name, f"{cell.mean:.6g}", std, cell.n])
-    return text.getvalue()
+                numbers = [f"{cell.mean:.6g}", std, str(cell.n)]
+                lines.append([row.model, settings, metric.name, *numbers])
+    return csv_text(lines)
 
 
 def _lines(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from configs.errors import reason
 from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 
 MAX_BYTES = 20 * 2**20
@@ -76,8 +77,7 @@ def decode(data: bytes, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
     except UploadError:
         raise
     except Exception as error:  # decoders raise many kinds on hostile files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UploadError(f"the image is damaged ({reason[:120]})") from None
+        raise UploadError(f"the image is damaged ({reason(error)[:120]})") from None
 
 
 def cut(image: Image.Image, box: Box | None) -> Image.Image:

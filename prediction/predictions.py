@@ -1,6 +1,5 @@
 """What a finished model says about images, and the table of it."""
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from architectures.inference import INFERENCE_BATCH
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.loading import Batches
-from configs.run_folder import write_atomically, write_json
+from configs.run_folder import csv_text, write_json, write_text
 from configs.script import progress
 from prediction.images import ImageFiles, stack_readable
 from prediction.model import FinishedModel
@@ -118,16 +117,14 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     if path.suffix.lower() == ".json":
         write_json(path, [asdict(prediction) for prediction in predictions])
     else:
-        write_atomically(path, lambda temporary: _write_csv(temporary, predictions))
+        write_text(path, csv_text(_rows(predictions)), errors="backslashreplace")
 
 
-def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
+def _rows(predictions: Sequence[Prediction]) -> Iterator[list]:
     coverages = list(predictions[0].prediction_sets)
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        sets = [f"prediction_set_{coverage}" for coverage in coverages]
-        table.writerow(["file", "prediction", "probability", *sets, "features"])
-        for p in predictions:
-            members = [SEPARATOR.join(p.prediction_sets[coverage]) for coverage in coverages]
-            features = " ".join(f"{f['feature']}={f['activation']:g}" for f in p.features)
-            table.writerow([p.file, p.prediction, p.probability, *members, features])
+    sets = [f"prediction_set_{coverage}" for coverage in coverages]
+    yield ["file", "prediction", "probability", *sets, "features"]
+    for p in predictions:
+        members = [SEPARATOR.join(p.prediction_sets[coverage]) for coverage in coverages]
+        features = " ".join(f"{f['feature']}={f['activation']:g}" for f in p.features)
+        yield [p.file, p.prediction, p.probability, *members, features]

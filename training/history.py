@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from configs import processes
 from configs.fonts import optional_figure
-from configs.run_folder import write_atomically
+from configs.run_folder import write_atomically, write_text
 from training.plan import DENSE
 from training.trackers import Tracker
 
@@ -94,7 +94,7 @@ class History:
         # All sparse models come from the dense one, also where it was trained again after them.
         rows = sorted([*others, *own], key=lambda row: row["stage"] != DENSE)
         writer.writerows(map(_rounded, rows))
-        write_atomically(path, lambda file: file.write_text(text.getvalue(), encoding="utf-8"))
+        write_text(path, text.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict]:

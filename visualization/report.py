@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from architectures.inference import FeatureTable
-from configs.run_folder import write_atomically
+from configs.run_folder import write_text
 from evaluation.part_purity import UsualPart
 from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
@@ -209,7 +209,7 @@ class ReportBuilder:
             "__REPORT__": data,
         }.items():  # the data last: they may hold a place's name
             text = text.replace(place, part, 1)
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text(path, text)
 
     def _class(self, c: int) -> dict:
         features = self.explainer.class_features(c)
@@ -280,7 +280,7 @@ def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -
         )
     page = INDEX_PAGE.format(title=html.escape(title), figures="\n".join(entries))
     index = folder / "index.html"
-    write_atomically(index, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_text(index, page)
     return index
 
 

@@ -23,7 +23,7 @@ from timm.layers import create_pool2d
 from torch import Tensor, nn
 
 from architectures.backbones.base import Backbone, BackboneSpec
-from configs.errors import UsageError
+from configs.errors import UsageError, reason
 from configs.recipes import PAPER_ARCHS, TIMM
 
 log = logging.getLogger(__name__)
@@ -138,8 +138,9 @@ def layout_of(name: str) -> Layout:
         with torch.device("meta"):
             return _look_at(name)
     except Exception as error:  # timm's networks raise whatever they like
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UsageError(f"timm's {name.removeprefix(TIMM)} cannot be used: {reason}") from None
+        raise UsageError(
+            f"timm's {name.removeprefix(TIMM)} cannot be used: {reason(error)}"
+        ) from None
 
 
 def _look_at(name: str) -> Layout:

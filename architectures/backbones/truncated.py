@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from architectures.backbones import timm_models
 from architectures.backbones.base import Backbone, BackboneSpec
-from configs.errors import UsageError
+from configs.errors import UsageError, reason
 
 CELLS = (4, 8, 16)  # pixels
 N_FEATURES = 256
@@ -128,8 +128,7 @@ def cut_of(name: str) -> Cut:
 
 
 def _cannot_be_cut(network: str, error: Exception) -> UsageError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return UsageError(f"{network} cannot be cut off ({reason})")
+    return UsageError(f"{network} cannot be cut off ({reason(error)})")
 
 
 @torch.inference_mode()

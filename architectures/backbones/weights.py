@@ -17,7 +17,7 @@ from torchvision.models import get_model_weights
 from architectures.backbones.timm_models import TimmBackbone, timm_network
 from architectures.backbones.truncated import TruncatedBackbone, network_of
 from architectures.checkpoints import load_state_dict, misfit
-from configs.errors import RunError, UsageError
+from configs.errors import RunError, UsageError, reason
 from configs.recipes import PACKAGE, TIMM
 
 log = logging.getLogger(__name__)
@@ -172,9 +172,8 @@ def _no_weights(arch: str) -> UsageError:
 
 
 def _unreachable(arch: str, error: Exception, folder) -> RunError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     return RunError(
-        f"the ImageNet weights of {arch} could not be downloaded ({reason}); pass --weights none to train from "
+        f"the ImageNet weights of {arch} could not be downloaded ({reason(error)}); pass --weights none to train from "
         f"scratch, or --weights FILE with a state dict downloaded elsewhere (cache: {folder})"
     )
 
