@@ -134,7 +134,7 @@ def read_table(path: Path) -> list[Experiment]:
 def refuse_to_overwrite(path: Path, chain: list["Experiment"]) -> None:
     """Raise a UsageError if runs of one folder would replace one another's models again and again."""
     models = [experiment.settings.model_name for experiment in chain]
-    dense = [(e.settings.backbone_dependencies(), e.settings.dense) for e in chain]
+    dense = [experiment.settings.dense_dependencies() for experiment in chain]
     if len({*models}) < len(models) or any(other != dense[0] for other in dense):
         folder = training_run(chain[0].settings).path
         raise UsageError(

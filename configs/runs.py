@@ -117,12 +117,7 @@ def is_finished(settings: Settings) -> bool:
     made_from = {file: entry["settings"] for file, entry in manifest.items()}
     asked = {
         selection_file(settings): settings.selection_dependencies(),
-        sparse_model_file(settings): {
-            **settings.backbone_dependencies(),
-            "dense": vars(settings.dense) if settings.do_dense else None,
-            "finetuning": vars(settings.finetuning),
-            "head": vars(settings.head),
-        },
+        sparse_model_file(settings): settings.sparse_dependencies(),
         sparse_results_file(settings): {"seed": settings.seed},
     }
     return all(

@@ -292,6 +292,15 @@ class Settings:
             chosen["balanced"] = True
         return {**chosen, "weights_content": content}
 
+    def dense_dependencies(self) -> dict:
+        """What the dense model depends on beside its images."""
+        return {**self.backbone_dependencies(), "dense": self.recipes()["dense"]}
+
+    def sparse_dependencies(self) -> dict:
+        """What the finetuned model depends on beside its images and the selection."""
+        recipes = {"finetuning": vars(self.finetuning), "head": vars(self.head)}
+        return {**self.dense_dependencies(), **recipes}
+
     def selection_dependencies(self) -> dict:
         """What the choice of features depends on beside the features."""
         keys = (

@@ -14,6 +14,7 @@ from architectures.classifier import InterpretableClassifier, ModelOutput, build
 from architectures.inference import features_and_peaks
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
+from configs.run_folder import Artefact
 from configs.runs import dense_model_file
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 def check_weights(run: OpenRun) -> None:
     """Raise what the run's dense model would for the weights it is to start from, before anything is written."""
     settings = run.settings
-    artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
+    artefact = _artefact(run)
     if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):
         return
     with torch.device("meta"):
@@ -53,7 +54,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         RunError, UsageError: as `build_dense_model` and `train_phases`.
     """
     settings, hardware = run.settings, run.hardware
-    artefact = run.folder.artefact(dense_model_file(), dense_dependencies(run))
+    artefact = _artefact(run)
     if settings.do_dense and artefact.is_current():
         log.info("Dense model: %s is reused.", artefact.path)
         checkpoint_of(artefact).remove()
@@ -97,14 +98,9 @@ def _untrained(run: OpenRun, weights: str) -> InterpretableClassifier:
     )
 
 
-def dense_dependencies(run: OpenRun) -> dict:
-    """What the dense model depends on."""
-    settings = run.settings
-    return {
-        **settings.backbone_dependencies(),
-        "dense": vars(settings.dense) if settings.do_dense else None,
-        "images": run.data.train.fingerprint(),
-    }
+def _artefact(run: OpenRun) -> Artefact:
+    depends_on = {**run.settings.dense_dependencies(), "images": run.data.train.fingerprint()}
+    return run.folder.artefact(dense_model_file(), depends_on)
 
 
 FeaturesAndPeaks = Callable[[], tuple[Tensor, Tensor, Tensor]]

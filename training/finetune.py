@@ -15,7 +15,6 @@ from configs.runs import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
-from training.dense import dense_dependencies
 from training.loop import Phase, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss, presence_loss
 from training.monitor import Monitor
@@ -40,10 +39,9 @@ def finetune(
     artefact = run.folder.artefact(
         sparse_model_file(settings),
         {
-            **dense_dependencies(run),
+            **settings.sparse_dependencies(),
+            "images": run.data.train.fingerprint(),
             "selection": run.folder.digest(selection_file(settings)),
-            "finetuning": vars(recipe),
-            "head": vars(settings.head),
         },
     )
     if artefact.is_current():

@@ -3,12 +3,12 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -112,10 +112,9 @@ def train_phases(
         RunError: if the loss is no longer finite.
         UsageError: if several processes cannot share the images or a batch.
     """
-    hardware, dataset, seed = run.hardware, run.data.train, run.settings.seed
-    hardware.keep_freed_memory()
-    if hardware.workers_share_memory:
-        dataset.preload(hardware.workers)
+    run.hardware.keep_freed_memory()
+    if run.hardware.workers_share_memory:
+        run.data.train.preload(run.hardware.workers)
     state = checkpoint.load() or {"phase": 0, "epoch": 0}
     monitor.history.restore(state.get("metrics", []))
     if "model" in state:
@@ -127,21 +126,7 @@ def train_phases(
         if first_epoch:
             phase.optimizer.load_state_dict(state["optimizer"])
             phase.state.update(state.get("state", {}))
-        stored = stored_bytes(run, model.backbone, phase.views)
-        network = data_parallel(trained_part(model) if stored.training else model, phase.batch_size)
-        for epoch in range(first_epoch, phase.epochs):
-            phase.before_epoch(epoch)
-            epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
-            start = time.perf_counter()
-            images = stored_view(run, model.backbone, view) if stored.training else dataset
-            storing = time.perf_counter() - start
-            seed_everything(epoch_seed, processes.rank())
-            batches = epoch_batches(images, phase.batch_size, hardware, epoch_seed, view)
-            pace = partial(monitor.seconds_left, index, storing)
-            rows = _train_epoch(network, phase, batches, hardware, epoch, pace)
-            rows[-1]["held_out_accuracy"] = monitor.measure(
-                model, phase.name, epoch + 1, stored.watched > 0
-            )
+        for epoch, rows in _epochs(run, model, phase, index, first_epoch, monitor):
             checkpoint.save(
                 {
                     "phase": index,
@@ -154,6 +139,32 @@ def train_phases(
             )
             monitor.history.add(rows)
     monitor.history.draw()
+
+
+def _epochs(
+    run: OpenRun,
+    model: InterpretableClassifier,
+    phase: Phase,
+    index: int,
+    first_epoch: int,
+    monitor: Monitor,
+) -> Iterator[tuple[int, list[dict]]]:
+    """Train the epochs of a phase that are left; after each of them its number, from 0, and its rows of metrics."""
+    seed = run.settings.seed
+    stored = stored_bytes(run, model.backbone, phase.views)
+    network = data_parallel(trained_part(model) if stored.training else model, phase.batch_size)
+    for epoch in range(first_epoch, phase.epochs):
+        phase.before_epoch(epoch)
+        epoch_seed, view = seed_of(seed, phase.name, epoch), phase.view_seed(seed, epoch)
+        start = time.perf_counter()
+        images = stored_view(run, model.backbone, view) if stored.training else run.data.train
+        pace = partial(monitor.seconds_left, index, time.perf_counter() - start)
+        seed_everything(epoch_seed, processes.rank())
+        batches = epoch_batches(images, phase.batch_size, run.hardware, epoch_seed, view)
+        rows = _train_epoch(network, phase, batches, run.hardware, epoch, pace)
+        accuracy = monitor.measure(model, phase.name, epoch + 1, stored.watched > 0)
+        rows[-1]["held_out_accuracy"] = accuracy
+        yield epoch, rows
 
 
 def training_step(
@@ -189,6 +200,39 @@ def training_step(
     return {name: value.detach() for name, value in losses.items()}, output.logits.detach()
 
 
+class _Means:
+    """Means over the images of an epoch: the loss, its terms, and the accuracy in training.
+
+    They are summed on the device: reading them every step would make a GPU wait.
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        self.seen, self._sums = 0, torch.zeros((), dtype=dtype)
+        self._in_rows = self.seen, self._sums
+        self._names: list[str] = []
+
+    def add(self, losses: dict[str, Tensor], correct: Tensor) -> None:
+        """Count a batch: losses as means over it, and which of its images were classified correctly, `[B]`."""
+        means = {**losses, "train_accuracy": correct.to(self._sums.dtype).mean()}
+        self._names = list(means)
+        stacked = torch.stack([value.to(self._sums.dtype) for value in means.values()])
+        self._sums = self._sums + stacked * len(correct)
+        self.seen += len(correct)
+
+    def so_far(self) -> dict[str, float]:
+        """Over all images of the epoch so far."""
+        return self._read(self.seen, self._sums)
+
+    def since_row(self) -> dict[str, float]:
+        """Over the images since the last call."""
+        seen, sums = self._in_rows
+        self._in_rows = self.seen, self._sums
+        return self._read(self.seen - seen, self._sums - sums)
+
+    def _read(self, n_images: int, sums: Tensor) -> dict[str, float]:
+        return dict(zip(self._names, (sums / n_images).tolist(), strict=True))
+
+
 def _train_epoch(
     network: nn.Module,
     phase: Phase,
@@ -201,11 +245,7 @@ def _train_epoch(
     network.train()
     n_batches, rows = len(loader), []
     steps_per_row = STEPS_PER_READING * math.ceil(n_batches / STEPS_PER_READING / ROWS_PER_EPOCH)
-    # Losses by term and hits, each summed over the images; they stay on the device: reading them every step would make
-    # a GPU wait.
-    sums = torch.zeros(0)
-    total, seen, start = np.zeros(0), 0, time.perf_counter()
-    row_total, row_seen = total, 0
+    means, start = _Means(hardware.sum_dtype), time.perf_counter()
     bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
     for step, (images, targets) in enumerate(bar, start=1):
         rates = phase.learning_rates(epoch + (step - 1) / n_batches)
@@ -214,45 +254,38 @@ def _train_epoch(
         images = hardware.to_device(images)
         targets = targets.to(hardware.device, non_blocking=True)
         losses, logits = training_step(network, phase, images, targets, epoch, hardware)
-        hits = (logits.argmax(dim=1) == targets).to(hardware.sum_dtype).mean()
-        values = torch.stack(
-            [value.to(hardware.sum_dtype) for value in (*losses.values(), hits)]
-        ) * len(targets)
-        sums = sums + values if len(sums) else values
-        seen += len(targets)
-        if step % STEPS_PER_READING and step < n_batches:
+        means.add(losses, logits.argmax(dim=1) == targets)
+        is_last = step == n_batches
+        if step % STEPS_PER_READING and not is_last:
             continue
-        total = sums.cpu().numpy()
-        seconds = time.perf_counter() - start
-        mean = total / seen
+        mean, seconds = means.so_far(), time.perf_counter() - start
         left = seconds_left(epoch + step / n_batches, seconds * n_batches / step)
         bar.set_postfix(
-            loss=f"{mean[0]:.3f}", accuracy=f"{mean[-1]:.1%}", lr=f"{rates[0]:.1e}",
+            loss=f"{mean['loss']:.3f}", accuracy=f"{mean['train_accuracy']:.1%}", lr=f"{rates[0]:.1e}",
             whole_run_left=tqdm.format_interval(left),
         )  # fmt: skip
-        if not np.isfinite(mean[0]):
+        if not math.isfinite(mean["loss"]):
             raise RunError(
                 f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step}, "
                 f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
             )
+        if step % steps_per_row and not is_last:
+            continue
         common = {
             "phase": phase.name,
             "epoch": epoch + 1,
             "step": epoch * n_batches + step,
             **dict(zip(("lr", "classifier_lr"), rates, strict=False)),
-            "images_per_second": seen * processes.count() / seconds,
+            "images_per_second": means.seen * processes.count() / seconds,
             "memory_mb": memory_used(hardware.device),
         }
-        names = (*losses, "train_accuracy")
-        if step % steps_per_row == 0 or step == n_batches:
-            since = (total - row_total if row_seen else total) / (seen - row_seen)
-            rows.append({"kind": "step", **common, **dict(zip(names, since.tolist(), strict=True))})
-            row_total, row_seen = total, seen
-    everyone = np.mean(processes.all_gather(mean), axis=0).tolist()
-    rows.append({"kind": "epoch", **common, **dict(zip(names, everyone, strict=True))})
+        rows.append({"kind": "step", **common, **means.since_row()})
+    of_each = processes.all_gather(mean)
+    everyone = {name: fmean(own[name] for own in of_each) for name in mean}
+    rows.append({"kind": "epoch", **common, **everyone})
     log.info(
         "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s left in the run",
-        phase.name, epoch + 1, phase.epochs, everyone[0], 100 * everyone[-1], rates[0],
+        phase.name, epoch + 1, phase.epochs, everyone["loss"], 100 * everyone["train_accuracy"], rates[0],
         common["images_per_second"], tqdm.format_interval(left),
     )  # fmt: skip
     return rows

@@ -213,12 +213,7 @@ def test_a_size_that_the_number_of_classes_decides_need_not_be_named(leave, tmp_
     assert find(*asked)[0].model_name == "chiqpm_20_3"
     made_from = {
         selection_file(decided): decided.selection_dependencies(),
-        sparse_model_file(decided): {
-            **decided.backbone_dependencies(),
-            "dense": vars(decided.dense),
-            "finetuning": vars(decided.finetuning),
-            "head": vars(decided.head),
-        },
+        sparse_model_file(decided): decided.sparse_dependencies(),
         sparse_results_file(decided): {"seed": 1},
     }
     for file, depends_on in made_from.items():
