@@ -87,55 +87,33 @@ def class_grid(
         notes: the part on which a feature usually lies, and how often, under its number.
         right_part: on which part a peak has to lie for a tick.
     """
+    notes = notes or {}
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     names = [fit_text(row.label, cell, max_lines=4) for row in rows]
     label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
-    notes = notes or {}
-    numbers = MARGIN + (BRACKET if groups else 0) + HEADER / 2
-    shown = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
-    top = (
-        numbers + HEADER / 2 + LINE * max((t.count("\n") + 1 for t, _ in shown.values()), default=0)
-    )
-    width = 2 * MARGIN + label + columns * (cell + GAP)
+    noted = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
+    header = MARGIN + (BRACKET if groups else 0) + HEADER
+    top = header + LINE * max((text.count("\n") + 1 for text, _ in noted.values()), default=0)
+    bottom = top + len(rows) * (cell + GAP)
     legend = _legend(rows, len(features), left_out, bool(notes), right_part)
-    height = top + len(rows) * (cell + GAP) + LEGEND + LINE * (len(legend) - 1)
-    figure, axes = page(width, height)
+    width = 2 * MARGIN + label + columns * (cell + GAP)
+    figure, axes = page(width, bottom + LEGEND + LINE * (len(legend) - 1))
 
     lefts = [MARGIN + label + i * (cell + GAP) for i in range(columns)]
-    left_of = dict(zip(features, lefts[1:], strict=True))
-    _draw_brackets(axes, groups, left_of, cell)
-    for feature in features:
-        middle = left_of[feature] + cell / 2
-        _draw_number(axes, feature, colours[feature], middle, numbers)
-        if feature in shown:
-            text, size = shown[feature]
-            axes.text(middle, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
-    axes.text(lefts[0] + cell, numbers, "Feature", size=FONT, va="center_baseline", ha="right")
-
+    sheet = _Sheet(axes, cell, lefts[0], dict(zip(features, lefts[1:], strict=True)), colours)
+    sheet.draw_brackets(groups)
+    sheet.draw_numbers(header - HEADER / 2)
+    for feature, (text, size) in noted.items():
+        x = sheet.left_of[feature] + cell / 2
+        axes.text(x, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
     for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
-        y = top + i * (cell + GAP)
-        weight = "bold" if row.bold else "normal"
-        x = MARGIN + label / 2
-        axes.text(
-            x, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
-        )
-        _draw_cell(axes, row.image, lefts[0], y, cell)
-        for feature in features:
-            picture = overlay(row.image, row.heatmaps[feature], colours[feature])
-            _draw_cell(axes, picture, left_of[feature], y, cell)
-            corner = (left_of[feature], y)
-            if feature in row.squares:
-                _draw_square(axes, row.squares[feature], corner, cell)
-            if feature in row.marks:
-                _draw_mark(axes, row.marks[feature], corner, cell)
-            if feature in row.weights:
-                _mark_assigned(
-                    axes, row.weights[feature], signed, colours[feature], left_of[feature], y, cell
-                )
-    bottom = top + len(rows) * (cell + GAP)
-    _draw_legend(axes, [colours[f] for f in features], lefts, bottom + 0.03, cell, legend)
+        y, weight = top + i * (cell + GAP), "bold" if row.bold else "normal"
+        middle = {"rotation": 90, "va": "center", "ha": "center"}
+        axes.text(MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight, **middle)
+        sheet.draw_row(row, y, signed)
+    sheet.draw_legend(bottom + 0.03, legend)
     return figure
 
 
@@ -156,94 +134,103 @@ def _legend(
     return lines
 
 
-def _draw_square(axes: Axes, square, corner: tuple[float, float], cell: float) -> None:
-    left, top, right, bottom = square
-    place = (corner[0] + left * cell, corner[1] + top * cell)
-    size = ((right - left) * cell, (bottom - top) * cell)
-    for colour, style in (("white", "solid"), ("black", (0, (3, 2)))):
-        axes.add_patch(
-            Rectangle(place, *size, fill=False, edgecolor=colour, linewidth=0.9, linestyle=style)
-        )
+@dataclass(frozen=True)
+class _Sheet:
+    """A page with a column of cells for the images, and one for every feature.
 
+    Attributes:
+        axes: of the page.
+        cell: side of a cell.
+        image_left: where the cells of the images begin.
+        left_of: where those of the features begin, from left to right.
+        colours: RGB of the features.
+    """
 
-def _draw_mark(axes: Axes, right: bool, corner: tuple[float, float], cell: float) -> None:
-    axes.text(
-        corner[0] + cell - 0.04,
-        corner[1] + 0.03,
-        TICK if right else CROSS,
-        size=FONT,
-        weight="bold",
-        color=RIGHT if right else WRONG,
-        va="top",
-        ha="right",
-        path_effects=[withStroke(linewidth=2.5, foreground="white")],
-    )
+    axes: Axes
+    cell: float
+    image_left: float
+    left_of: dict[int, float]
+    colours: dict[int, Colour]
 
+    def draw_brackets(self, groups: Sequence[ColumnGroup]) -> None:
+        """What neighbouring columns have in common."""
+        free = MARGIN  # left of it other captions are
+        for group in groups:
+            lefts = [self.left_of[feature] for feature in group.features]
+            start, end = min(lefts), max(lefts) + self.cell
+            y = MARGIN + BRACKET - 0.06
+            ends = [y + 0.05, y, y, y + 0.05]
+            self.axes.plot([start, start, end, end], ends, color="#505050", linewidth=1)
+            # A caption that is wider than its columns extends to the left, where there is room.
+            room = min(max(end - start, LARGEST_CAPTION), end - free)
+            caption = cut_text(group.caption, room, SMALL_FONT)
+            right = min(end, (start + end + text_width(caption, SMALL_FONT)) / 2)
+            self.axes.text(right, y - 0.05, caption, size=SMALL_FONT, ha="right")
+            free = right + 4 * GAP
 
-def _draw_cell(axes: Axes, picture, x: float, y: float, cell: float) -> None:
-    axes.imshow(picture, extent=(x, x + cell, y + cell, y), aspect="auto", interpolation="bilinear")
-    axes.add_patch(Rectangle((x, y), cell, cell, fill=False, edgecolor=FRAME, linewidth=0.6))
+    def draw_numbers(self, y: float) -> None:
+        """The number of every feature, beside a dot of its colour."""
+        for feature, left in self.left_of.items():
+            x, dot = left + self.cell / 2, 0.06 + text_width(str(feature)) / 2
+            self.axes.add_patch(
+                Circle((x - dot, y), 0.07, color=self.colours[feature], linewidth=0)
+            )
+            self.axes.text(x + 0.06, y, feature, size=FONT, va="center_baseline", ha="center")
+        right = self.image_left + self.cell
+        self.axes.text(right, y, "Feature", size=FONT, va="center_baseline", ha="right")
 
+    def draw_row(self, row: GridRow, y: float, signed: bool) -> None:
+        """An image and what its features see, whose cells begin at `y`."""
+        self._draw_picture(row.image, self.image_left, y)
+        for feature, x in self.left_of.items():
+            colour = self.colours[feature]
+            self._draw_picture(overlay(row.image, row.heatmaps[feature], colour), x, y)
+            if feature in row.squares:
+                self._draw_square(row.squares[feature], x, y)
+            if feature in row.marks:
+                right = row.marks[feature]
+                self._draw_sign(
+                    TICK if right else CROSS,
+                    (x + self.cell - 0.04, y + 0.03),
+                    ha="right",
+                    color=RIGHT if right else WRONG,
+                    path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                )
+            if feature in row.weights:
+                self._draw_frame(x, y, 0.012, edgecolor=colour, linewidth=1.5)
+            if feature in row.weights and signed:
+                self._draw_sign("+" if row.weights[feature] > 0 else "−", (x + 0.05, y + 0.04))
 
-def _mark_assigned(axes: Axes, weight, signed, colour, x, y, cell) -> None:
-    inset = 0.012
-    side = cell - 2 * inset
-    axes.add_patch(
-        Rectangle((x + inset, y + inset), side, side, fill=False, edgecolor=colour, linewidth=1.5)
-    )
-    if signed:
-        axes.text(
-            x + 0.05,
-            y + 0.04,
-            "+" if weight > 0 else "−",
-            size=FONT,
-            weight="bold",
-            va="top",
-            ha="left",
-        )
+    def _draw_picture(self, picture: np.ndarray, x: float, y: float) -> None:
+        extent = (x, x + self.cell, y + self.cell, y)
+        self.axes.imshow(picture, extent=extent, aspect="auto", interpolation="bilinear")
+        self._draw_frame(x, y, 0, edgecolor=FRAME, linewidth=0.6)
 
+    def _draw_frame(self, x: float, y: float, inset: float, **style) -> None:
+        side = self.cell - 2 * inset
+        self.axes.add_patch(Rectangle((x + inset, y + inset), side, side, fill=False, **style))
 
-def _draw_number(axes: Axes, feature: int, colour: Colour, x: float, y: float) -> None:
-    width = text_width(str(feature))
-    axes.add_patch(Circle((x - width / 2 - 0.06, y), 0.07, color=colour, linewidth=0))
-    axes.text(x + 0.06, y, str(feature), size=FONT, va="center_baseline", ha="center")
+    def _draw_square(self, square: tuple[float, ...], x: float, y: float) -> None:
+        left, top, right, bottom = (edge * self.cell for edge in square)
+        for colour, style in (("white", "solid"), ("black", (0, (3, 2)))):
+            line = {"edgecolor": colour, "linewidth": 0.9, "linestyle": style}
+            place = (x + left, y + top)
+            self.axes.add_patch(Rectangle(place, right - left, bottom - top, fill=False, **line))
 
+    def _draw_sign(self, sign: str, corner: tuple[float, float], ha: str = "left", **style) -> None:
+        self.axes.text(*corner, sign, size=FONT, weight="bold", va="top", ha=ha, **style)
 
-def _draw_brackets(axes: Axes, groups: Sequence[ColumnGroup], left_of, cell: float) -> None:
-    free = MARGIN  # left of it other captions are
-    for group in groups:
-        lefts = [left_of[feature] for feature in group.features]
-        start, end = min(lefts), max(lefts) + cell
-        y = MARGIN + BRACKET - 0.06
-        axes.plot(
-            [start, start, end, end], [y + 0.05, y, y, y + 0.05], color="#505050", linewidth=1
-        )
-        # A caption that is wider than its columns extends to the left, where there is room.
-        room = min(max(end - start, LARGEST_CAPTION), end - free)
-        caption = cut_text(group.caption, room, SMALL_FONT)
-        right = min(end, (start + end + text_width(caption, SMALL_FONT)) / 2)
-        axes.text(right, y - 0.05, caption, size=SMALL_FONT, ha="right")
-        free = right + 4 * GAP
-
-
-def _draw_legend(axes: Axes, colours, lefts, y: float, cell: float, lines: Sequence[str]) -> None:
-    """Under every column the scale of its colour, in the figure's last lines what it shows."""
-    bar = 0.09
-    for colour, x in zip(colours, lefts[1:], strict=True):
-        scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], colour)
-        axes.imshow(scale, extent=(x, x + cell, y + bar, y), aspect="auto")
-        axes.add_patch(Rectangle((x, y), cell, bar, fill=False, edgecolor=FRAME, linewidth=0.5))
-    scale_name, size = fit_text(
-        "certainty 0–1", lefts[0] + cell - MARGIN, max_lines=1, largest=SMALL_FONT
-    )
-    axes.text(lefts[0] + cell, y + bar / 2, scale_name, size=size, va="center", ha="right")
-    room = lefts[-1] + cell - MARGIN
-    for i, line in enumerate(lines):
-        axes.text(
-            lefts[-1] + cell,
-            y + bar + 0.08 + i * LINE,
-            line,
-            size=fit_text(line, room, max_lines=1, largest=SMALL_FONT)[1],
-            va="top",
-            ha="right",
-        )
+    def draw_legend(self, y: float, lines: Sequence[str]) -> None:
+        """Under every column the scale of its colour, in the figure's last lines what it shows."""
+        bar = 0.09
+        for feature, x in self.left_of.items():
+            scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], self.colours[feature])
+            self.axes.imshow(scale, extent=(x, x + self.cell, y + bar, y), aspect="auto")
+            line = {"fill": False, "edgecolor": FRAME, "linewidth": 0.5}
+            self.axes.add_patch(Rectangle((x, y), self.cell, bar, **line))
+        left, right = self.image_left + self.cell, max(self.left_of.values()) + self.cell
+        texts = [("certainty 0–1", left, y + bar / 2, "center")]
+        texts += [(line, right, y + bar + 0.08 + i * LINE, "top") for i, line in enumerate(lines)]
+        for text, x, at, va in texts:
+            text, size = fit_text(text, x - MARGIN, max_lines=1, largest=SMALL_FONT)
+            self.axes.text(x, at, text, size=size, va=va, ha="right")

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
 from visualization.figure import FONT, SMALL_FONT, cut_text, page, text_width
-from visualization.tree_layout import drawn_leaves, layout, node_activations
+from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations
 
 MARGIN = 0.08  # inches, like every length below
 STEP = 0.62  # from one feature to the next
@@ -20,6 +20,8 @@ HEADER = 0.34
 LEGEND = 0.38
 LONGEST_NAME = 4.5  # what is longer is cut
 SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
+
+Nodes = dict[tuple[int, ...], float]  # rows of the nodes, by their paths
 
 
 def tree_figure(
@@ -46,54 +48,60 @@ def tree_figure(
         palette: colours of the branches.
     """
     predicted = tree.graph["predicted"]
-    activations = node_activations(tree)
     nodes, rows = layout(drawn_leaves(tree, logits, prediction_set))
-
-    def weight_of(leaf) -> str:
-        return "bold" if predicted in leaf.classes else "normal"
-
-    def x_of(depth: int) -> float:
-        return MARGIN + 0.08 + depth * STEP
-
-    def y_of(row: float) -> float:
-        return HEADER + (row + 0.5) * ROW
-
     named = {leaf.classes[0] for leaf, _ in rows}
     names = {c: cut_text(class_names[c], LONGEST_NAME, FONT) for c in named}
-    labels = [leaf.label(names) for leaf, _ in rows]
-    ends = [
-        x_of(len(leaf.path) + 1) + 0.06 + text_width(label, FONT, weight_of(leaf))
-        for (leaf, _), label in zip(rows, labels, strict=True)
+    labels = [
+        (leaf.label(names), "bold" if predicted in leaf.classes else "normal") for leaf, _ in rows
     ]
+    lefts = [_x(len(leaf.path) + 1) + 0.06 for leaf, _ in rows]
+    ends = [x + text_width(text, FONT, w) for x, (text, w) in zip(lefts, labels, strict=True)]
     legend = _legend_entries(len(prediction_set), coverage, palette)
     legend_width = sum(0.55 + text_width(text, SMALL_FONT) for text, _, _ in legend)
-    width = max(*ends, MARGIN + legend_width) + MARGIN
-    figure, axes = page(width, HEADER + len(rows) * ROW + LEGEND)
+    bottom = HEADER + len(rows) * ROW
+    figure, axes = page(max(*ends, MARGIN + legend_width) + MARGIN, bottom + LEGEND)
+    _draw_branches(axes, nodes, rows, palette)
+    _draw_nodes(axes, nodes, node_activations(tree), colours)
+    for (leaf, row), x, (text, weight) in zip(rows, lefts, labels, strict=True):
+        ink = "black" if leaf.named else "#505050"
+        axes.text(x, _y(row), text, size=FONT, weight=weight, color=ink, va="center_baseline")
+    _draw_levels(axes, max((len(path) for path in nodes), default=0), level)
+    _draw_legend(axes, legend, bottom + LEGEND / 2)
+    return figure
 
-    reached = {
-        leaf.path[:depth] for leaf, _ in rows if leaf.in_set for depth in range(len(leaf.path) + 1)
-    }
-    edges = [(path[:-1], nodes[path], len(path), path in reached) for path in nodes if path]
-    edges += [(leaf.path, row, len(leaf.path) + 1, leaf.in_set) for leaf, row in rows]
-    for parent, row, depth, in_set in sorted(edges, key=lambda edge: edge[-1]):
-        start = (x_of(depth - 1), y_of(nodes[parent]))
-        _draw_branch(axes, start, (x_of(depth), y_of(row)), in_set, palette)
+
+def _x(depth: int) -> float:
+    return MARGIN + 0.08 + depth * STEP
+
+
+def _y(row: float) -> float:
+    return HEADER + (row + 0.5) * ROW
+
+
+def _draw_branches(
+    axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], palette: Palette
+) -> None:
+    """From every node to those and to the leaves below it; those that lead to the prediction set last, above others."""
+    in_set = [leaf.path for leaf, _ in rows if leaf.in_set]
+    reached = {path[:depth] for path in in_set for depth in range(len(path) + 1)}
+    branches = [(path[:-1], nodes[path], len(path), path in reached) for path in nodes if path]
+    branches += [(leaf.path, row, len(leaf.path) + 1, leaf.in_set) for leaf, row in rows]
+    for parent, row, depth, leads_to_set in sorted(branches, key=lambda branch: branch[-1]):
+        start = (_x(depth - 1), _y(nodes[parent]))
+        _draw_branch(axes, start, (_x(depth), _y(row)), leads_to_set, palette)
+
+
+def _draw_nodes(
+    axes: Axes, nodes: Nodes, activations: dict[tuple[int, ...], float], colours: dict[int, Colour]
+) -> None:
+    """The root, and features whose area is their activation."""
     strongest = max((activations[path] for path in nodes if path), default=1.0)
-    axes.add_patch(Circle((x_of(0), y_of(nodes[()])), 0.05, color="black", zorder=3))
+    axes.add_patch(Circle((_x(0), _y(nodes[()])), 0.05, color="black", zorder=3))
     for path, row in nodes.items():
         if path:
             share = np.sqrt(activations[path] / strongest)
             colour = colours.get(path[-1], NEUTRAL)
-            _draw_node(axes, x_of(len(path)), y_of(row), path[-1], share, colour)
-    for (leaf, row), label in zip(rows, labels, strict=True):
-        x = x_of(len(leaf.path) + 1) + 0.06
-        ink = "black" if leaf.named else "#505050"
-        axes.text(
-            x, y_of(row), label, size=FONT, weight=weight_of(leaf), color=ink, va="center_baseline"
-        )
-    _draw_levels(axes, x_of, max((len(path) for path in nodes), default=0), level)
-    _draw_legend(axes, legend, HEADER + len(rows) * ROW + LEGEND / 2)
-    return figure
+            _draw_node(axes, _x(len(path)), _y(row), path[-1], share, colour)
 
 
 def _draw_branch(axes: Axes, start, end, in_set: bool, palette: Palette) -> None:
@@ -131,12 +139,12 @@ def _draw_node(axes: Axes, x: float, y: float, feature: int, share: float, colou
     )
 
 
-def _draw_levels(axes: Axes, x_of, deepest: int, level: int) -> None:
+def _draw_levels(axes: Axes, deepest: int, level: int) -> None:
     """How many features are shared at each depth; the level that still covers in bold."""
     for depth in range(1, deepest + 1):
         bold = depth == level
         axes.text(
-            x_of(depth),
+            _x(depth),
             HEADER / 2,
             f"n={depth}",
             size=SMALL_FONT,
