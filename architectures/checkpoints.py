@@ -89,7 +89,17 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {_unwrapped(name): value for name, value in state.items()}
 
 
-def misfit(name: str, theirs: Tensor | None, ours: Tensor) -> str:
+def misfits(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Why entries of a checkpoint are not those of a model; counts of batches may be missing, as in old ones."""
+    return [
+        _misfit(key, state.get(key), value)
+        for key, value in own.items()
+        if (key in state or not key.endswith("num_batches_tracked"))
+        and (key not in state or state[key].shape != value.shape)
+    ]
+
+
+def _misfit(name: str, theirs: Tensor | None, ours: Tensor) -> str:
     """Why a checkpoint's entry is not that of a model: it is missing, or of another shape."""
     if theirs is None:
         return f"{name} is missing"

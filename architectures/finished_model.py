@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from architectures.checkpoints import load_state_dict, misfit
+from architectures.checkpoints import load_state_dict, misfits
 from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
@@ -32,36 +32,16 @@ def load_finished_model(
     path = run.file(sparse_model_file(settings))
     state = load_state_dict(path)
     head = _sparse_head(state, settings, path)
-    n_classes = len(head.weight)
-    if n_classes != len(classes):
-        raise RunError(
-            f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
-            f"{len(classes)}; give the --data_root it was trained on"
-        )
-    data, _ = recorded_data(settings, run)
-    recorded = data.get("classes") if isinstance(data, dict) else None
-    if isinstance(recorded, list) and recorded != list(classes):
-        raise RunError(
-            f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
-            "give the --data_root it was trained on"
-        )
+    _check_classes(len(head.weight), classes, settings, run)
     model = build_dense_model(
         settings.arch,
-        n_classes,
+        len(classes),
         reduced_strides=settings.reduced_strides,
         frozen=settings.freeze_backbone,
     )
     model.set_sparse_head(head)
     own = model.state_dict()
-    wrong = [f"{key} is unknown" for key in state if key not in own]
-    # Old checkpoints do not count batches.
-    needed = [key for key in own if not key.endswith("num_batches_tracked")]
-    wrong += [misfit(key, None, own[key]) for key in needed if key not in state]
-    wrong += [
-        misfit(key, state[key], own[key])
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
+    wrong = [f"{key} is unknown" for key in state if key not in own] + misfits(state, own)
     if wrong:
         raise RunError(
             f"{path} does not fit --arch {settings.arch}: {wrong[0]}; give the --arch it was trained with"
@@ -99,3 +79,22 @@ def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> Sp
             "give the --model_type it was trained as"
         )
     return head
+
+
+def _check_classes(
+    n_classes: int, classes: Sequence[str], settings: Settings, run: RunFolder
+) -> None:
+    """Raise a RunError unless these are the classes of a model, as far as its file and its run say."""
+    path = run.file(sparse_model_file(settings))
+    if n_classes != len(classes):
+        raise RunError(
+            f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
+            f"{len(classes)}; give the --data_root it was trained on"
+        )
+    data, _ = recorded_data(settings, run)
+    recorded = data.get("classes") if isinstance(data, dict) else None
+    if isinstance(recorded, list) and recorded != list(classes):
+        raise RunError(
+            f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
+            "give the --data_root it was trained on"
+        )

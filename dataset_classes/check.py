@@ -75,31 +75,8 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
     n_classes = len(train.classes)
     counts = {name: np.bincount(data.labels, minlength=n_classes) for name, data in splits.items()}
     report = Report(counts, train.classes)
-    for label in np.flatnonzero(counts["train"] < 2):
-        report.problems["classes with fewer than 2 training images"].append(train.classes[label])
-    for label in np.flatnonzero(counts["test"] == 0):
-        report.remarks["classes without test images"].append(train.classes[label])
-    names_alike: dict[str, list[str]] = defaultdict(list)
-    for name in train.classes:
-        names_alike[same_name(name)].append(name)
-    for alike in names_alike.values():
-        if len(alike) > 1:
-            report.problems[
-                "classes whose names differ in case, blanks or Unicode form only"
-            ].append(" = ".join(f"{name!r} ({name!a})" for name in alike))
-    seen: list[Seen] = []
-    for name, data in splits.items():
-        missing = set(data.missing_images())
-        report.problems["missing files"] += sorted(missing)
-        present = [i for i in range(len(data)) if data.paths[i] not in missing]
-        for index, found in zip(present, examine_all(data, present, name), strict=True):
-            path = data.paths[index]
-            if isinstance(found, RunError):
-                report.problems["unreadable images"].append(str(found))
-                continue
-            if data.boxes is not None:
-                check_box(report, path, data.boxes[index], found.size)
-            seen.append(Seen(path, name, int(data.labels[index]), found))
+    report_classes(report)
+    seen = [image for name, data in splits.items() for image in read_split(report, name, data)]
     report_copies(report, seen)
     report_near_copies(report, seen)
     report_dark(report, seen)
@@ -122,12 +99,39 @@ class Seen:
     found: "Examination"
 
 
+def report_classes(report: Report) -> None:
+    """Report classes with too few images, and those whose names look alike."""
+    for label in np.flatnonzero(report.counts["train"] < 2):
+        report.problems["classes with fewer than 2 training images"].append(report.classes[label])
+    for label in np.flatnonzero(report.counts["test"] == 0):
+        report.remarks["classes without test images"].append(report.classes[label])
+    names_alike: dict[str, list[str]] = defaultdict(list)
+    for name in report.classes:
+        names_alike[same_name(name)].append(f"{name!r} ({name!a})")
+    kind = "classes whose names differ in case, blanks or Unicode form only"
+    report.problems[kind] += [" = ".join(names) for names in names_alike.values() if names[1:]]
+
+
+def read_split(report: Report, name: str, data: ImageDataset) -> Iterator[Seen]:
+    """The images of a split that can be read; reports the others, and boxes that do not fit."""
+    missing = set(data.missing_images())
+    report.problems["missing files"] += sorted(missing)
+    present = [i for i in range(len(data)) if data.paths[i] not in missing]
+    for index, found in zip(present, examine_all(data, present, name), strict=True):
+        path = data.paths[index]
+        if isinstance(found, RunError):
+            report.problems["unreadable images"].append(str(found))
+            continue
+        if data.boxes is not None:
+            check_box(report, path, data.boxes[index], found.size)
+        yield Seen(path, name, int(data.labels[index]), found)
+
+
 def report_copies(report: Report, seen: list[Seen]) -> None:
     """Report images with the same pixels: under two labels, in both splits, or twice in a class."""
     first: dict[bytes, list[Seen]] = {}  # one image of every label and split with that content
     for image in seen:
         owners = first.setdefault(image.found.content, [])
-        pair = f"{owners[0].path} = {image.path}" if owners else ""
         other_label = next((o for o in owners if o.label != image.label), None)
         other_split = next((o for o in owners if o.split != image.split), None)
         if other_label:
@@ -137,7 +141,7 @@ def report_copies(report: Report, seen: list[Seen]) -> None:
         if other_split:
             report.remarks["images in both splits"].append(f"{other_split.path} = {image.path}")
         if owners and not other_label and not other_split:
-            report.remarks["copies within a class"].append(pair)
+            report.remarks["copies within a class"].append(f"{owners[0].path} = {image.path}")
         if all((o.label, o.split) != (image.label, image.split) for o in owners):
             owners.append(image)
 

@@ -331,13 +331,14 @@ def split_classes(
     owners = Counter(d for images in classes.values() for d in {digest_of[path] for path in images})
     for images in classes.values():
         own = [digest_of[path] for path in images]
-        # From the lowest digest to the highest, first those that no other class has.
-        free = sorted(set(own) - set(listed), key=lambda digest: (owners[digest] > 1, digest))
-        for digest in sorted(free, key=lambda digest: (owners[digest] == 1, digest), reverse=True):
+        free = sorted(set(own) - set(listed))
+        alone = [d for d in free if owners[d] == 1]
+        shared = [d for d in free if owners[d] > 1]  # last: another class would lose them
+        for digest in alone[::-1] + shared[::-1]:
             if sum(sides[d] == "train" for d in own) >= min(2, len(own)):
                 break
             sides[digest] = "train"
-        for digest in free:
+        for digest in alone + shared:
             n_train = sum(sides[d] == "train" for d in own)
             if n_train < len(own) or n_train - own.count(digest) < 2:
                 break

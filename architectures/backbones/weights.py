@@ -16,7 +16,7 @@ from torchvision.models import get_model_weights
 
 from architectures.backbones.timm_models import TimmBackbone, timm_network
 from architectures.backbones.truncated import TruncatedBackbone, network_of
-from architectures.checkpoints import load_state_dict, misfit
+from architectures.checkpoints import load_state_dict, misfits
 from configs.errors import RunError, UsageError, reason
 from configs.recipes import PACKAGE, TIMM
 
@@ -85,13 +85,8 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
         state = _torchvision_weights(arch)
     state = _with_our_names(state, model)
     own = model.state_dict()
-    wrong = [
-        misfit(key, state.get(key), value)
-        for key, value in own.items()
-        if not key.startswith(("linear.", "adapter."))
-        and not key.endswith("num_batches_tracked")
-        and (key not in state or state[key].shape != value.shape)
-    ]
+    needed = {k: value for k, value in own.items() if not k.startswith(("linear.", "adapter."))}
+    wrong = misfits(state, needed)
     if wrong:
         raise RunError(
             f"the weights {weights} do not fit {arch}: {wrong[0]} ({len(wrong)} of {len(own)} entries do not fit); "
