@@ -61,11 +61,6 @@ def test_traveling_birds_takes_the_cropped_copy(tmp_path):
     assert len(data) == 6 and data.boxes is None
 
 
-def test_traveling_birds_missing(tmp_path):
-    with refused(RunError, "TravelingBirds/CUB_fixed", "https://", "SyntheticBirds"):
-        load("TravelingBirds", tmp_path)
-
-
 # ImageNet -------------------------------------------------------------------------------------------------------------
 
 
@@ -181,17 +176,6 @@ def test_names_with_spaces_unicode_and_odd_suffixes(tmp_path):
     assert splits.train.classes == sorted(names)
     for i in range(len(splits.train)):
         assert splits.train[i][0].shape == (3, 32, 32)
-
-
-def test_hidden_files_and_other_files_are_no_images(tmp_path):
-    make_image_folder(tmp_path)
-    (tmp_path / "robin" / "._0.jpg").write_bytes(b"macOS")
-    (tmp_path / "robin" / "notes.txt").write_text("seen in May")
-    (tmp_path / ".thumbnails").mkdir()
-    save_image(tmp_path / ".thumbnails" / "0.jpg")
-    splits = load("ImageFolder", tmp_path)
-    assert len(splits.train) + len(splits.test) == 20
-    assert splits.train.classes == ["robin", "wren"]
 
 
 def test_empty_class_is_left_out_with_a_warning(tmp_path, caplog):
@@ -361,12 +345,6 @@ def save_palette_with_transparency(path):
     image.save(path, transparency=0)
 
 
-def save_turned(path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright
-    Image.new("RGB", (40, 30), (200, 60, 20)).save(path, exif=exif)
-
-
 ODD_IMAGES = {
     "gray.png": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
     "gray.jpg": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
@@ -384,7 +362,6 @@ ODD_IMAGES = {
     "animated.gif": (save_animated, (200, 60, 20)),
     "animated.webp": (save_animated, (200, 60, 20)),
     "bitmap.bmp": (lambda path: Image.fromarray(COLOUR).save(path), (200, 60, 20)),
-    "turned.jpg": (save_turned, (200, 60, 20)),
     "png_named.jpg": (lambda path: Image.fromarray(COLOUR).save(path, format="PNG"), (200, 60, 20)),
 }
 

@@ -161,10 +161,11 @@ def test_other_files_are_counted_by_their_endings(tmp_path, caplog):
         (tmp_path / "ant" / f"{i}.HEIC").write_bytes(b"0")
     (tmp_path / "bee" / "notes.txt").write_text("May")
     (tmp_path / "bee" / "Thumbs.db").write_bytes(b"0")
+    (tmp_path / "bee" / "._00.png").write_bytes(b"macOS")
     (tmp_path / "loose.png").write_bytes(b"0")
     assert both(tmp_path) == {"ant": 4, "bee": 4}
     assert "4 file(s) that are no images Pillow can read (3 .heic, 1 .txt)" in caplog.text
-    assert "1 Thumbs.db" in caplog.text
+    assert "1 Thumbs.db" in caplog.text and "1 ._*" in caplog.text
     assert "1 image(s) in no class folder" in caplog.text
 
 

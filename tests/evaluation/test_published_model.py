@@ -10,30 +10,57 @@ from configs.errors import UsageError
 from configs.run_folder import read_json
 from evaluation.__main__ import main
 
-THEIRS = {"Accuracy": 0.855, "NFfeatures": 4, "PerClass": 2.0}
+THEIRS = {"Accuracy": 0.855, "NFfeatures": 4, "PerClass": 2.0, "Contrastiveness": "high"}
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch):
+    """Evaluates a downloaded model of a type, with some flags, in a folder of that name."""
+
+    def evaluate(model_type, *flags):
+        folder = tmp_path / model_type
+        folder.mkdir(exist_ok=True)
+        save(published()[1], folder / f"{model_type}_4_2_FinetunedModel.pth")
+        (folder / f"Results_{model_type}_4_2_FinetunedModel.json").write_text(json.dumps(THEIRS))
+        words = [
+            "--model_type",
+            model_type,
+            "--arch",
+            "resnet18",
+            "--n_features",
+            4,
+            "--n_per_class",
+            2,
+        ]
+        words += ["--device", "cpu", "--workers", 0, *flags]
+        named = ["--folder", folder] if model_type == "qpm" else [folder]
+        monkeypatch.setattr("sys.argv", ["evaluation", *map(str, [*named, *words])])
+        main()
+
+    return evaluate
 
 
 @pytest.mark.parametrize("model_type", ["chiqpm", "qpm"])
-def test_a_downloaded_folder_is_evaluated_beside_its_authors_results(
-    tmp_path, monkeypatch, model_type
-):
-    data, folder = make_cub(tmp_path / "data", test=6), tmp_path / "downloaded"
-    folder.mkdir()
-    save(published()[1], folder / f"{model_type}_4_2_FinetunedModel.pth")
+def test_results_lie_beside_those_of_the_authors(evaluate, tmp_path, model_type):
+    data = make_cub(tmp_path / "data", test=6)
+    flags = "--dataset CUB2011 --img_size 32 --reduced_strides True --cropGT True --data_root"
+    evaluate(model_type, *flags.split(), data)
     name = f"Results_{model_type}_4_2_FinetunedModel.json"
-    (folder / name).write_text(json.dumps(THEIRS))
-    flags = [
-        "--folder", folder, "--dataset", "CUB2011", "--data_root", data, "--arch", "resnet18",
-        "--model_type", model_type, "--n_features", 4, "--n_per_class", 2, "--device", "cpu",
-        "--workers", 0,
-    ]  # fmt: skip
-    monkeypatch.setattr("sys.argv", ["evaluation", *map(str, flags)])
-    with pytest.raises(UsageError, match="--img_size"):  # nobody can see it in the file
-        main()
-    more = ["--img_size", "32", "--reduced_strides", "True", "--cropGT", "True"]
-    monkeypatch.setattr("sys.argv", ["evaluation", *map(str, flags), *more])
-    main()
-    ours = read_json(folder / f"Evaluated_{name}")
-    assert json.loads((folder / name).read_text()) == THEIRS
+    ours = read_json(tmp_path / model_type / f"Evaluated_{name}")
+    assert json.loads((tmp_path / model_type / name).read_text()) == THEIRS
     assert ours.keys() > THEIRS.keys() and ours["NFfeatures"] == 4
-    assert 0 < ours["CHiQPM"]["0.9"]["Average_size"] <= 3
+    assert ours["Accuracy"] != 0.855 and 0 < ours["CHiQPM"]["0.9"]["Average_size"] <= 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        ("--dataset CUB2011", "--img_size, --reduced_strides, --cropGT"),
+        ("--dataset ImageFolder", "--img_size, --reduced_strides"),
+        ("--dataset CUB2011 --img-size 224 --cropgt False", "--reduced_strides"),
+        ("--dataset CUB2011 --img_size=224 --no-reduced-strides", "--cropGT"),
+    ],
+)
+def test_what_a_model_cannot_say_is_asked_for(evaluate, flags, missing):
+    with pytest.raises(UsageError, match=rf"does not record .*; give {missing} as in its training"):
+        evaluate("chiqpm", *flags.split())
