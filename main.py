@@ -1,6 +1,6 @@
 """Train an interpretable classifier: CHiQPM, QPM, Q-SENN or SLDD-Model.
 
-images -> dense ResNet -> pooled features -> choose 50 features, give 5 to every class -> finetune -> calibrate
+Images -> dense network -> pooled features -> choose 50 features, give 5 to every class -> finetune -> calibrate.
 
 Every stage leaves its result in the run folder and is not done again while it is valid.
 Try it without any data: python main.py --dataset SyntheticBirds

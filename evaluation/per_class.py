@@ -13,6 +13,7 @@ from architectures.inference import FeatureTable
 from configs.fonts import optional_figure, prepare_fonts
 from configs.run_folder import csv_text, write_atomically, write_text
 from evaluation.class_pages import write_class_pages
+from evaluation.plots import labelled_figure
 
 BINS = 10  # of the calibration curve
 WORST = 10  # classes in the log
@@ -136,13 +137,11 @@ def confusing_feature(mistakes: Mistakes, true: int, predicted: int) -> int:
 def calibration_figure(curve: np.ndarray) -> Figure:
     """Accuracy against the probability of the prediction; the area of a point is its number of images."""
     probability, accuracy, counts = curve.T
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = labelled_figure(
+        "Probability of the predicted class", "Share of correct predictions", width=5, height=5
+    )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
     axes.plot(probability, accuracy, color="#0072B2")
     axes.scatter(probability, accuracy, s=20 + 200 * counts / counts.sum(), color="#0072B2")
-    axes.set_xlabel("Probability of the predicted class")
-    axes.set_ylabel("Share of correct predictions")
     axes.set_title(f"Expected calibration error {calibration_error(curve):.1%}", fontsize="medium")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -51,7 +51,7 @@ def plot_prediction_sets(
 
 def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
     """Empirical coverage against its target, with the range of its exact law for so many images."""
-    figure, axes = _figure("Targeted coverage", "Coverage on test images")
+    figure, axes = labelled_figure("Targeted coverage", "Coverage on test images")
     laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
     low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
     axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of random splits")
@@ -64,7 +64,7 @@ def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
 
 def set_size_figure(curves: dict) -> Figure:
     """Average set size against the coverage that was reached: lower is better."""
-    figure, axes = _figure("Coverage on test images", "Average set size (classes)")
+    figure, axes = labelled_figure("Coverage on test images", "Average set size (classes)")
     for name, curve in curves.items():
         axes.plot(
             curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3
@@ -80,9 +80,8 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
     """Coverage of every class, hardest classes of the first method first; names where they can be read."""
     first_name, first = next(iter(by_class.items()))
     order = np.argsort(first, kind="stable")
-    figure, axes = _figure(
-        "", "Coverage on test images", width=max(6.4, min(16, 0.25 * len(order)))
-    )
+    width = max(6.4, min(16, 0.25 * len(order)))
+    figure, axes = labelled_figure("", "Coverage on test images", width)
     axes.axhline(coverage, color="0.5", linewidth=0.8)
     beside = np.linspace(-0.3, 0.3, len(by_class))
     for shift, (name, values) in zip(beside, by_class.items(), strict=True):
@@ -103,9 +102,12 @@ def _coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
     return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
-def _figure(x_label: str, y_label: str, width: float = 6.4) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, 4.8), layout="constrained")
-    axes = figure.subplots()
+def labelled_figure(
+    x_label: str, y_label: str, width: float = 6.4, height: float = 4.8
+) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one axes, without a frame at the top and on the right."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes: Axes = figure.subplots()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)

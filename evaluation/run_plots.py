@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
+from evaluation.plots import labelled_figure
 from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
 
 LINES = ("-", "--", ":")
@@ -38,10 +38,8 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         for method in row.entries(SETS)
     }
     if sets:
-        yield (
-            "set_size.png",
-            _figure("Coverage on test images (%)", "Average set size (classes)", sets),
-        )
+        figure = _figure("Coverage on test images (%)", "Average set size (classes)", sets)
+        yield "set_size.png", figure
     levels = {
         row.label: [
             (int(level), *_spread([100 * v for v in row.values(LEVELS, level)]))
@@ -51,10 +49,8 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         if row.entries(LEVELS)
     }
     if levels:
-        yield (
-            "accuracy_by_level.png",
-            _figure("Level: leading features that agree", "Accuracy (%)", levels),
-        )
+        figure = _figure("Level: leading features that agree", "Accuracy (%)", levels)
+        yield "accuracy_by_level.png", figure
 
 
 def _curves_over(rows: list[Row], key: str) -> dict[str, list[tuple]]:
@@ -83,11 +79,7 @@ def _spread(values: list[float]) -> tuple[float, float]:
 
 def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figure:
     """Curves of (x, mean, standard deviation) with error bars."""
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    axes: Axes = figure.subplots()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, axes = labelled_figure(x_label, y_label, width=8)
     for i, (name, points) in enumerate(curves.items()):
         x, y, error = zip(*points, strict=True)
         shown = error if any(error) else None

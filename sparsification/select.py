@@ -41,10 +41,7 @@ def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
     settings = run.settings
     artefact = run.folder.artefact(
         selection_file(settings),
-        {
-            "features": run.folder.digest(POOLED_FILE),
-            **settings.selection_dependencies(),
-        },
+        {"features": run.folder.digest(POOLED_FILE), **settings.selection_dependencies()},
     )
     return artefact.load_or_make(
         SparseLayer.load,

@@ -70,41 +70,25 @@ def branches(weight, activation, predicted, *, active_only):
 @pytest.mark.parametrize("mode", MODES)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    coverage=st.floats(0.05, 0.99),
+    coverage=st.floats(0.01, 0.99),
     unrelated=st.sampled_from([0, 1, 10]),
 )
 @settings(max_examples=40, deadline=None)
-def test_sets_are_unions_of_branches(mode, seed, coverage, unrelated):
+def test_sets_are_unions_of_branches_and_hold_the_prediction(mode, seed, coverage, unrelated):
     rng = np.random.default_rng(seed)
     weight = np.unique(random_model(rng), axis=0)
     features, logits, labels = random_table(rng, weight, 60)
     logits = logits + unrelated * rng.normal(size=logits.shape)
-    hierarchical = HierarchicalPredictor(weight, mode).calibrate(features, logits, labels)
+    hierarchical = HierarchicalPredictor(weight, mode)
+    hierarchical.calibrate(features[:40], logits[:40], labels[:40])
     sets = hierarchical.predict(features, logits, coverage).numpy()
     for row, activation, predicted in zip(sets, features, logits.argmax(1), strict=True):
+        assert row[predicted]
         members = defaultdict(set)
         branch = branches(weight, activation, predicted, active_only=mode == "exact")
         for member, path in zip(row, branch, strict=True):
             members[path].add(bool(member))
         assert all(len(answers) == 1 for answers in members.values())
-
-
-@pytest.mark.parametrize("mode", MODES)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    coverage=st.floats(0.01, 0.99),
-    unrelated=st.sampled_from([0, 1, 10]),
-)
-@settings(max_examples=40, deadline=None)
-def test_sets_hold_the_prediction(mode, seed, coverage, unrelated):
-    rng = np.random.default_rng(seed)
-    weight = random_model(rng)
-    features, logits, labels = random_table(rng, weight, 60)
-    logits = logits + unrelated * rng.normal(size=logits.shape)
-    hierarchical = HierarchicalPredictor(weight, mode)
-    hierarchical.calibrate(features[:40], logits[:40], labels[:40])
-    sets = hierarchical.predict(features[40:], logits[40:], coverage)
-    assert sets[range(20), logits[40:].argmax(1)].all()
 
 
 def test_branches_are_ranked_by_the_mean_probability_of_their_classes():
@@ -232,10 +216,7 @@ def test_equal_activations_are_ordered_by_feature_index():
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (
-            np.array([[1, 1, 0], [1, 0, 0]]),
-            r"same number of features in every class, found \[1, 2\]",
-        ),
+        (np.array([[1, 1, 0], [1, 0, 0]]), r"same number of features .*, found \[1, 2\]"),
         (np.zeros((2, 3)), r"same number .*found \[0\]"),
         (np.array([[0.5, 0.5]]), "binary class-feature weights"),
     ],

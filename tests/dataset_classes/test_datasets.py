@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fake_datasets import (
-    BOX,
-    SIZE,
-    class_colour,
-    load,
-    make_cars,
-    make_cub,
-    save_image,
-)
+from fake_datasets import BOX, SIZE, class_colour, load, make_cars, make_cub, save_image
 from PIL import Image
 from refusals import refused
 
