@@ -1,9 +1,9 @@
 """A run folder in which nothing is written: a run on it says which files it would reuse, and why not the others."""
 
 from configs.run_folder import Artefact, RunFolder
-from configs.runs import dense_results_file
+from configs.runs import DENSE_RESULTS_FILE
 
-READ_BY_NO_STAGE = (dense_results_file(),)
+READ_BY_NO_STAGE = (DENSE_RESULTS_FILE,)
 
 
 class WouldMake(Exception):

@@ -39,14 +39,8 @@ UNSEEN = ("img_size", "reduced_strides", "cropGT")
 # Settings that do not change a result.
 INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage", "eval_every")
 
-
-POOLED_FILE = "DenseFeatures_train.npy"
-STATISTICS_FILE = "DenseFeatures_train.npz"
-
-
-def dense_model_file() -> str:
-    """Name of the dense model's state dict."""
-    return "Trained_DenseModel.pth"
+DENSE_MODEL_FILE, DENSE_RESULTS_FILE = "Trained_DenseModel.pth", "Results_DenseModel.json"
+POOLED_FILE, STATISTICS_FILE = "DenseFeatures_train.npy", "DenseFeatures_train.npz"
 
 
 def sparse_model_file(settings: Settings) -> str:
@@ -67,11 +61,6 @@ def feature_table_file(settings: Settings, split: str) -> str:
 def calibration_file(settings: Settings) -> str:
     """Name of the calibrated predictor."""
     return f"{settings.model_name}_Calibration.npz"
-
-
-def dense_results_file() -> str:
-    """Name of the dense model's results."""
-    return "Results_DenseModel.json"
 
 
 def sparse_results_file(settings: Settings) -> str:
@@ -231,7 +220,7 @@ def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
         images: fingerprints of the training and the test images.
     """
     manifest = RunFolder(folder).manifest()
-    for path in sorted([folder / dense_model_file(), *folder.glob(f"*{SPARSE_MODEL}")]):
+    for path in sorted([folder / DENSE_MODEL_FILE, *folder.glob(f"*{SPARSE_MODEL}")]):
         card = ModelCard.read(path)
         # Earlier versions noted the training images in the manifest.
         listed = manifest.get(path.name, {}).get("settings", {}).get("images")

@@ -30,6 +30,10 @@ BACKBONE = (
 
 
 DATA_ROOT = "~/tmp/datasets"
+AT_LEAST = {
+    **dict.fromkeys(("img_size", "n_features", "n_per_class", "batch_size"), 1),
+    **dict.fromkeys(("workers", "eval_every"), 0),
+}
 
 
 def choice(choices, what: str):
@@ -367,23 +371,19 @@ def check(settings: Settings) -> None:
         UsageError: names the flag, the value, and what would work.
     """
     s = settings
-    for name in ("img_size", "n_features", "n_per_class", "batch_size"):
+    for name, least in AT_LEAST.items():
         value = getattr(s, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} must be at least 1, not {value}")
+        if value is not None and value < least:
+            raise UsageError(f"--{name} must be at least {least}, not {value}")
     for name in ("schedule_scale", "selection_seconds"):
         if not 0 < getattr(s, name) < float("inf"):
             raise UsageError(f"--{name} must be a positive number, not {getattr(s, name)}")
     if not 0 <= s.certificate < float("inf"):
         raise UsageError(f"--certificate must be at least 0 seconds, not {s.certificate}")
-    if s.workers is not None and s.workers < 0:
-        raise UsageError(f"--workers must be at least 0, not {s.workers}")
     if s.seed is not None and not 0 <= s.seed < 2**32:
         raise UsageError(f"--seed must lie between 0 and 4294967295, not {s.seed}")
     if not 0 <= s.validation <= 0.5:
         raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
-    if s.eval_every < 0:
-        raise UsageError(f"--eval_every must be at least 0, not {s.eval_every}")
     if s.n_features is not None and s.n_per_class is not None and s.n_per_class > s.n_features:
         raise UsageError(
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from configs.arguments import flag
 from configs.run_folder import UNFINISHED, RunFolder
 from configs.runs import (
+    DENSE_MODEL_FILE,
+    DENSE_RESULTS_FILE,
     POOLED_FILE,
     STATISTICS_FILE,
     calibration_file,
-    dense_model_file,
-    dense_results_file,
     feature_table_file,
     selection_file,
     sparse_model_file,
@@ -56,7 +56,7 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
 def stage_files(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The files that every stage leaves, by stage in order."""
     return {
-        "dense": (dense_model_file(),),
+        "dense": (DENSE_MODEL_FILE,),
         "features": (POOLED_FILE, STATISTICS_FILE),
         "selection": (selection_file(settings),),
         "finetune": (sparse_model_file(settings),),
@@ -64,5 +64,5 @@ def stage_files(settings: Settings) -> dict[str, tuple[str, ...]]:
             *(feature_table_file(settings, split) for split in ("train", "test")),
             calibration_file(settings),
         ),
-        "evaluation": (dense_results_file(), sparse_results_file(settings)),
+        "evaluation": (DENSE_RESULTS_FILE, sparse_results_file(settings)),
     }

@@ -17,7 +17,7 @@ from architectures.inference import feature_tables
 from configs.arguments import flag, with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import dense_results_file, finished_run, is_downloaded
+from configs.runs import DENSE_RESULTS_FILE, finished_run, is_downloaded
 from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
@@ -62,7 +62,7 @@ def main() -> None:
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")
             log.info(diagnose(pages, tables.test, model.class_weight, data.test))
-    dense_results = recorded_results(folder.file(dense_results_file()))
+    dense_results = recorded_results(folder.file(DENSE_RESULTS_FILE))
     log.info(summary(settings, folder, dense_results, results))
 
 

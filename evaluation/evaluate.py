@@ -22,8 +22,8 @@ from configs.fonts import optional_figure
 from configs.open_run import OpenRun
 from configs.run_folder import Artefact, read_json
 from configs.runs import (
-    dense_model_file,
-    dense_results_file,
+    DENSE_MODEL_FILE,
+    DENSE_RESULTS_FILE,
     feature_table_file,
     sparse_results_file,
 )
@@ -149,9 +149,9 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
     settings, train, test = run.settings, run.data.train_unaugmented, run.data.test
     if not (settings.do_dense or model.has_classifier):
         return {"Accuracy": None}  # its final layer was not trained
-    trained = {"model": run.folder.digest(dense_model_file())} if settings.do_dense else {}
+    trained = {"model": run.folder.digest(DENSE_MODEL_FILE)} if settings.do_dense else {}
     artefact = run.folder.artefact(
-        dense_results_file(),
+        DENSE_RESULTS_FILE,
         {
             **settings.backbone_dependencies(),
             **trained,

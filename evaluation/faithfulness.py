@@ -20,7 +20,7 @@ from torchvision.transforms.functional import gaussian_blur
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.sparse_head import MIN_STD, SparseHead
 from configs.open_run import OpenRun
-from configs.runs import dense_model_file
+from configs.runs import DENSE_MODEL_FILE
 from configs.script import progress
 from training.dense import load_dense_model
 
@@ -173,6 +173,6 @@ def faithfulness(run: OpenRun, model: InterpretableClassifier) -> dict[str, floa
 
 def dense_model(run: OpenRun) -> InterpretableClassifier | None:
     """The dense model of a run, None if it is not there."""
-    if not run.folder.file(dense_model_file()).exists():
+    if not run.folder.file(DENSE_MODEL_FILE).exists():
         return None
     return load_dense_model(run).eval()

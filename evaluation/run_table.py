@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
-from configs.runs import dense_model_file, dense_results_file, read_config
+from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, read_config
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _models(folder: Path) -> Iterator[Measured]:
     """The models of a run folder whose results are there."""
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
     arguments = read_config(folder).get("arguments", {})
-    dense = recorded_results(run.file(dense_results_file()))
+    dense = recorded_results(run.file(DENSE_RESULTS_FILE))
 
     def measured(model: str, results: dict, *files: str) -> Measured:
         made_from: dict = {}
@@ -147,7 +147,7 @@ def _models(folder: Path) -> Iterator[Measured]:
         return Measured(folder, model, seed, dict(_flat(made_from)), results)
 
     if dense.get("Accuracy") is not None:
-        yield measured(DENSE, dense, dense_model_file(), dense_results_file())
+        yield measured(DENSE, dense, DENSE_MODEL_FILE, DENSE_RESULTS_FILE)
     for path in sorted(folder.glob("Results_*_FinetunedModel.json")):
         results = read_json(path)
         stem = path.stem.removeprefix("Results_").removesuffix("_FinetunedModel")

@@ -18,7 +18,7 @@ from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import POOLED_FILE, STATISTICS_FILE, dense_model_file
+from configs.runs import DENSE_MODEL_FILE, POOLED_FILE, STATISTICS_FILE
 from sparsification.constants import locality_sums, overlap_sums
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeature
     depends_on = {
         **settings.backbone_dependencies(),
         "images": images.fingerprint(),
-        "dense": run.folder.digest(dense_model_file()) if settings.do_dense else None,
+        "dense": run.folder.digest(DENSE_MODEL_FILE) if settings.do_dense else None,
     }
     pooled, statistics = (
         run.folder.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE)

@@ -15,7 +15,7 @@ from architectures.inference import features_and_peaks
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe
 from configs.run_folder import Artefact
-from configs.runs import dense_model_file
+from configs.runs import DENSE_MODEL_FILE
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.left_over_looks import LeftOverLooks
@@ -82,7 +82,7 @@ def load_dense_model(run: OpenRun) -> InterpretableClassifier:
         RunError: as `load_state_dict`.
     """
     model = _untrained(run, "none")
-    model.load_state_dict(load_state_dict(run.folder.file(dense_model_file())))
+    model.load_state_dict(load_state_dict(run.folder.file(DENSE_MODEL_FILE)))
     return run.hardware.place(model)
 
 
@@ -100,7 +100,7 @@ def _untrained(run: OpenRun, weights: str) -> InterpretableClassifier:
 
 def _artefact(run: OpenRun) -> Artefact:
     depends_on = {**run.settings.dense_dependencies(), "images": run.data.train.fingerprint()}
-    return run.folder.artefact(dense_model_file(), depends_on)
+    return run.folder.artefact(DENSE_MODEL_FILE, depends_on)
 
 
 FeaturesAndPeaks = Callable[[], tuple[Tensor, Tensor, Tensor]]

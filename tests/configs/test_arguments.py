@@ -14,27 +14,14 @@ def settings(*argv):
     return parse_settings(list(argv), "test")[0]
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ("--do_dense", "False"),
-        ("--do-dense", "False"),
-        ("--do-dense=no",),
-        ("--DO_DENSE", "0"),
-        ("--no-do_dense",),
-        ("--no-do-dense",),
-        ("--no_do_dense",),
-    ],
-)
-def test_spellings_of_false(argv):
-    assert settings(*argv).do_dense is False
+TRUE = ("", "--do_dense", "--do-dense yes", "--do_dense=TRUE", "--do_dense 1")
+FALSE = ("--do_dense False", "--do-dense False", "--do-dense=no", "--DO_DENSE 0")
+NEGATED = ("--no-do_dense", "--no-do-dense", "--no_do_dense")
 
 
-@pytest.mark.parametrize(
-    "argv", [(), ("--do_dense",), ("--do-dense", "yes"), ("--do_dense=TRUE",), ("--do_dense", "1")]
-)
-def test_spellings_of_true(argv):
-    assert settings(*argv).do_dense is True
+@pytest.mark.parametrize("spelled", [*TRUE, *FALSE, *NEGATED])
+def test_spellings_of_true_and_false(spelled):
+    assert settings(*spelled.split()).do_dense is (spelled in TRUE)
 
 
 @pytest.mark.parametrize("name", ["Cub2011", "CUB2011", "cub2011"])

@@ -17,8 +17,8 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
+    DENSE_MODEL_FILE,
     calibration_file,
-    dense_model_file,
     finished_run,
     sparse_model_file,
     sparse_results_file,
@@ -145,7 +145,7 @@ def test_every_method_has_its_colour():
 def test_results_of_the_dense_model_have_the_same_names(finished):
     run, _ = finished
     model = build_dense_model("resnet18", C)
-    run.folder.artefact(dense_model_file(), {}).write(
+    run.folder.artefact(DENSE_MODEL_FILE, {}).write(
         lambda path: torch.save(model.state_dict(), path)
     )
     train_features = torch.rand(len(run.data.train_unaugmented), 512)
