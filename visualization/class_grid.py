@@ -6,6 +6,7 @@ local heatmap strip (QPM, arXiv 2502.20130; CHiQPM, arXiv 2511.20779).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,9 +110,11 @@ def class_grid(
         axes.text(x, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
     for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
-        y, weight = top + i * (cell + GAP), "bold" if row.bold else "normal"
-        middle = {"rotation": 90, "va": "center", "ha": "center"}
-        axes.text(MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight, **middle)
+        y = top + i * (cell + GAP)
+        axes.text(
+            MARGIN + label / 2, y + cell / 2, name, size=size, weight="bold" if row.bold else "normal",
+            rotation=90, va="center", ha="center",
+        )  # fmt: skip
         sheet.draw_row(row, y, signed)
     sheet.draw_legend(bottom + 0.03, legend)
     return figure
@@ -175,7 +178,7 @@ class _Sheet:
             self.axes.add_patch(
                 Circle((x - dot, y), 0.07, color=self.colours[feature], linewidth=0)
             )
-            self.axes.text(x + 0.06, y, feature, size=FONT, va="center_baseline", ha="center")
+            self.axes.text(x + 0.06, y, str(feature), size=FONT, va="center_baseline", ha="center")
         right = self.image_left + self.cell
         self.axes.text(right, y, "Feature", size=FONT, va="center_baseline", ha="right")
 
@@ -213,7 +216,7 @@ class _Sheet:
     def _draw_square(self, square: tuple[float, ...], x: float, y: float) -> None:
         left, top, right, bottom = (edge * self.cell for edge in square)
         for colour, style in (("white", "solid"), ("black", (0, (3, 2)))):
-            line = {"edgecolor": colour, "linewidth": 0.9, "linestyle": style}
+            line: Any = {"edgecolor": colour, "linewidth": 0.9, "linestyle": style}
             place = (x + left, y + top)
             self.axes.add_patch(Rectangle(place, right - left, bottom - top, fill=False, **line))
 
@@ -226,7 +229,7 @@ class _Sheet:
         for feature, x in self.left_of.items():
             scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], self.colours[feature])
             self.axes.imshow(scale, extent=(x, x + self.cell, y + bar, y), aspect="auto")
-            line = {"fill": False, "edgecolor": FRAME, "linewidth": 0.5}
+            line: Any = {"fill": False, "edgecolor": FRAME, "linewidth": 0.5}
             self.axes.add_patch(Rectangle((x, y), self.cell, bar, **line))
         left, right = self.image_left + self.cell, max(self.left_of.values()) + self.cell
         texts = [("certainty 0–1", left, y + bar / 2, "center")]
