@@ -13,13 +13,11 @@ from configs.recipes import (
     FROZEN,
     SHORT,
     DenseRecipe,
-    FinetuneRecipe,
     dense_recipe,
     finetune_recipe,
     regime_of,
 )
 from training.dense import dense_phases, left_over_epochs
-from training.finetune import finetune_phase
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
 
 
@@ -64,11 +62,6 @@ def test_a_round_of_finetuning_may_end_at_zero():
     assert finetune_learning_rate(recipe, 3, last / 2) == pytest.approx(
         0.05 * recipe.round_decay**3
     )
-
-
-def test_a_round_of_finetuning_smooths_labels_as_its_recipe_says():
-    recipe = FinetuneRecipe(label_smoothing=0.3)
-    assert finetune_phase(build_dense_model("resnet18", 3), recipe, 0).label_smoothing == 0.3
 
 
 def recipes_of(kind, *start, scale=1, batch_size=None):
@@ -138,7 +131,6 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
         assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
         assert finetuning.optimizer == "sgd" and finetuning.schedule == "cosine"
-        assert finetuning.label_smoothing == dense.label_smoothing > 0
         assert len(finetuning.round_epochs) == 4  # fitted again in between
         assert finetuning.weight_decay < FROZEN.one_round["weight_decay"] / 100
 
