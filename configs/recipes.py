@@ -176,13 +176,7 @@ FROZEN = Regime(
         coarse_share=0.0,
         views=FROZEN_VIEWS,
     ),
-    {
-        "lr": 4e-3,
-        "momentum": 0.9,
-        "schedule": "cosine",
-        "batch_size": 32,
-        "views": FROZEN_VIEWS,
-    },
+    {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
     schedule_scale=1,
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
     one_round={
@@ -192,7 +186,7 @@ FROZEN = Regime(
         "grounding_epochs": 18,
     },
     # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
-    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 3.0},
+    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 3.0, "schedule": "cosine"},
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.

@@ -125,12 +125,12 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
         dense, finetuning = recipes_of("chiqpm", dataset, "resnet50", "imagenet", True)
         assert dense == FROZEN.dense
         assert len(finetuning.round_epochs) == 1 and finetuning.views == dense.views == dense.epochs
-        assert finetuning.optimizer == "adamw"
+        assert finetuning.optimizer == "adamw" and finetuning.schedule == "cosine"
         assert sum(finetuning.round_epochs) > 3 * dense.epochs
         _, finetuning = recipes_of("sldd", dataset, "resnet50", "imagenet", True)
         assert finetuning.weight_decay == FROZEN.one_round["weight_decay"]
         _, finetuning = recipes_of("qsenn", dataset, "resnet50", "imagenet", True)
-        assert finetuning.optimizer == "sgd" and finetuning.schedule == "cosine"
+        assert finetuning.optimizer == "sgd" and finetuning.schedule == "step"
         assert len(finetuning.round_epochs) == 4  # fitted again in between
         assert finetuning.weight_decay < FROZEN.one_round["weight_decay"] / 100
 
