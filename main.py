@@ -79,7 +79,7 @@ def pipeline(run: OpenRun) -> tuple[dict, dict]:
     dense_model = train_dense(run)
     features = dense_features(run, dense_model)
     dense_results = evaluate_dense(run, dense_model, features.pooled)
-    layer = select_features(run, features)
+    layer = select_features(run, features, dense_model)
     sparse_model = finetune(run, dense_model, layer)
     tables = feature_tables(run, sparse_model)
     calibrate(run, layer.weight, tables.test)

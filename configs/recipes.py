@@ -113,7 +113,9 @@ class SelectionRecipe:
     """How features are chosen."""
 
     pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
-    groups: bool = True  # choose a feature of each group of alternatives, where local features form such groups
+    groups: bool = (
+        True  # choose one feature for every look of every part, where local features show parts
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.runs import DENSE_MODEL_FILE, POOLED_FILE, STATISTICS_FILE
 from sparsification.constants import locality_sums, overlap_sums
+from sparsification.scenes import Scenes
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class DenseFeatures:
         locality: `[F]`, see `sparsification.constants.locality_statistics`.
         edge: `[F]`.
         overlap: `[F, F]`, see `sparsification.constants.overlap_sums`; None unless features are maxima of maps.
+        scenes: what they see in some images, where parts are looked for; None elsewhere.
     """
 
     pooled: Tensor
@@ -41,6 +43,7 @@ class DenseFeatures:
     locality: Tensor
     edge: Tensor
     overlap: Tensor | None = None
+    scenes: Scenes | None = None
 
     @classmethod
     def load(cls, pooled: Path, statistics: Path) -> "DenseFeatures":
@@ -48,7 +51,8 @@ class DenseFeatures:
         # Mapped copy-on-write: torch wants writable memory, the file stays as it is.
         mapped = torch.from_numpy(np.load(pooled, mmap_mode="c"))
         with np.load(statistics, allow_pickle=False) as arrays:
-            return cls(mapped, **{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+            found: Any = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        return cls(mapped, **found)
 
 
 def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeatures:

@@ -17,7 +17,6 @@ from configs import processes
 from configs.open_run import OpenRun
 from configs.runs import selection_file
 from configs.settings import Settings
-from sparsification.alternatives import assign_alternatives
 from sparsification.constants import (
     class_feature_correlation,
     feature_moments,
@@ -27,22 +26,30 @@ from sparsification.constants import (
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
+from sparsification.parts import find_parts
 from sparsification.qpm import NoSelectionError, SelectionProblem, solve
 from sparsification.qpm.problem import CORRELATION_SCALE
 from sparsification.qpm.published_threshold import published_threshold
+from sparsification.scenes import Scenes, collect_scenes
 
 log = logging.getLogger(__name__)
 
 SAME_THING = 0.5  # share of a feature's activation that another one accompanies in the same place
 
 
-def select_features(run: OpenRun, features: DenseFeatures) -> SparseLayer:
-    """The sparse layer of a run: reused or solved."""
+def select_features(
+    run: OpenRun, features: DenseFeatures, model: InterpretableClassifier
+) -> SparseLayer:
+    """The sparse layer of a run: reused or solved; `model` is the dense one."""
     settings = run.settings
     artefact = run.folder.artefact(
         selection_file(settings),
         {"features": run.folder.digest(POOLED_FILE), **settings.selection_dependencies()},
     )
+    parts = settings.selection.groups and settings.kind.class_sets and features.overlap is not None
+    if parts and artefact.why_outdated() is not None:
+        scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware)
+        features = replace(features, scenes=scenes)
     return artefact.load_or_make(
         SparseLayer.load,
         lambda path: chooser(settings)(settings, features).save(path),
@@ -57,8 +64,8 @@ def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
 
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
     """QPM and CHiQPM: features and classes' sets by the quadratic program."""
-    if settings.selection.groups and features.overlap is not None:
-        layer = groups_of_alternatives(settings, features)
+    if features.scenes is not None:
+        layer = looks_of_parts(settings, features, features.scenes)
         if layer is not None:
             return layer
     correlation = class_feature_correlation(features.pooled, features.labels)
@@ -98,15 +105,19 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
     return _sparse_layer(features, torch.as_tensor(found.selected), torch.as_tensor(found.weight))
 
 
-def groups_of_alternatives(settings: Settings, features: DenseFeatures) -> SparseLayer | None:
-    """Local features of which every class has one of each group; None where the classes do not show such groups."""
+def looks_of_parts(
+    settings: Settings, features: DenseFeatures, scenes: Scenes
+) -> SparseLayer | None:
+    """One feature for every look of every part; None unless parts have as many looks as features are wanted."""
     n, k = settings.n_features, settings.n_per_class
-    assigned = assign_alternatives(features.pooled, features.labels, n, k)
-    if assigned is None:
-        log.info("There are no %d groups of alternatives: the program chooses the features.", k)
+    parts = find_parts(scenes, k)
+    found = sum(len(part.features) for part in parts)
+    weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
+    if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):
+        log.info("Parts found: %d, with %d looks: the program chooses.", len(parts), found)
         return None
-    log.info("%d groups of alternatives: every class has one feature of each.", k)
-    return _sparse_layer(features, assigned.features, assigned.weight)
+    log.info("%d parts: every class has one look of each, of %d in all.", k, n)
+    return _sparse_layer(features, torch.cat([part.features for part in parts]), weight)
 
 
 def _sparse_layer(features: DenseFeatures, selection: Tensor, weight: Tensor) -> SparseLayer:

@@ -138,7 +138,7 @@ def test_a_network_is_trained_selected_from_finetuned_and_comes_back(
     check_weights(run)
     assert not run.folder.path.exists()
     dense = train_dense(run)
-    layer = select_features(run, dense_features(run, dense))
+    layer = select_features(run, dense_features(run, dense), dense)
     trained = finetune(run, dense, layer).eval()
     loaded = load_finished_model(settings, run.folder, data.train.classes, hardware)
     images = torch.stack([image for image, _ in data.test])

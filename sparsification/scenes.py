@@ -1,0 +1,57 @@
+"""What local features see in some images of every class, and where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+
+from architectures.activations import relative_peaks
+from architectures.classifier import InterpretableClassifier, ModelOutput
+from architectures.inference import collect_columns, measured_batches
+from configs.hardware import Hardware
+
+PER_CLASS = 40  # images, enough for means
+AT_MOST = 4000  # images in all
+CELLS = 16  # along a side that are kept of a map, at most
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Local features of the first images of every class, under the test transform; on the CPU.
+
+    Attributes:
+        pooled: maxima of the maps, in [0, 1], `[N, F]`.
+        labels: `[N]`.
+        maps: square roots of means over 3 x 3 cells of the maps, `[N, F, H, W]` float16.
+        peaks: where these are largest, as fractions of the image, `[N, F, 2]`.
+    """
+
+    pooled: Tensor
+    labels: Tensor
+    maps: Tensor
+    peaks: Tensor
+
+    def at(self, places: Tensor) -> Tensor:
+        """The maps at one place of every image, `[N, F]`; places as fractions of the image, `[N, 2]`."""
+        cells = places.new_tensor(self.maps.shape[2:])
+        row, column = (places * cells).long().clamp(min=0).minimum(cells.long() - 1).T
+        return self.maps[torch.arange(len(row)), :, row, column].float()
+
+
+def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware) -> Scenes:
+    """The scenes of a dataset, in one pass over the first images of every class."""
+    labels = np.asarray(dataset.labels)
+    classes = np.unique(labels)
+    each = max(1, min(PER_CLASS, AT_MOST // len(classes)))
+    rows = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
+
+    def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
+        maps = avg_pool2d(output.feature_maps.float(), 3, stride=1, padding=1)
+        height, width = maps.shape[2:]
+        small = adaptive_avg_pool2d(maps, (min(CELLS, height), min(CELLS, width)))
+        return output.features.float(), targets, small.sqrt().half(), relative_peaks(maps)
+
+    batches = measured_batches(model, dataset.subset(rows), hardware, "Local features", measure)
+    return Scenes(*collect_columns(batches, len(rows)))

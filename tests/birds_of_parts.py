@@ -1,0 +1,56 @@
+"""Scenes of birds whose parts have looks, as local features would see them: mirrored, turned, scaled and moved."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from architectures.activations import relative_peaks
+from dataset_classes.bird_parts import LOOKS
+from dataset_classes.synthetic_birds import CLASS_PARTS, one_hot_looks
+from sparsification.scenes import Scenes
+
+NAMES = [look for looks in LOOKS.values() for look in looks]
+OF_LOOKS = one_hot_looks(CLASS_PARTS)
+PER_CLASS, SPARE, CELLS = 5, 10, 16
+PARTS = torch.tensor(
+    [[-0.3, 0.1], [-0.25, 0.3], [0.0, -0.1], [0.2, 0.1], [0.1, -0.35]]
+)  # of a bird: row, column
+
+
+def classes_with(look: str) -> Tensor:
+    """`[C]` bool."""
+    return torch.from_numpy(OF_LOOKS[:, NAMES.index(look)] > 0)
+
+
+def presence(**changed: np.ndarray) -> Tensor:
+    """How present features are in every class: of all looks, but for those that are changed, and of nothing."""
+    shown = np.concatenate([OF_LOOKS, np.zeros((len(OF_LOOKS), SPARE))], axis=1)
+    for look, column in changed.items():
+        shown[:, NAMES.index(look)] = column
+    return torch.from_numpy(0.9 * shown).float()
+
+
+def birds(shown: Tensor, spare: str = "tail") -> Scenes:
+    """Scenes of 5 images of every class.
+
+    Args:
+        shown: presence of features in classes, `[C, F]`, of the looks in order and of further ones.
+        spare: the part where the further features are.
+    """
+    rng = np.random.default_rng(0)
+    labels = torch.arange(len(shown)).repeat_interleave(PER_CLASS)
+    n, random = len(labels), lambda *shape: torch.from_numpy(rng.random(shape)).float()
+    angle, scale = 0.6 * random(n) - 0.3, 0.8 + 0.4 * random(n)
+    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+    mirrored = torch.where(random(n, 1) < 0.5, PARTS.new_tensor([1, -1]), PARTS.new_tensor([1, 1]))
+    parts = (PARTS * mirrored[:, None]) @ turned * scale[:, None, None]
+    parts += 0.5 + 0.05 * random(n, 1, 2)
+    maps = 0.02 * random(n, shown.shape[1], CELLS, CELLS)
+    of_part = torch.arange(shown.shape[1]) // 4
+    of_part[len(NAMES) :] = list(LOOKS).index(spare)
+    image, feature = torch.meshgrid(torch.arange(n), torch.arange(shown.shape[1]), indexing="ij")
+    row, column = (parts[:, of_part] * CELLS).long().clamp(0, CELLS - 1).unbind(dim=2)
+    maps[image, feature, row, column] = shown[labels].clamp(min=0.02)
+    means = avg_pool2d(maps, 3, stride=1, padding=1)
+    return Scenes(maps.amax(dim=(2, 3)), labels, means.sqrt().half(), relative_peaks(means))

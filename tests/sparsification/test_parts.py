@@ -1,0 +1,76 @@
+"""Parts and looks: what one look of every part looks like from classes and maps alone."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from sparsification.alternatives import Group, _combined_freely
+from sparsification.parts import distinct_choices, find_parts
+from tests.birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
+
+
+def columns(parts):
+    """The sets of classes of all looks, sorted."""
+    return sorted(tuple(c) for part in parts for c in part.one_hot().T.int().tolist())
+
+
+def features_of(parts):
+    return {
+        feature: part.looks == look
+        for part in parts
+        for look, feature in enumerate(part.features.tolist())
+    }
+
+
+EVERY_LOOK = sorted(map(tuple, OF_LOOKS.T.astype(int).tolist()))
+
+
+@pytest.mark.parametrize("missing", [(), ("cone",), ("cone", "rose")])
+def test_every_look_is_found_also_those_that_no_feature_stands_for(missing):
+    scenes = birds(presence(**dict.fromkeys(missing, np.zeros(len(OF_LOOKS)))))
+    parts = find_parts(scenes, 5)
+    assert columns(parts) == EVERY_LOOK
+    found = features_of(parts)
+    assert len(found) == len(NAMES)
+    for look in set(NAMES) - set(missing):
+        assert (found[NAMES.index(look)] == classes_with(look)).all()
+
+
+def test_the_clearest_parts_come_first():
+    scenes = birds(presence(cone=np.zeros(len(OF_LOOKS))))
+    parts = find_parts(scenes, 3)
+    beak = {NAMES.index(look) for look in ("hook", "spear", "spoon")}
+    assert len(parts) == 3 and not beak & set(features_of(parts))
+
+
+def test_two_classes_never_have_the_same_looks():
+    """Of classes that seem alike, the surer one keeps its looks, and the other one gets what it has next."""
+    first = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+    second = torch.tensor([[0.9, 0.1], [0.9, 0.1], [1.0, 0.0]])
+    assert distinct_choices([first, second]).tolist() == [[0, 0], [0, 1], [1, 0]]
+
+
+def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
+    """Four features of one group, three of another, in 16 classes: freely combined, or one within the first."""
+    first = torch.eye(4).repeat_interleave(4, dim=0)
+    free = torch.eye(4).repeat(4, 1)[:, :3]
+    within = first[:, :1] * free[:, :1]  # of the first group's looks it meets one in four
+    one, other = Group(0.0, (0, 1, 2, 3), None), Group(0.0, (4, 5, 6), None)
+    assert _combined_freely(one, other, torch.cat([first, free], dim=1) > 0)
+    dependent = torch.cat([first, within, free[:, 1:]], dim=1) > 0
+    assert not _combined_freely(one, other, dependent)
+
+
+def test_too_few_classes_show_no_parts():
+    scenes = birds(presence()[:36])
+    assert find_parts(scenes, 5) == []
+
+
+def test_classes_without_looks_show_no_parts():
+    rng = np.random.default_rng(0)
+    pairs = np.array(list(combinations(range(12), 2)))[rng.permutation(66)[:48]]
+    shown = torch.zeros(48, 40)
+    shown[torch.arange(48)[:, None], torch.from_numpy(pairs)] = 0.9
+    assert find_parts(birds(shown), 5) == []
