@@ -1,6 +1,6 @@
 """Parts and their looks: which classes share a look, and the feature that stands for it.
 
-Groups of alternatives (`sparsification/alternatives.py`) show the clearest parts, from the classes alone. The others may
+Groups of alternatives (`sparsification/alternatives.py`) show the clearest parts, from the classes alone. Others may
 have a look that no feature stands for, or features that mean one look in some classes and another one in others. The
 clearest parts are landmarks: they say where anything else is, in every image. What the maps show at the place of a part
 differs between classes by its look and by little else. So the next part is where the classes differ most beyond the
