@@ -89,6 +89,7 @@ class FinetuneRecipe:
     batch_size: BatchSize = 16
     diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
     dropout: Share = 0.1  # of the pooled features in a step
+    label_smoothing: Share = 0.0
     grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first

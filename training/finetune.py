@@ -123,6 +123,7 @@ def finetune_phase(
         optimizer=optimizer,
         learning_rates=lambda epoch: [finetune_learning_rate(recipe, index, epoch)],
         extra_losses=extra_losses,
+        label_smoothing=recipe.label_smoothing,
         views=recipe.views,
     )
 

@@ -13,11 +13,13 @@ from configs.recipes import (
     FROZEN,
     SHORT,
     DenseRecipe,
+    FinetuneRecipe,
     dense_recipe,
     finetune_recipe,
     regime_of,
 )
 from training.dense import dense_phases, left_over_epochs
+from training.finetune import finetune_phase
 from training.schedules import dense_learning_rate, finetune_learning_rate, grounding_weight
 
 
@@ -62,6 +64,11 @@ def test_a_round_of_finetuning_may_end_at_zero():
     assert finetune_learning_rate(recipe, 3, last / 2) == pytest.approx(
         0.05 * recipe.round_decay**3
     )
+
+
+def test_a_round_of_finetuning_smooths_labels_as_its_recipe_says():
+    recipe = FinetuneRecipe(label_smoothing=0.3)
+    assert finetune_phase(build_dense_model("resnet18", 3), recipe, 0).label_smoothing == 0.3
 
 
 def recipes_of(kind, *start, scale=1, batch_size=None):
