@@ -114,9 +114,8 @@ class SelectionRecipe:
     """How features are chosen."""
 
     pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
-    groups: bool = (
-        True  # choose one feature for every look of every part, where local features show parts
-    )
+    # Choose one feature for every look of every part, where local features show parts.
+    groups: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsification.constants import class_sums
+from sparsification.constants import class_means
 
 ENOUGH = (
     40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
@@ -51,7 +51,7 @@ class Group:
 
 def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
     """How present every feature is in every class, from 0 (as in the classes with least) to 1, `[C, F]` float64."""
-    means = class_sums(pooled, labels) / labels.bincount()[:, None]
+    means = class_means(pooled, labels)
     ranked = means.sort(dim=0).values
     low, high = ranked[:EXTREMES].mean(dim=0), ranked[-EXTREMES:].mean(dim=0)
     return ((means - low) / (high - low).clamp(min=0.05)).clamp(0, 1)
@@ -59,7 +59,12 @@ def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
 
 def independent_groups(groups: list[Group], profiles: Tensor) -> list[Group]:
     """Groups that are combined freely with one another: the best that leave nothing over, then the best others."""
-    return _independent(sorted(groups, key=lambda g: g.left is not None), profiles)
+    present = profiles > 0.5
+    chosen: list[Group] = []
+    for group in sorted(groups, key=lambda g: g.left is not None):
+        if all(_combined_freely(group, other, present) for other in chosen):
+            chosen.append(group)
+    return chosen
 
 
 def left_over_groups(
@@ -88,16 +93,6 @@ def left_over_groups(
         ):
             known = torch.cat([known, group.left[:, None]], dim=1)
             yield group, free
-
-
-def _independent(groups: list[Group], profiles: Tensor) -> list[Group]:
-    """The first of the groups, and of the others those that are combined freely with all before them."""
-    present = profiles > 0.5
-    chosen: list[Group] = []
-    for group in groups:
-        if all(_combined_freely(group, other, present) for other in chosen):
-            chosen.append(group)
-    return chosen
 
 
 def stands_for(profiles: Tensor, classes: Tensor) -> Tensor:

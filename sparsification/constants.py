@@ -55,6 +55,11 @@ def class_sums(features: Tensor, labels: Tensor) -> Tensor:
     return sums
 
 
+def class_means(features: Tensor, labels: Tensor) -> Tensor:
+    """Mean of every feature over the images of every class, `[C, F]` float64; every class occurs; see `class_sums`."""
+    return class_sums(features, labels) / labels.bincount()[:, None]
+
+
 def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature, `([F], [F])` float64; exactly 0 for constant ones.
 

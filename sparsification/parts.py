@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from sparsification.alternatives import class_profiles, find_groups, independent_groups
-from sparsification.constants import class_sums
+from sparsification.constants import class_means
 from sparsification.scenes import Scenes
 
 FIRST = 3  # parts that the classes alone show: as landmarks they show how a bird is turned, mirrored and scaled
@@ -80,11 +80,6 @@ def find_parts(scenes: Scenes, n_parts: int) -> list[Part]:
     return _settled(scenes, parts)
 
 
-def class_means(values: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the images of every class, `[C, F]` float64."""
-    return class_sums(values, labels) / labels.bincount()[:, None]
-
-
 def fit_place(landmarks: Tensor, own: Tensor, shown: Tensor) -> Tensor:
     """How landmarks say where something is: least squares over the images in which it is near there.
 
@@ -98,7 +93,7 @@ def fit_place(landmarks: Tensor, own: Tensor, shown: Tensor) -> Tensor:
     """
     near = shown
     for _ in range(FITS):
-        place = torch.linalg.lstsq(_with_one(landmarks[near]), own[near], driver="gelsd").solution
+        place = torch.linalg.lstsq(with_one(landmarks[near]), own[near], driver="gelsd").solution
         close = shown & ((at_place(landmarks, place) - own).norm(dim=1) <= NEAR)
         near = close if close.any() else near
     return place
@@ -106,22 +101,26 @@ def fit_place(landmarks: Tensor, own: Tensor, shown: Tensor) -> Tensor:
 
 def at_place(landmarks: Tensor, place: Tensor) -> Tensor:
     """Where it is: from landmarks `[..., L, 2]` and a place `[..., 2 L + 1, 2]` to `[..., 2]`."""
-    return (_with_one(landmarks)[..., None, :] @ place)[..., 0, :]
+    return (with_one(landmarks)[..., None, :] @ place)[..., 0, :]
 
 
-def _with_one(landmarks: Tensor) -> Tensor:
-    """`[..., L, 2]` -> `[..., 2 L + 1]`."""
+def with_one(landmarks: Tensor) -> Tensor:
+    """What a place is a linear function of: `[..., L, 2]` -> `[..., 2 L + 1]`."""
     flat = landmarks.flatten(-2)
     return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
 
 
 def _values(scenes: Scenes, parts: list[Part], index: int) -> Tensor:
     """What the maps show where one of the parts is, by the places of the others, `[N, F]`."""
-    own, others = parts[index], [part for i, part in enumerate(parts) if i != index]
+    own, others = parts[index], _others(parts, index)
     present = scenes.pooled.gather(1, own.features[own.looks][scenes.labels][:, None])[:, 0]
     shown = present >= min(SHOWN, present.median().item())
     landmarks = _peaks(scenes, others)
     return scenes.at(at_place(landmarks, fit_place(landmarks, own.peaks(scenes), shown)))
+
+
+def _others(parts: list[Part], index: int) -> list[Part]:
+    return parts[:index] + parts[index + 1 :]
 
 
 def _peaks(scenes: Scenes, parts: list[Part]) -> Tensor:
@@ -167,14 +166,14 @@ def _settled(scenes: Scenes, parts: list[Part]) -> list[Part]:
         for _ in range(ROUNDS):
             before = [part.looks for part in parts]
             for index, part in enumerate(parts):
-                others = _design([p for p in parts if p is not part])
+                others = _design(_others(parts, index))
                 looks, _ = _clusters(seen[index], others, len(part.features), STARTS, part.looks)
                 parts[index] = Part(looks, part.features)
             if all(torch.equal(a, b.looks) for a, b in zip(before, parts, strict=True)):
                 break
         fits = []
         for index, part in enumerate(parts):
-            others = _design([p for p in parts if p is not part])
+            others = _design(_others(parts, index))
             distances = _distances(seen[index], part.looks, others, len(part.features))
             fits.append(part.one_hot() * distances.max() - distances / len(parts))
         settled = [

@@ -1,5 +1,7 @@
 """Scenes of birds whose parts have looks, as local features would see them: mirrored, turned, scaled and moved."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,6 +33,21 @@ def presence(**changed: np.ndarray) -> Tensor:
     return torch.from_numpy(0.9 * shown).float()
 
 
+def uniform() -> Callable[..., Tensor]:
+    """A generator of random numbers in [0, 1): shape -> float32."""
+    rng = np.random.default_rng(0)
+    return lambda *shape: torch.from_numpy(rng.random(shape)).float()
+
+
+def where_parts_are(parts: Tensor, n: int, random: Callable[..., Tensor]) -> Tensor:
+    """Parts of a bird, `[P, 2]`, in n images in which it is mirrored, turned, scaled and moved, `[n, P, 2]`."""
+    angle, scale = 0.6 * random(n) - 0.3, 0.8 + 0.4 * random(n)
+    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+    mirrored = torch.where(random(n, 1) < 0.5, parts.new_tensor([1, -1]), parts.new_tensor([1, 1]))
+    placed = (parts * mirrored[:, None]) @ turned * scale[:, None, None]
+    return placed + (0.5 + 0.05 * random(n, 1, 2))
+
+
 def birds(shown: Tensor, spare: str = "tail") -> Scenes:
     """Scenes of 5 images of every class.
 
@@ -38,14 +55,9 @@ def birds(shown: Tensor, spare: str = "tail") -> Scenes:
         shown: presence of features in classes, `[C, F]`, of the looks in order and of further ones.
         spare: the part where the further features are.
     """
-    rng = np.random.default_rng(0)
     labels = torch.arange(len(shown)).repeat_interleave(PER_CLASS)
-    n, random = len(labels), lambda *shape: torch.from_numpy(rng.random(shape)).float()
-    angle, scale = 0.6 * random(n) - 0.3, 0.8 + 0.4 * random(n)
-    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
-    mirrored = torch.where(random(n, 1) < 0.5, PARTS.new_tensor([1, -1]), PARTS.new_tensor([1, 1]))
-    parts = (PARTS * mirrored[:, None]) @ turned * scale[:, None, None]
-    parts += 0.5 + 0.05 * random(n, 1, 2)
+    n, random = len(labels), uniform()
+    parts = where_parts_are(PARTS, n, random)
     maps = 0.02 * random(n, shown.shape[1], CELLS, CELLS)
     of_part = torch.arange(shown.shape[1]) // 4
     of_part[len(NAMES) :] = list(LOOKS).index(spare)

@@ -20,9 +20,8 @@ from configs.open_run import OpenRun
 from training.batches import SeededImages
 
 STORED = torch.float16
-STORED_WATCHED = (
-    torch.float32
-)  # as the network makes them: measured accuracies are those of the whole model
+# As the network makes them: measured accuracies are those of the whole model.
+STORED_WATCHED = torch.float32
 SHARE_OF_MEMORY = 1 / 4  # of the machine, at most
 
 

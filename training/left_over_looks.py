@@ -21,12 +21,11 @@ from sparsification.alternatives import (
     left_over_groups,
     stands_for,
 )
+from sparsification.parts import FITS, NEAR, with_one
 from training.losses import presence_loss
 
 AT_ONCE = 5  # targets
 LANDMARKS = 3  # parts, not in a line: they show how the bird is turned, mirrored and scaled
-NEAR = 0.16  # of the image's side: how far a part may be from where it is expected
-FITS = 4  # of a place, each without the images that were far off, such as those with hidden parts
 
 
 class LeftOverLooks:
@@ -122,7 +121,7 @@ def _place(
     shown = ~group.left[labels]
     near = shown
     for _ in range(FITS):
-        place = torch.linalg.lstsq(_with_one(marked[near]), own[near]).solution
+        place = torch.linalg.lstsq(with_one(marked[near]), own[near]).solution
         distance = (_at(marked[:, None], place[None])[:, 0] - own).norm(dim=1)
         near = shown & (distance <= NEAR)
         if near.sum() <= shown.sum() / 2:
@@ -130,12 +129,6 @@ def _place(
     return place
 
 
-def _with_one(landmarks: Tensor) -> Tensor:
-    """`[..., L, 2]` -> `[..., 2 L + 1]`."""
-    flat = landmarks.flatten(-2)
-    return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
-
-
 def _at(landmarks: Tensor, places: Tensor) -> Tensor:
     """Where the parts are, `[B, m, 2]`, from landmarks `[B, m, L, 2]` and places `[m, 2 L + 1, 2]`."""
-    return torch.einsum("bmk,mkx->bmx", _with_one(landmarks), places)
+    return torch.einsum("bmk,mkx->bmx", with_one(landmarks), places)

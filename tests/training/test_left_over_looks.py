@@ -4,13 +4,20 @@ import numpy as np
 import torch
 
 from dataset_classes.bird_parts import LOOKS
-from dataset_classes.synthetic_birds import CLASS_PARTS, one_hot_looks
+from dataset_classes.synthetic_birds import CLASS_PARTS
+from tests.birds_of_parts import (
+    NAMES,
+    OF_LOOKS,
+    PER_CLASS,
+    SPARE,
+    classes_with,
+    uniform,
+    where_parts_are,
+)
 from training.left_over_looks import LeftOverLooks
 
-NAMES = [look for looks in LOOKS.values() for look in looks]
-PER_CLASS, SPARE, CELLS = 5, 10, 32
+CELLS = 32
 LABELS = torch.arange(len(CLASS_PARTS)).repeat_interleave(PER_CLASS)
-OF_LOOKS = one_hot_looks(CLASS_PARTS)
 PARTS = torch.tensor(
     [[-0.3, 0.1], [-0.25, 0.25], [0.0, -0.05], [0.15, 0.1], [0.1, -0.3]]
 )  # of a bird: row, column
@@ -21,23 +28,14 @@ def birds(*missing: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
 
     Birds are mirrored, turned, scaled and moved at random.
     """
-    rng = np.random.default_rng(0)
-    n, random = len(LABELS), lambda *shape: torch.from_numpy(rng.random(shape)).float()
-    angle, scale = 0.6 * random(n) - 0.3, 0.8 + 0.4 * random(n)
-    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
-    mirrored = torch.where(random(n, 1) < 0.5, PARTS.new_tensor([1, -1]), PARTS.new_tensor([1, 1]))
-    parts = (PARTS * mirrored[:, None]) @ turned * scale[:, None, None]
-    parts += 0.5 + 0.05 * random(n, 1, 2)
+    random = uniform()
+    parts = where_parts_are(PARTS, len(LABELS), random)
     shown = torch.from_numpy(np.concatenate([OF_LOOKS, np.zeros((len(OF_LOOKS), SPARE))], axis=1))
     shown[:, [NAMES.index(look) for look in missing]] = 0
     shown = shown[LABELS]
     of_part = torch.arange(shown.shape[1]).clamp(max=len(NAMES) - 1) // 4
     peaks = torch.where(shown[:, :, None] > 0, parts[:, of_part], random(*shown.shape, 2))
     return 0.9 * shown.float() + 0.05 * random(*shown.shape), LABELS, peaks, parts
-
-
-def classes_with(look: str) -> torch.Tensor:
-    return torch.from_numpy(OF_LOOKS[:, NAMES.index(look)] > 0)
 
 
 def test_a_missing_look_is_given_to_a_spare_feature():
