@@ -47,9 +47,8 @@ def select_features(
         {"features": run.folder.digest(POOLED_FILE), **settings.selection_dependencies()},
     )
     parts = settings.selection.groups and settings.kind.class_sets and features.overlap is not None
-    if (
-        parts and artefact.why_outdated() is not None
-    ):  # here: the first process alone fills the file
+    if parts and artefact.why_outdated() is not None:
+        # By all processes together: the first one alone fills the file.
         scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware)
         features = replace(features, scenes=scenes)
     return artefact.load_or_make(
