@@ -3,7 +3,8 @@
     python compare_classes.py --folder RUN_FOLDER
 
 By default all pairs of classes that share all but one of their features, on training and on test images; first those
-that are alike in truth, where the dataset knows the similarity of classes.
+that are alike in truth, where the dataset knows the similarity of classes. Besides, all classes in one tree, by the
+features that they share.
 """
 
 import logging
@@ -19,6 +20,7 @@ from configs.runs import finished_run
 from configs.script import progress, run_script
 from sparsification.qpm import sharing_pairs
 from visualization.class_grid import class_grid
+from visualization.class_tree import MOST_CLASSES, class_tree
 from visualization.comparison import column_groups, comparison_columns, find_class
 from visualization.explained_run import ExplainedRun, open_run
 from visualization.explainer import ClassImages
@@ -47,7 +49,7 @@ class CompareFlags(FigureFlags):
 
 
 def main() -> None:
-    """One figure per comparison and split, an index of them, and on request a report."""
+    """One figure per comparison and split, an index of them, the tree of all classes, and on request a report."""
     settings, run, flags = finished_run(None, __doc__, CompareFlags)
     explained = open_run(settings, run, flags.palette)
     explainer, data, tables = explained.explainer, explained.data, explained.tables
@@ -71,6 +73,10 @@ def main() -> None:
             path = folder / "report.html"
             write_report(explained, images, comparisons, f"{split.lower()} images", path)
             log.info("%s images: report %s", split, path)
+    if not flags.classes and len(explainer.class_names) <= MOST_CLASSES:
+        tree = class_tree(explainer.weight, explainer.class_names)
+        (path, *_) = save(tree, flags.output_folder / "ClassTree", flags.format)
+        log.info("All classes, by the features that they share: %s", path)
 
 
 def chosen_comparisons(

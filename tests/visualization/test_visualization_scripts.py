@@ -34,6 +34,7 @@ def test_all_close_pairs_are_compared_on_both_splits(small_run, monkeypatch, tmp
         assert sorted(p.name for p in folder.iterdir()) == ["0_1.png", "0_2.png", "index.html"]
         index = (folder / "index.html").read_text(encoding="utf-8")
         assert index.count("<img") == 2 and "Bronzed Cowbird – Fish Crow" in index
+    assert (tmp_path / "ClassTree.png").is_file()
 
 
 def test_other_classes_are_compared_by_name_or_index(small_run, monkeypatch, tmp_path):

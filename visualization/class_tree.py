@@ -1,0 +1,78 @@
+"""All classes in one tree, by the features that they share.
+
+Classes that share most features are joined first (average linkage). Beside every joint stand the features that all
+classes right of it have and that do not stand left of it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import dendrogram, linkage
+from scipy.spatial.distance import squareform
+
+from visualization.figure import FONT, SMALL_FONT, SMALLEST_FONT, WIDTH, cut_text
+
+MOST_CLASSES = 400  # a taller figure cannot be read
+MARGIN = 0.1  # inches, like every length below
+ROW = 0.21
+NAMES = 2.5
+AXIS = 0.55
+LEAF_STEP = 10  # from one leaf to the next, in the units of scipy's dendrogram
+LINE, FEATURE = "#808080", "#00509d"
+
+
+def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Figure of the tree of all classes.
+
+    Args:
+        weight: class-feature weights `[C, n_features]`; a feature with a negative weight is another one than with a
+            positive weight.
+        class_names: names by class, 2 to `MOST_CLASSES` of them.
+    """
+    members = np.hstack([weight > 0, weight < 0])
+    shared = members.astype(int) @ members.T.astype(int)
+    most = int(shared.max())
+    distance = most - shared
+    np.fill_diagonal(distance, 0)
+    joints = linkage(squareform(distance), "average", optimal_ordering=True)
+    height = ROW * len(weight) + AXIS
+    figure = Figure(figsize=(WIDTH, height))
+    width = WIDTH - NAMES - 2 * MARGIN
+    axes = figure.add_axes((MARGIN / WIDTH, AXIS / height, width / WIDTH, 1 - AXIS / height))
+    drawn = dendrogram(
+        joints,
+        orientation="left",
+        labels=[cut_text(name, NAMES, SMALL_FONT) for name in class_names],
+        leaf_font_size=SMALL_FONT,
+        color_threshold=0,
+        above_threshold_color=LINE,
+        ax=axes,
+    )
+    _name_features(axes, joints, members, drawn["leaves"], weight.shape[1])
+    axes.set_xlim(most, 0)
+    axes.set_xticks(range(most + 1), range(most, -1, -1), fontsize=SMALL_FONT)
+    axes.set_xlabel("features in common (mean over pairs)", fontsize=FONT)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    return figure
+
+
+def _name_features(
+    axes: Axes, joints: np.ndarray, members: np.ndarray, leaves: list[int], n_features: int
+) -> None:
+    """Write beside every joint what its classes have in common and a larger part of the tree does not."""
+    common = list(members)  # of every node: leaves, then joints
+    rows = [(leaves.index(c) + 0.5) * LEAF_STEP for c in range(len(members))]
+    for one, other, *_ in joints:
+        common.append(common[int(one)] & common[int(other)])
+        rows.append((rows[int(one)] + rows[int(other)]) / 2)
+    parent = {int(child): len(members) + i for i, joint in enumerate(joints) for child in joint[:2]}
+    for node in range(len(members), len(common)):
+        new = common[node] & ~common[parent[node]] if node in parent else common[node]
+        signs = np.where(np.arange(members.shape[1]) < n_features, "", "−")
+        names = [f"{signs[f]}{f % n_features}" for f in np.flatnonzero(new)]
+        axes.annotate(
+            ", ".join(names), (joints[node - len(members), 2], rows[node]), (-3, 1), textcoords="offset points",
+            ha="right", va="bottom", fontsize=SMALLEST_FONT, color=FEATURE,
+        )  # fmt: skip
