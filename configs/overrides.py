@@ -4,19 +4,41 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from configs.arguments import boolean
-from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
+from configs.recipes import (
+    DenseRecipe,
+    FinetuneRecipe,
+    GroupsRecipe,
+    HeadRecipe,
+    PartsRecipe,
+    SelectionRecipe,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 RECIPES = {
     "dense": DenseRecipe,
     "selection": SelectionRecipe,
+    "groups": GroupsRecipe,
+    "parts": PartsRecipe,
     "head": HeadRecipe,
     "finetune": FinetuneRecipe,
 }
 NAMES = [f"{recipe}.{field.name}" for recipe, kind in RECIPES.items() for field in fields(kind)]
-R = TypeVar("R", DenseRecipe, SelectionRecipe, HeadRecipe, FinetuneRecipe)
+R = TypeVar("R", bound="DataclassInstance")
 
 
 def override(text: str) -> str:

@@ -119,6 +119,62 @@ class SelectionRecipe:
 
 
 @dataclass(frozen=True)
+class GroupsRecipe:
+    """Groups of alternatives among local features (`sparsification/alternatives.py`), and looks that they leave over.
+
+    Dense training and selection both look for them.
+    """
+
+    enough: Count = 40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
+    extremes: Count = 3  # classes that say what of a feature is all and nothing
+    # Mean distance of class means from 0 or 1, from which a feature does not stand for a set of classes.
+    undecided: Amount = 0.12
+    # Share of the rarer feature's presence with another one, from which the two are no alternatives.
+    together: Amount = 0.12
+    absent: Amount = (
+        0.1  # presence of all features of a group together, below which a class is left over
+    )
+    rarest: Share = 1 / 8  # of the classes that have a look, at least
+    commonest: Share = 5 / 12  # at most
+    fewest: Count = 3  # features of a group: two exclude each other by chance
+    most: Count = 5
+    left_over: Amount = 0.06  # what a group costs whose last look no feature stands for
+    per_look: Amount = (
+        0.01  # what a look costs: of two ways to split the classes the one in fewer parts
+    )
+    same: Share = 0.1  # share of the classes in which what stands for a set may differ from it
+    different: Share = 0.15  # share in which two sets have to differ to be asked for both
+    targets: Count = 5  # sets that are asked for at once
+    near: Amount = 0.16  # of the image's side: how far a part may be from where it is expected
+    fits: Count = (
+        4  # of a place, each without images that were far off, such as those with hidden parts
+    )
+
+
+@dataclass(frozen=True)
+class PartsRecipe:
+    """Selection among local features: parts and their looks (`sparsification/parts.py`)."""
+
+    images_per_class: Count = 40  # enough for means
+    images: Count = 4000  # in all
+    cells: Count = 16  # along a side that are kept of a map, at most
+    first: Count = 3  # parts that the classes alone show, at most; two at least
+    shown: Share = 0.5  # of a feature, from which it is there
+    rare: Share = 1 / 16  # of the images that show a feature, below which it is no sign of a part
+    # Of what differs between classes at a place, what known parts have to leave to another part.
+    unexplained: Share = 0.35
+    explained: Share = 0.7  # of this, what the looks of the part have to explain
+    passes: Count = 2  # in which places are fitted: they are better known when looks are
+    rounds: Count = 4  # in which parts are settled one after the other
+    starts: Annotated[int, Range(3)] = 12  # of a clustering
+    clearly: Share = 0.9  # of what looks do not explain, below which others take their place
+    ridge: Annotated[float, Range(1e-6)] = 0.1  # of what looks explain
+    # Where no parts are found: share of a feature's activation that another one accompanies in the same place, from
+    # which the program takes the two for one.
+    same_thing: Amount = 0.5
+
+
+@dataclass(frozen=True)
 class Regime:
     """How networks are trained that start from the same kind of weights."""
 

@@ -14,7 +14,14 @@ from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
 from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
-from configs.recipes import DenseRecipe, FinetuneRecipe, HeadRecipe, SelectionRecipe
+from configs.recipes import (
+    DenseRecipe,
+    FinetuneRecipe,
+    GroupsRecipe,
+    HeadRecipe,
+    PartsRecipe,
+    SelectionRecipe,
+)
 from configs.run_folder import sha256
 
 log = logging.getLogger(__name__)
@@ -226,6 +233,11 @@ class Settings:
         return self.reduced_strides and not self.freeze_backbone
 
     @property
+    def local(self) -> bool:
+        """Whether features are maxima of maps of small receptive field, among which there are parts and their looks."""
+        return self.arch in recipes.LOCAL_ARCHS
+
+    @property
     def regime(self) -> recipes.Regime:
         """How the network is trained."""
         return recipes.regime_of(self.dataset, self.arch, self.weights, self.freeze_backbone)
@@ -259,6 +271,16 @@ class Settings:
         return overridden(self.kind.selection, "selection", self.set)
 
     @property
+    def groups(self) -> GroupsRecipe:
+        """How groups of alternatives are found among local features."""
+        return overridden(GroupsRecipe(), "groups", self.set)
+
+    @property
+    def parts(self) -> PartsRecipe:
+        """How parts are found among local features."""
+        return overridden(PartsRecipe(), "parts", self.set)
+
+    @property
     def kind(self) -> ModelType:
         """What the model type is."""
         return MODEL_TYPES[self.model_type]
@@ -268,6 +290,8 @@ class Settings:
         return {
             "dense": vars(self.dense) if self.do_dense else None,
             "selection": vars(self.selection),
+            "groups": vars(self.groups) if self.local else None,
+            "parts": vars(self.parts) if self.local else None,
             "head": vars(self.head),
             "finetune": vars(self.finetuning),
         }
@@ -298,7 +322,11 @@ class Settings:
 
     def dense_dependencies(self) -> dict:
         """What the dense model depends on beside its images."""
-        return {**self.backbone_dependencies(), "dense": self.recipes()["dense"]}
+        recipes = self.recipes()
+        depends_on = {**self.backbone_dependencies(), "dense": recipes["dense"]}
+        if self.local and self.do_dense and self.dense.left_over_rounds:
+            depends_on["groups"] = recipes["groups"]
+        return depends_on
 
     def sparse_dependencies(self) -> dict:
         """What the finetuned model depends on beside its images and the selection."""
@@ -318,7 +346,10 @@ class Settings:
             "certificate",
             "glm_solver",
         )
-        return {**{key: getattr(self, key) for key in keys}, **vars(self.selection)}
+        depends_on = {**{key: getattr(self, key) for key in keys}, **vars(self.selection)}
+        if self.local and self.kind.class_sets:
+            depends_on |= {"groups": vars(self.groups), "parts": vars(self.parts)}
+        return depends_on
 
     def as_dict(self) -> dict:
         """All fields as JSON has them: tuples are lists."""
@@ -332,9 +363,18 @@ def parse_settings(argv: Sequence[str] | None, description: str, *more: type) ->
         UsageError: on an unknown flag, a value that does not fit, or settings that contradict each other.
     """
     settings, *others = parse_flags(argv, description, Settings, *more)
+    return completed(settings), *others
+
+
+def completed(settings: Settings) -> Settings:
+    """The settings with their dataset's defaults, checked.
+
+    Raises:
+        UsageError: as `check`.
+    """
     settings = resolve(settings)
     check(settings)
-    return settings, *others
+    return settings
 
 
 def resolve(settings: Settings) -> Settings:

@@ -17,21 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from configs.recipes import GroupsRecipe
 from sparsification.constants import class_means
-
-ENOUGH = (
-    40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
-)
-EXTREMES = 3  # classes that say what of a feature is all and nothing
-UNDECIDED = 0.12  # mean distance of class means from 0 or 1, from which a feature does not stand for a set of classes
-TOGETHER = 0.12  # share of the rarer feature's presence with another one, from which the two are no alternatives
-ABSENT = 0.1  # presence of all features of a group together, below which a class is left over
-FEWEST = 3  # features of a group: two exclude each other by chance
-MOST = 5
-LEFT_OVER = 0.06  # what a group costs whose last look no feature stands for
-SAME = 0.1  # share of the classes in which what stands for a set may differ from it
-DIFFERENT = 0.15  # share in which two sets have to differ to be asked for both
-PER_LOOK = 0.01  # what a look costs: of two ways to split the classes the one in fewer parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +36,11 @@ class Group:
     left: Tensor | None
 
 
-def class_profiles(pooled: Tensor, labels: Tensor) -> Tensor:
+def class_profiles(pooled: Tensor, labels: Tensor, extremes: int) -> Tensor:
     """How present every feature is in every class, from 0 (as in the classes with least) to 1, `[C, F]` float64."""
     means = class_means(pooled, labels)
     ranked = means.sort(dim=0).values
-    low, high = ranked[:EXTREMES].mean(dim=0), ranked[-EXTREMES:].mean(dim=0)
+    low, high = ranked[:extremes].mean(dim=0), ranked[-extremes:].mean(dim=0)
     return ((means - low) / (high - low).clamp(min=0.05)).clamp(0, 1)
 
 
@@ -68,7 +55,11 @@ def independent_groups(groups: list[Group], profiles: Tensor) -> list[Group]:
 
 
 def left_over_groups(
-    groups: list[Group], profiles: Tensor, independent: list[Group], known: Tensor
+    groups: list[Group],
+    profiles: Tensor,
+    independent: list[Group],
+    known: Tensor,
+    recipe: GroupsRecipe,
 ) -> Iterator[tuple[Group, list[Group]]]:
     """Groups that leave over classes for which there is no feature, the best first.
 
@@ -81,6 +72,7 @@ def left_over_groups(
         independent: `independent_groups`.
         known: sets of classes that are not asked for, `[C, k]` bool; those found differ clearly from them and from
             one another.
+        recipe: how clearly.
     """
     present = profiles > 0.5
     for group in groups:
@@ -88,27 +80,30 @@ def left_over_groups(
         if (
             group.left is not None
             and all(g in free for g in independent if g.left is None)
-            and not stands_for(profiles, group.left[:, None]).any()
-            and ((known != group.left[:, None]).double().mean(dim=0) >= DIFFERENT).all()
+            and not stands_for(profiles, group.left[:, None], recipe.same).any()
+            and ((known != group.left[:, None]).double().mean(dim=0) >= recipe.different).all()
         ):
             known = torch.cat([known, group.left[:, None]], dim=1)
             yield group, free
 
 
-def stands_for(profiles: Tensor, classes: Tensor) -> Tensor:
-    """Whether features are present in nearly these classes and no others, `[C, n]` and `[C, n]` bool -> `[n]` bool."""
-    return ((profiles > 0.5) != classes).double().mean(dim=0) < SAME
+def stands_for(profiles: Tensor, classes: Tensor, same: float) -> Tensor:
+    """Whether features are present in these classes and no others, `[C, n]` and `[C, n]` bool -> `[n]` bool.
+
+    They may be in others, or not in these, in less than a share `same` of all classes.
+    """
+    return ((profiles > 0.5) != classes).double().mean(dim=0) < same
 
 
-def find_groups(profiles: Tensor) -> list[Group]:
+def find_groups(profiles: Tensor, recipe: GroupsRecipe) -> list[Group]:
     """All groups of alternatives among the features that stand for a set of classes, the best first."""
-    if len(profiles) < ENOUGH:
+    if len(profiles) < recipe.enough:
         return []
-    fewest, most = len(profiles) // 8, len(profiles) * 5 // 12  # classes with a look
+    fewest, most = (int(share * len(profiles)) for share in (recipe.rarest, recipe.commonest))
     present = profiles > 0.5
     undecided = torch.minimum(profiles, 1 - profiles).mean(dim=0)
     counts = present.sum(dim=0)
-    decided = (undecided < UNDECIDED) & (counts >= fewest) & (counts <= most)
+    decided = (undecided < recipe.undecided) & (counts >= fewest) & (counts <= most)
     candidates: list[int] = []  # the clearest of all that stand for the same classes
     for feature in undecided.argsort().tolist():
         differs = (present[:, candidates] != present[:, [feature]]).sum(dim=0)
@@ -116,20 +111,20 @@ def find_groups(profiles: Tensor) -> list[Group]:
             candidates.append(feature)
     own = profiles[:, candidates]
     rarer = torch.minimum(own.sum(dim=0)[:, None], own.sum(dim=0)).clamp(min=1e-6)
-    exclusive = own.T @ own / rarer < TOGETHER
+    exclusive = own.T @ own / rarer < recipe.together
     found: list[Group] = []
 
     def grow(members: list[int], others: Sequence[int]) -> None:
-        if len(members) >= FEWEST:
+        if len(members) >= recipe.fewest:
             total = own[:, members].sum(dim=1)
-            left = total < ABSENT
-            cost = (total - (~left).double()).abs().mean().item() + PER_LOOK * len(members)
+            left = total < recipe.absent
+            cost = (total - (~left).double()).abs().mean().item() + recipe.per_look * len(members)
             features = tuple(candidates[m] for m in members)
             if not left.any():
                 found.append(Group(cost, features, None))
             elif fewest <= left.sum() <= most:
-                found.append(Group(cost + LEFT_OVER, features, left))
-        if len(members) < MOST:
+                found.append(Group(cost + recipe.left_over, features, left))
+        if len(members) < recipe.most:
             for i, other in enumerate(others):
                 grow([*members, other], [o for o in others[i + 1 :] if exclusive[other, o]])
 

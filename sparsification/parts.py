@@ -13,23 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from configs.recipes import GroupsRecipe, PartsRecipe
 from sparsification.alternatives import class_profiles, find_groups, independent_groups
 from sparsification.constants import class_means
 from sparsification.scenes import Scenes
-
-FIRST = 3  # parts that the classes alone show: as landmarks they show how a bird is turned, mirrored and scaled
-FEWEST = 2
-NEAR = 0.16  # of the image's side: how far a part may be from where it is expected
-FITS = 4  # of a place, each without the images that were far off, such as those with hidden parts
-SHOWN = 0.5  # of a feature, from which it is there
-RARE = 1 / 16  # share of the images that show a feature, below which it is no sign of a part
-UNEXPLAINED = 0.35  # share of what differs between classes at a place that known parts leave to another part, at least
-EXPLAINED = 0.7  # share of this that the looks of the part explain, at least
-PASSES = 2  # in which places are fitted: they are better known when looks are
-ROUNDS = 4  # in which parts are settled one after the other
-STARTS = 12  # of a clustering
-CLEARLY = 0.9  # of what looks do not explain, below which others take their place
-RIDGE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,49 +41,210 @@ class Part:
         return scenes.peaks[image, self.features[self.looks[scenes.labels]]]
 
 
-def find_parts(scenes: Scenes, n_parts: int) -> list[Part]:
-    """The clearest parts, `n_parts` if there are so many; then no two classes have the same looks if looks suffice.
+@dataclass(frozen=True, eq=False)
+class PartSearch:
+    """The search for parts in scenes.
 
-    There are none unless the classes alone show two of them.
+    Attributes:
+        scenes: of some images of every class.
+        groups: how groups of alternatives are found, and places fitted.
+        recipe: how parts are found.
     """
-    profiles = class_profiles(scenes.pooled, scenes.labels)
-    groups = independent_groups(find_groups(profiles), profiles)[: min(FIRST, n_parts)]
-    if len(groups) < FEWEST:
-        return []
-    parts: list[Part] = []
-    for group in groups:
-        looks = profiles[:, group.features].argmax(dim=1)
-        features = torch.tensor(group.features)
-        if group.left is not None:
-            looks[group.left] = len(features)
-            taken = [*parts, Part(looks, features)]
-            features = torch.cat([features, _spare(scenes, looks == len(features), taken)])
-        parts.append(Part(looks, features))
-    while len(parts) < n_parts:
-        part = _next_part(scenes, parts)
-        if part is None:
-            return parts
-        parts.append(part)
-    return _settled(scenes, parts)
+
+    scenes: Scenes
+    groups: GroupsRecipe
+    recipe: PartsRecipe
+
+    def find(self, n_parts: int) -> list[Part]:
+        """The clearest parts, `n_parts` if there are so many; then no two classes have the same looks if looks suffice.
+
+        There are none unless the classes alone show two of them.
+        """
+        profiles = class_profiles(self.scenes.pooled, self.scenes.labels, self.groups.extremes)
+        groups = independent_groups(find_groups(profiles, self.groups), profiles)
+        groups = groups[: min(self.recipe.first, n_parts)]
+        if len(groups) < 2:
+            return []
+        parts: list[Part] = []
+        for group in groups:
+            looks = profiles[:, group.features].argmax(dim=1)
+            features = torch.tensor(group.features)
+            if group.left is not None:
+                looks[group.left] = len(features)
+                taken = [*parts, Part(looks, features)]
+                features = torch.cat([features, self._spare(looks == len(features), taken)])
+            parts.append(Part(looks, features))
+        while len(parts) < n_parts:
+            part = self._next_part(parts)
+            if part is None:
+                return parts
+            parts.append(part)
+        return self._settled(parts)
+
+    def _values(self, parts: list[Part], index: int) -> Tensor:
+        """What the maps show where one of the parts is, by the places of the others, `[N, F]`."""
+        scenes, own, others = self.scenes, parts[index], _others(parts, index)
+        present = scenes.pooled.gather(1, own.features[own.looks][scenes.labels][:, None])[:, 0]
+        shown = present >= min(self.recipe.shown, present.median().item())
+        landmarks = _peaks(scenes, others)
+        place, _ = fit_place(landmarks, own.peaks(scenes), shown, self.groups)
+        return scenes.at(at_place(landmarks, place))
+
+    def _next_part(self, parts: list[Part]) -> Part | None:
+        """The part where classes differ most beyond the looks of those that are known; None if there is no other.
+
+        Every feature is tried as a sign of where it might be. It has as many looks as the clearest part.
+        """
+        scenes, recipe = self.scenes, self.recipe
+        landmarks, known = _peaks(scenes, parts), _design(parts)
+        n_looks = len(parts[0].features)
+        most, chosen = 0.0, None
+        for feature in range(scenes.pooled.shape[1]):
+            shown = scenes.pooled[:, feature] > recipe.shown
+            if shown.double().mean() < recipe.rare:
+                continue
+            place, _ = fit_place(landmarks, scenes.peaks[:, feature], shown, self.groups)
+            values = scenes.at(at_place(landmarks, place))
+            seen = _standard(class_means(values, scenes.labels))
+            unexplained = self._rest(seen, known).square().sum().item()
+            if unexplained < max(most, recipe.unexplained):
+                continue
+            looks, rest = self._clusters(seen, known, n_looks, recipe.starts // 3)
+            if unexplained - rest > max(most, recipe.explained * unexplained):
+                most, chosen = unexplained - rest, (looks, values)
+        if chosen is None:
+            return None
+        looks, values = chosen
+        return Part(looks, self._fitting([values], [one_hot(looks, n_looks).double()])[0])
+
+    def _settled(self, parts: list[Part]) -> list[Part]:
+        """The parts with looks and features that agree with what is seen at all their places and in whole images."""
+        parts, scenes, recipe = list(parts), self.scenes, self.recipe
+        pooled = _standard(class_means(scenes.pooled.sqrt(), scenes.labels))
+        for _ in range(recipe.passes):
+            values = [self._values(parts, index) for index in range(len(parts))]
+            seen = [
+                torch.cat([_standard(class_means(v, scenes.labels)), pooled], dim=1) for v in values
+            ]
+            for _ in range(recipe.rounds):
+                before = [part.looks for part in parts]
+                for index, part in enumerate(parts):
+                    others = _design(_others(parts, index))
+                    looks, _ = self._clusters(
+                        seen[index], others, len(part.features), recipe.starts, part.looks
+                    )
+                    parts[index] = Part(looks, part.features)
+                if all(torch.equal(a, b.looks) for a, b in zip(before, parts, strict=True)):
+                    break
+            fits = []
+            for index, part in enumerate(parts):
+                others = _design(_others(parts, index))
+                distances = self._distances(seen[index], part.looks, others, len(part.features))
+                fits.append(part.one_hot() * distances.max() - distances / len(parts))
+            settled = [
+                Part(own, part.features)
+                for own, part in zip(distinct_choices(fits).T, parts, strict=True)
+            ]
+            features = self._fitting(values, [part.one_hot() for part in settled])
+            parts = [Part(part.looks, own) for part, own in zip(settled, features, strict=True)]
+        return parts
+
+    def _coefficients(self, seen: Tensor, design: Tensor) -> Tensor:
+        ridge = self.recipe.ridge * torch.eye(design.shape[1], dtype=torch.float64)
+        return torch.linalg.solve(design.T @ design + ridge, design.T @ seen)
+
+    def _rest(self, seen: Tensor, design: Tensor) -> Tensor:
+        """What a design does not explain of what is seen, `[C, F]`."""
+        return seen - design @ self._coefficients(seen, design)
+
+    def _distances(self, seen: Tensor, looks: Tensor, others: Tensor, n_looks: int) -> Tensor:
+        """How far every class is from each look, given the looks of other parts, squared, `[C, L]`."""
+        own = one_hot(looks, n_looks).double()
+        coefficients = self._coefficients(seen, torch.cat([own, others], dim=1))
+        rest = seen - others @ coefficients[n_looks:]
+        return torch.cdist(rest, coefficients[:n_looks]).square()
+
+    def _clusters(
+        self, seen: Tensor, others: Tensor, n_looks: int, n_starts: int, now: Tensor | None = None
+    ) -> tuple[Tensor, float]:
+        """Looks by k-means, beside the effects of the looks of other parts, from several starts and from those `now`.
+
+        Returns:
+            `[C]`, and what they and the others do not explain.
+        """
+        starts = [] if now is None else [now]
+        for shown in (seen, self._rest(seen, others)):
+            for first in range(0, len(seen), max(1, len(seen) // n_starts)):
+                centres = [first]
+                for _ in range(n_looks - 1):
+                    centres.append(int(torch.cdist(shown, shown[centres]).amin(dim=1).argmax()))
+                starts.append(torch.cdist(shown, shown[centres]).argmin(dim=1))
+        best, least = starts[0], torch.inf
+        if now is not None:
+            kept = self._distances(seen, now, others, n_looks).gather(1, now[:, None]).sum().item()
+            least = kept * self.recipe.clearly
+        for looks in starts:
+            for _ in range(30):
+                distances = self._distances(seen, looks, others, n_looks)
+                nearest, looks = looks, distances.argmin(dim=1)
+                if torch.equal(nearest, looks):
+                    break
+            rest = distances.amin(dim=1).sum().item()
+            if rest < least:
+                best, least = looks, rest
+        return best, least
+
+    def _spare(self, classes: Tensor, parts: list[Part]) -> Tensor:
+        """The feature that correlates most with being in these classes, none of those of `parts`, `[1]`."""
+        fit = _correlation(self.scenes.pooled, classes[self.scenes.labels][:, None].double())[:, 0]
+        fit[torch.cat([part.features for part in parts])] = -torch.inf
+        return fit.argmax()[None]
+
+    def _fitting(self, values: list[Tensor], looks: list[Tensor]) -> list[Tensor]:
+        """For every look of every part another feature, the one that correlates most with it there and in whole images.
+
+        Args:
+            values: what the maps show where each part is, `[N, F]`.
+            looks: of each part, one-hot, `[C, L]`.
+
+        Returns:
+            Of each part, `[L]`; the clearest looks have chosen first.
+        """
+        fits = []
+        for shown, own in zip(values, looks, strict=True):
+            members = own[self.scenes.labels]
+            fits.append(_correlation(shown, members) + _correlation(self.scenes.pooled, members))
+        fit = torch.cat(fits, dim=1)
+        features = torch.empty(fit.shape[1], dtype=torch.long)
+        for _ in range(len(features)):
+            feature, look = divmod(int(fit.argmax()), len(features))
+            features[look] = feature
+            fit[feature], fit[:, look] = -torch.inf, -torch.inf
+        return list(features.split([own.shape[1] for own in looks]))
 
 
-def fit_place(landmarks: Tensor, own: Tensor, shown: Tensor) -> Tensor:
+def fit_place(
+    landmarks: Tensor, own: Tensor, shown: Tensor, recipe: GroupsRecipe, least: float = 0
+) -> tuple[Tensor, bool]:
     """How landmarks say where something is: least squares over the images in which it is near there.
 
     Args:
         landmarks: `[N, L, 2]`.
         own: where it is, `[N, 2]`.
         shown: in which images, `[N]` bool.
+        recipe: what is near, and how often the place is fitted.
+        least: share of the images in which it has to be near there.
 
     Returns:
-        `[2 L + 1, 2]`, for `at_place`.
+        `[2 L + 1, 2]`, for `at_place`; and whether it is near there in more than this share.
     """
     near = shown
-    for _ in range(FITS):
-        place = torch.linalg.lstsq(with_one(landmarks[near]), own[near], driver="gelsd").solution
-        close = shown & ((at_place(landmarks, place) - own).norm(dim=1) <= NEAR)
-        near = close if close.any() else near
-    return place
+    for _ in range(recipe.fits):
+        place = torch.linalg.lstsq(with_one(landmarks[near]), own[near]).solution
+        near = shown & ((at_place(landmarks, place) - own).norm(dim=1) <= recipe.near)
+        if near.sum() <= least * shown.sum():
+            return place, False
+    return place, True
 
 
 def at_place(landmarks: Tensor, place: Tensor) -> Tensor:
@@ -110,79 +258,12 @@ def with_one(landmarks: Tensor) -> Tensor:
     return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
 
 
-def _values(scenes: Scenes, parts: list[Part], index: int) -> Tensor:
-    """What the maps show where one of the parts is, by the places of the others, `[N, F]`."""
-    own, others = parts[index], _others(parts, index)
-    present = scenes.pooled.gather(1, own.features[own.looks][scenes.labels][:, None])[:, 0]
-    shown = present >= min(SHOWN, present.median().item())
-    landmarks = _peaks(scenes, others)
-    return scenes.at(at_place(landmarks, fit_place(landmarks, own.peaks(scenes), shown)))
-
-
 def _others(parts: list[Part], index: int) -> list[Part]:
     return parts[:index] + parts[index + 1 :]
 
 
 def _peaks(scenes: Scenes, parts: list[Part]) -> Tensor:
     return torch.stack([part.peaks(scenes) for part in parts], dim=1)
-
-
-def _next_part(scenes: Scenes, parts: list[Part]) -> Part | None:
-    """The part where classes differ most beyond the looks of those that are known; None if there is no other.
-
-    Every feature is tried as a sign of where it might be. It has as many looks as the clearest part.
-    """
-    landmarks, known = _peaks(scenes, parts), _design(parts)
-    n_looks = len(parts[0].features)
-    most, chosen = 0.0, None
-    for feature in range(scenes.pooled.shape[1]):
-        shown = scenes.pooled[:, feature] > SHOWN
-        if shown.double().mean() < RARE:
-            continue
-        place = fit_place(landmarks, scenes.peaks[:, feature], shown)
-        values = scenes.at(at_place(landmarks, place))
-        seen = _standard(class_means(values, scenes.labels))
-        unexplained = _rest(seen, known).square().sum().item()
-        if unexplained < max(most, UNEXPLAINED):
-            continue
-        looks, rest = _clusters(seen, known, n_looks, STARTS // 3)
-        if unexplained - rest > max(most, EXPLAINED * unexplained):
-            most, chosen = unexplained - rest, (looks, values)
-    if chosen is None:
-        return None
-    looks, values = chosen
-    return Part(looks, _fitting(scenes, [values], [one_hot(looks, n_looks).double()])[0])
-
-
-def _settled(scenes: Scenes, parts: list[Part]) -> list[Part]:
-    """The parts with looks and features that agree with what is seen at all their places, and in the whole images."""
-    parts = list(parts)
-    pooled = _standard(class_means(scenes.pooled.sqrt(), scenes.labels))
-    for _ in range(PASSES):
-        values = [_values(scenes, parts, index) for index in range(len(parts))]
-        seen = [
-            torch.cat([_standard(class_means(v, scenes.labels)), pooled], dim=1) for v in values
-        ]
-        for _ in range(ROUNDS):
-            before = [part.looks for part in parts]
-            for index, part in enumerate(parts):
-                others = _design(_others(parts, index))
-                looks, _ = _clusters(seen[index], others, len(part.features), STARTS, part.looks)
-                parts[index] = Part(looks, part.features)
-            if all(torch.equal(a, b.looks) for a, b in zip(before, parts, strict=True)):
-                break
-        fits = []
-        for index, part in enumerate(parts):
-            others = _design(_others(parts, index))
-            distances = _distances(seen[index], part.looks, others, len(part.features))
-            fits.append(part.one_hot() * distances.max() - distances / len(parts))
-        settled = [
-            Part(own, part.features)
-            for own, part in zip(distinct_choices(fits).T, parts, strict=True)
-        ]
-        features = _fitting(scenes, values, [part.one_hot() for part in settled])
-        parts = [Part(part.looks, own) for part, own in zip(settled, features, strict=True)]
-    return parts
 
 
 def _design(parts: list[Part]) -> Tensor:
@@ -195,86 +276,6 @@ def _standard(means: Tensor) -> Tensor:
     """Class means `[C, F]` around 0, with 1 as the sum of their squares."""
     centred = means - means.mean(dim=0)
     return centred / centred.norm().clamp(min=1e-9)
-
-
-def _coefficients(seen: Tensor, design: Tensor) -> Tensor:
-    ridge = RIDGE * torch.eye(design.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(design.T @ design + ridge, design.T @ seen)
-
-
-def _rest(seen: Tensor, design: Tensor) -> Tensor:
-    """What a design does not explain of what is seen, `[C, F]`."""
-    return seen - design @ _coefficients(seen, design)
-
-
-def _distances(seen: Tensor, looks: Tensor, others: Tensor, n_looks: int) -> Tensor:
-    """How far every class is from each look, given the looks of other parts, squared, `[C, L]`."""
-    own = one_hot(looks, n_looks).double()
-    coefficients = _coefficients(seen, torch.cat([own, others], dim=1))
-    rest = seen - others @ coefficients[n_looks:]
-    return torch.cdist(rest, coefficients[:n_looks]).square()
-
-
-def _clusters(
-    seen: Tensor, others: Tensor, n_looks: int, n_starts: int, now: Tensor | None = None
-) -> tuple[Tensor, float]:
-    """Looks by k-means, beside the effects of the looks of other parts, from several starts and from those `now`.
-
-    Returns:
-        `[C]`, and what they and the others do not explain.
-    """
-    starts = [] if now is None else [now]
-    for shown in (seen, _rest(seen, others)):
-        for first in range(0, len(seen), max(1, len(seen) // n_starts)):
-            centres = [first]
-            for _ in range(n_looks - 1):
-                centres.append(int(torch.cdist(shown, shown[centres]).amin(dim=1).argmax()))
-            starts.append(torch.cdist(shown, shown[centres]).argmin(dim=1))
-    best, least = starts[0], torch.inf
-    if now is not None:
-        kept = _distances(seen, now, others, n_looks).gather(1, now[:, None]).sum().item()
-        least = kept * CLEARLY
-    for looks in starts:
-        for _ in range(30):
-            distances = _distances(seen, looks, others, n_looks)
-            nearest, looks = looks, distances.argmin(dim=1)
-            if torch.equal(nearest, looks):
-                break
-        rest = distances.amin(dim=1).sum().item()
-        if rest < least:
-            best, least = looks, rest
-    return best, least
-
-
-def _spare(scenes: Scenes, classes: Tensor, parts: list[Part]) -> Tensor:
-    """The feature that correlates most with being in these classes, none of those of `parts`, `[1]`."""
-    fit = _correlation(scenes.pooled, classes[scenes.labels][:, None].double())[:, 0]
-    fit[torch.cat([part.features for part in parts])] = -torch.inf
-    return fit.argmax()[None]
-
-
-def _fitting(scenes: Scenes, values: list[Tensor], looks: list[Tensor]) -> list[Tensor]:
-    """For every look of every part another feature, the one that correlates most with it there and in whole images.
-
-    Args:
-        scenes: of the images.
-        values: what the maps show where each part is, `[N, F]`.
-        looks: of each part, one-hot, `[C, L]`.
-
-    Returns:
-        Of each part, `[L]`; the clearest looks have chosen first.
-    """
-    fits = []
-    for shown, own in zip(values, looks, strict=True):
-        members = own[scenes.labels]
-        fits.append(_correlation(shown, members) + _correlation(scenes.pooled, members))
-    fit = torch.cat(fits, dim=1)
-    features = torch.empty(fit.shape[1], dtype=torch.long)
-    for _ in range(len(features)):
-        feature, look = divmod(int(fit.argmax()), len(features))
-        features[look] = feature
-        fit[feature], fit[:, look] = -torch.inf, -torch.inf
-    return list(features.split([own.shape[1] for own in looks]))
 
 
 def _correlation(features: Tensor, members: Tensor) -> Tensor:

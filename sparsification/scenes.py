@@ -11,10 +11,7 @@ from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import collect_columns, measured_batches
 from configs.hardware import Hardware
-
-PER_CLASS = 40  # images, enough for means
-AT_MOST = 4000  # images in all
-CELLS = 16  # along a side that are kept of a map, at most
+from configs.recipes import PartsRecipe
 
 
 @dataclass(frozen=True)
@@ -40,17 +37,19 @@ class Scenes:
         return self.maps[torch.arange(len(row)), :, row, column].float()
 
 
-def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware) -> Scenes:
+def collect_scenes(
+    model: InterpretableClassifier, dataset, hardware: Hardware, recipe: PartsRecipe
+) -> Scenes:
     """The scenes of a dataset, in one pass over the first images of every class."""
     labels = np.asarray(dataset.labels)
     classes = np.unique(labels)
-    each = max(1, min(PER_CLASS, AT_MOST // len(classes)))
+    each = max(1, min(recipe.images_per_class, recipe.images // len(classes)))
     rows = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
 
     def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
         maps = avg_pool2d(output.feature_maps.float(), 3, stride=1, padding=1)
         height, width = maps.shape[2:]
-        small = adaptive_avg_pool2d(maps, (min(CELLS, height), min(CELLS, width)))
+        small = adaptive_avg_pool2d(maps, (min(recipe.cells, height), min(recipe.cells, width)))
         return output.features.float(), targets, small.sqrt().half(), relative_peaks(maps)
 
     batches = measured_batches(model, dataset.subset(rows), hardware, "Local features", measure)

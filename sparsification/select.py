@@ -26,15 +26,13 @@ from sparsification.constants import (
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
-from sparsification.parts import find_parts
+from sparsification.parts import PartSearch
 from sparsification.qpm import NoSelectionError, SelectionProblem, solve
 from sparsification.qpm.problem import CORRELATION_SCALE
 from sparsification.qpm.published_threshold import published_threshold
 from sparsification.scenes import Scenes, collect_scenes
 
 log = logging.getLogger(__name__)
-
-SAME_THING = 0.5  # share of a feature's activation that another one accompanies in the same place
 
 
 def select_features(
@@ -49,7 +47,7 @@ def select_features(
     parts = settings.selection.groups and settings.kind.class_sets and features.overlap is not None
     if parts and artefact.why_outdated() is not None:
         # By all processes together: the first one alone fills the file.
-        scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware)
+        scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware, settings.parts)
         features = replace(features, scenes=scenes)
     return artefact.load_or_make(
         SparseLayer.load,
@@ -74,7 +72,7 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
     threshold = settings.redundancy_threshold
     if features.overlap is not None:
         redundancy = place_redundancy(features.overlap).numpy()
-        threshold = SAME_THING if threshold is None else threshold
+        threshold = settings.parts.same_thing if threshold is None else threshold
         weight = CORRELATION_SCALE / settings.n_features  # what a feature is worth at most
     if threshold == "published":
         threshold = published_threshold(redundancy, settings.n_features)
@@ -111,7 +109,7 @@ def looks_of_parts(
 ) -> SparseLayer | None:
     """One feature for every look of every part; None unless parts have as many looks as features are wanted."""
     n, k = settings.n_features, settings.n_per_class
-    parts = find_parts(scenes, k)
+    parts = PartSearch(scenes, settings.groups, settings.parts).find(k)
     found = sum(len(part.features) for part in parts)
     weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
     if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):

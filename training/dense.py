@@ -13,7 +13,7 @@ from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
 from architectures.inference import features_and_peaks
 from configs.open_run import OpenRun
-from configs.recipes import DenseRecipe
+from configs.recipes import DenseRecipe, GroupsRecipe
 from configs.run_folder import Artefact
 from configs.runs import DENSE_MODEL_FILE
 from training.batches import seed_everything
@@ -67,6 +67,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
     phases = dense_phases(
         model,
         settings.dense,
+        settings.groups,
         settings.trained_with_reduced_strides,
         partial(features_and_peaks, model, run.data.train_unaugmented, hardware),
     )
@@ -109,6 +110,7 @@ FeaturesAndPeaks = Callable[[], tuple[Tensor, Tensor, Tensor]]
 def dense_phases(
     model: InterpretableClassifier,
     recipe: DenseRecipe,
+    groups: GroupsRecipe,
     reduced_strides: bool,
     measure: FeaturesAndPeaks | None = None,
 ) -> list[Callable[[bool], Phase]]:
@@ -117,12 +119,13 @@ def dense_phases(
     Args:
         model: that is trained.
         recipe: of the training.
+        groups: how looks are found that are left over.
         reduced_strides: of the final feature maps.
         measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model as
             it is when called; None: no looks are left over.
     """
     n_coarse = coarse_epochs(recipe, reduced_strides)
-    looks = LeftOverLooks(len(model.class_weight))
+    looks = LeftOverLooks(len(model.class_weight), groups)
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)

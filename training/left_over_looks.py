@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from architectures.activations import relative_peaks
+from configs.recipes import GroupsRecipe
 from sparsification.alternatives import (
     Group,
     class_profiles,
@@ -21,10 +22,9 @@ from sparsification.alternatives import (
     left_over_groups,
     stands_for,
 )
-from sparsification.parts import FITS, NEAR, with_one
+from sparsification.parts import at_place, fit_place
 from training.losses import presence_loss
 
-AT_ONCE = 5  # targets
 LANDMARKS = 3  # parts, not in a line: they show how the bird is turned, mirrored and scaled
 
 
@@ -37,7 +37,8 @@ class LeftOverLooks:
             place, for it is kept in checkpoints.
     """
 
-    def __init__(self, n_classes: int):
+    def __init__(self, n_classes: int, recipe: GroupsRecipe):
+        self.recipe = recipe
         self.state = {
             "features": torch.zeros(0, dtype=torch.long),
             "classes": torch.zeros(0, n_classes, dtype=torch.bool),
@@ -55,21 +56,24 @@ class LeftOverLooks:
             labels: their classes, `[N]`.
             peaks: of their maps, as fractions of the image, `[N, F, 2]`.
         """
-        profiles, state = class_profiles(pooled, labels), self.state
-        groups = find_groups(profiles)
+        recipe, state = self.recipe, self.state
+        profiles = class_profiles(pooled, labels, recipe.extremes)
+        groups = find_groups(profiles, recipe)
         independent = independent_groups(groups, profiles)
         complete = [f for g in independent if g.left is None for f in g.features]
-        learnt = stands_for(profiles[:, state["features"]], state["classes"].T)
+        learnt = stands_for(profiles[:, state["features"]], state["classes"].T, recipe.same)
         learnt &= torch.isin(state["features"], torch.tensor(complete, dtype=torch.long))
         kept = {name: rows[learnt] for name, rows in state.items()}
-        for group, others in left_over_groups(groups, profiles, independent, kept["classes"].T):
-            if len(kept["classes"]) == AT_ONCE:
+        for group, others in left_over_groups(
+            groups, profiles, independent, kept["classes"].T, recipe
+        ):
+            if len(kept["classes"]) >= recipe.targets:
                 break
             if len(others) < LANDMARKS:
                 continue
             marks = [_features_of_classes(other, profiles) for other in others[:LANDMARKS]]
             landmarks = torch.stack(marks, dim=1)
-            place = _place(group, profiles, landmarks, peaks, labels)
+            place = self._place(group, profiles, landmarks, peaks, labels)
             if place is not None:
                 new = {"classes": group.left, "landmarks": landmarks, "places": place}
                 kept |= {name: torch.cat([kept[name], row[None]]) for name, row in new.items()}
@@ -94,7 +98,7 @@ class LeftOverLooks:
         )
         image = torch.arange(len(targets), device=feature_maps.device)[:, None, None]
         marked = feature_maps.detach()[image, landmarks[:, targets].transpose(0, 1)]
-        expected = _at(relative_peaks(marked), places)  # (B, m, 2)
+        expected = at_place(relative_peaks(marked), places)  # (B, m, 2)
         maps = feature_maps[:, features]
         rows, columns = (
             (torch.arange(n, device=maps.device) + 0.5) / n for n in feature_maps.shape[2:]
@@ -102,33 +106,20 @@ class LeftOverLooks:
         distance = torch.hypot(
             expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns
         )
-        elsewhere = (distance > NEAR) & classes.T[targets][:, :, None, None]
+        elsewhere = (distance > self.recipe.near) & classes.T[targets][:, :, None, None]
         return presence_loss(maps.masked_fill(elsewhere, 0).amax(dim=(2, 3)), targets, classes.T)
+
+    def _place(
+        self, group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor
+    ) -> Tensor | None:
+        """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
+        images = torch.arange(len(labels))
+        marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)
+        own = peaks[images, _features_of_classes(group, profiles)[labels]]  # (N, 2)
+        place, found = fit_place(marked, own, ~group.left[labels], self.recipe, least=0.5)
+        return place if found else None
 
 
 def _features_of_classes(group: Group, profiles: Tensor) -> Tensor:
     """The feature of the group that is most present in every class, `[C]`."""
     return torch.tensor(group.features)[profiles[:, group.features].argmax(dim=1)]
-
-
-def _place(
-    group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor
-) -> Tensor | None:
-    """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
-    images = torch.arange(len(labels))
-    marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)
-    own = peaks[images, _features_of_classes(group, profiles)[labels]]  # (N, 2)
-    shown = ~group.left[labels]
-    near = shown
-    for _ in range(FITS):
-        place = torch.linalg.lstsq(with_one(marked[near]), own[near]).solution
-        distance = (_at(marked[:, None], place[None])[:, 0] - own).norm(dim=1)
-        near = shown & (distance <= NEAR)
-        if near.sum() <= shown.sum() / 2:
-            return None
-    return place
-
-
-def _at(landmarks: Tensor, places: Tensor) -> Tensor:
-    """Where the parts are, `[B, m, 2]`, from landmarks `[B, m, L, 2]` and places `[m, 2 L + 1, 2]`."""
-    return torch.einsum("bmk,mkx->bmx", with_one(landmarks), places)

@@ -76,6 +76,34 @@ def test_a_run_folder_brings_them_and_given_ones_win(tmp_path):
     assert set(changed.set) == {"dense.lr=0.5", "finetune.lr=0.003"}
 
 
+@pytest.mark.parametrize(
+    ("arch", "override", "outdated"),
+    [
+        ("local15", "groups.near=0.2", {"dense", "selection"}),
+        ("local15", "parts.ridge=0.2", {"selection"}),
+        ("resnet18", "groups.near=0.2", set()),
+        ("resnet18", "parts.ridge=0.2", set()),
+    ],
+)
+def test_what_is_found_among_local_features_is_made_again_when_a_number_of_it_changes(
+    tmp_path, arch, override, outdated
+):
+    def artefacts(*overrides):
+        found = settings(*overrides, more=("--dataset", "SyntheticBirds", "--arch", arch))
+        run = RunFolder(tmp_path)
+        return {
+            "dense": run.artefact("dense.pth", found.dense_dependencies()),
+            "selection": run.artefact("selection.npz", found.selection_dependencies()),
+        }
+
+    for artefact in artefacts().values():
+        artefact.write(lambda path: path.write_text("content"))
+    name = override.partition(".")[0]
+    why = {stage: artefact.why_outdated() for stage, artefact in artefacts(override).items()}
+    assert why == {stage: f"changed {name}" if stage in outdated else None for stage in why}
+    assert not any(artefact.why_outdated() for artefact in artefacts().values())
+
+
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_every_model_type_has_its_own_way_to_choose_features(model_type):
     from sparsification.select import chooser

@@ -1,14 +1,23 @@
 """Parts and looks: what one look of every part looks like from classes and maps alone."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from configs.recipes import GroupsRecipe, PartsRecipe
+from configs.settings import parse_settings
 from sparsification.alternatives import Group, _combined_freely
-from sparsification.parts import distinct_choices, find_parts
+from sparsification.features import DenseFeatures
+from sparsification.parts import PartSearch, distinct_choices
+from sparsification.select import quadratic_program
 from tests.birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
+
+
+def find_parts(scenes, n_parts):
+    return PartSearch(scenes, GroupsRecipe(), PartsRecipe()).find(n_parts)
 
 
 def columns(parts):
@@ -61,6 +70,40 @@ def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
     assert _combined_freely(one, other, torch.cat([first, free], dim=1) > 0)
     dependent = torch.cat([first, within, free[:, 1:]], dim=1) > 0
     assert not _combined_freely(one, other, dependent)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_per_class", "said"),
+    [
+        (20, 5, "5 parts: every class has one look of each, of 20 in all."),
+        (24, 5, "Parts found: 5, with 20 looks: the program chooses."),
+        (16, 5, "Parts found: 5, with 20 looks: the program chooses."),
+        (20, 4, "Parts found: 4, with 16 looks: the program chooses."),
+        (20, 6, "Parts found: 5, with 20 looks: the program chooses."),
+    ],
+)
+def test_other_numbers_of_features_are_left_to_the_program(
+    monkeypatch, caplog, n_features, n_per_class, said
+):
+    caplog.set_level("INFO")
+    chosen = SimpleNamespace(selected=np.arange(3), weight=np.eye(3))
+    monkeypatch.setattr("sparsification.select.solve", lambda problem, **how: chosen)
+    flags = {"dataset": "SyntheticBirds", "n_features": n_features, "n_per_class": n_per_class}
+    settings, *_ = parse_settings([f"--{name}={value}" for name, value in flags.items()], "")
+    layer = quadratic_program(settings, features_of_birds())
+    assert caplog.messages == [said]
+    by_program = layer.selection.tolist() == [0, 1, 2]
+    assert by_program == ((n_features, n_per_class) != (20, 5))
+    if not by_program:
+        assert sorted(map(tuple, layer.weight.T.int().tolist())) == EVERY_LOOK
+
+
+def features_of_birds():
+    scenes = birds(presence())
+    n = scenes.pooled.shape[1]
+    return DenseFeatures(
+        scenes.pooled, scenes.labels, torch.zeros(n), torch.zeros(n), torch.eye(n), scenes
+    )
 
 
 def test_too_few_classes_show_no_parts():

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from configs.recipes import GroupsRecipe
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.synthetic_birds import CLASS_PARTS
 from tests.birds_of_parts import (
@@ -39,7 +40,7 @@ def birds(*missing: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
 
 
 def test_a_missing_look_is_given_to_a_spare_feature():
-    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks = LeftOverLooks(len(CLASS_PARTS), GroupsRecipe())
     looks.renew(*birds("cone", "cream")[:3])
     features, classes = looks.state["features"], looks.state["classes"]
     assert len(features.unique()) == len(features) == len(classes) == len(looks.state["places"])
@@ -50,7 +51,7 @@ def test_a_missing_look_is_given_to_a_spare_feature():
 
 
 def test_where_every_look_has_a_feature_there_is_nothing_to_learn():
-    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks = LeftOverLooks(len(CLASS_PARTS), GroupsRecipe())
     looks.renew(*birds()[:3])
     assert len(looks.state["features"]) == 0
     assert looks.loss(torch.rand(4, 30, 8, 8), torch.arange(4)) == 0
@@ -60,14 +61,14 @@ def test_a_group_whose_looks_are_anywhere_is_no_part():
     pooled, labels, peaks, _ = birds("cone")
     beaks = [NAMES.index(look) for look in LOOKS["beak"]]
     peaks[:, beaks] = torch.rand(len(labels), 4, 2, generator=torch.Generator().manual_seed(0))
-    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks = LeftOverLooks(len(CLASS_PARTS), GroupsRecipe())
     looks.renew(pooled, labels, peaks)
     assert len(looks.state["features"]) == 0
 
 
 def test_what_is_learnt_is_kept_and_what_is_not_makes_room():
     pooled, labels, peaks, _ = birds("cone")
-    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks = LeftOverLooks(len(CLASS_PARTS), GroupsRecipe())
     looks.renew(pooled, labels, peaks)
     place = looks.state["places"].clone()
     doubled = {name: torch.cat([rows, rows]) for name, rows in looks.state.items()}
@@ -81,7 +82,7 @@ def test_what_is_learnt_is_kept_and_what_is_not_makes_room():
 
 def test_the_feature_is_to_be_where_its_part_is_and_in_no_other_class():
     pooled, labels, peaks, parts = birds("cone")
-    looks = LeftOverLooks(len(CLASS_PARTS))
+    looks = LeftOverLooks(len(CLASS_PARTS), GroupsRecipe())
     looks.renew(pooled, labels, peaks)
     (feature,) = looks.state["features"].tolist()
     image = torch.arange(len(labels))

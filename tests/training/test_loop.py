@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from architectures.classifier import build_dense_model
 from configs.hardware import Hardware
-from configs.recipes import DenseRecipe
+from configs.recipes import DenseRecipe, GroupsRecipe
 from training.batches import seed_everything
 from training.checkpoint import Checkpoint
 from training.dense import dense_phases
@@ -28,7 +28,7 @@ def train(file, monkeypatch, *, killed_after=None):
     """A training of three epochs whose targets are set before the second one; or until a checkpoint."""
     seed_everything(0)
     model = build_dense_model("local15", 2)
-    (phase,) = dense_phases(model, RECIPE, True, lambda: (IMAGES, LABELS, IMAGES))
+    (phase,) = dense_phases(model, RECIPE, GroupsRecipe(), True, lambda: (IMAGES, LABELS, IMAGES))
     checkpoint = Checkpoint(file, {})
     save, saved = checkpoint.save, []
 
@@ -69,6 +69,8 @@ def test_a_training_without_rounds_for_left_over_looks_has_no_such_loss():
     model = build_dense_model("local15", 2)
     for rounds in (0, 1):
         recipe = replace(RECIPE, left_over_rounds=rounds)
-        (phase,) = dense_phases(model, recipe, True, lambda: (IMAGES, LABELS, IMAGES))
+        (phase,) = dense_phases(
+            model, recipe, GroupsRecipe(), True, lambda: (IMAGES, LABELS, IMAGES)
+        )
         losses = phase(True).extra_losses(model(IMAGES), LABELS, 0)
         assert ("left_over" in losses) == bool(rounds) and "mixed" in losses

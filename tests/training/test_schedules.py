@@ -14,6 +14,7 @@ from configs.recipes import (
     SHORT,
     DenseRecipe,
     FinetuneRecipe,
+    GroupsRecipe,
     dense_recipe,
     finetune_recipe,
     regime_of,
@@ -145,7 +146,7 @@ def test_behind_a_frozen_network_a_few_views_are_trained_on_for_many_epochs():
 def test_coarse_maps_come_first_within_one_schedule():
     model, recipe = build_dense_model("resnet18", 3), replace(FROM_SCRATCH.dense, epochs=8)
     images = torch.rand(2, 3, 64, 64)
-    coarse, fine = dense_phases(model, recipe, reduced_strides=True)
+    coarse, fine = dense_phases(model, recipe, GroupsRecipe(), reduced_strides=True)
     first = coarse(True)
     assert model(images).feature_maps.shape == (2, 512, 2, 2)
     second = fine(True)
@@ -170,7 +171,9 @@ def test_coarse_maps_come_first_within_one_schedule():
     ],
 )
 def test_one_phase_where_nothing_changes(recipe, reduced_strides):
-    (only,) = dense_phases(build_dense_model("resnet18", 3), recipe, reduced_strides)
+    (only,) = dense_phases(
+        build_dense_model("resnet18", 3), recipe, GroupsRecipe(), reduced_strides
+    )
     assert only(True).epochs == recipe.epochs
 
 
