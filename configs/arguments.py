@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -66,9 +66,12 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
         UsageError: on an unknown flag or a value that does not fit.
     """
     given = given_flags(argv, description, *kinds)
-    return tuple(
-        kind(**{f.name: given.get(f.name, f.default) for f in fields(kind)}) for kind in kinds
-    )
+    return tuple(filled(kind, given) for kind in kinds)
+
+
+def filled(kind: type[T], given: Mapping[str, Any]) -> T:
+    """An instance of a dataclass of flags, with its defaults for those that are not given; others are passed over."""
+    return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
 
 
 def given_flags(argv: Sequence[str] | None, description: str, *kinds: type) -> dict[str, Any]:

@@ -17,12 +17,12 @@ import torch
 import torchvision
 
 from configs import recipes
-from configs.arguments import given_flags, parse_flags
+from configs.arguments import filled, given_flags
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.overrides import named
 from configs.run_folder import RunFolder, read_json, write_json
-from configs.settings import BACKBONE, Settings, parse_settings, resolve
+from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
 
 log = logging.getLogger(__name__)
 
@@ -144,23 +144,19 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
             ones, or `--folder` is not a folder.
         RunError: if there is no such run, or its config.json cannot be used.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
-    named_flags = given_flags(given, description, Settings, *more)
-    asked, *_ = parse_flags(given, description, Settings, *more)
-    if asked.folder is None:
-        asked, *_ = parse_settings(given, description, *more)
-        given += _as_flags({**asked.as_dict(), **_asked_model(asked)}, ("folder", *MODEL_NAME))
-        named_flags = given_flags(given, description, Settings, *more)
-    elif not Path(asked.folder).is_dir():
-        raise UsageError(f"--folder {asked.folder} is not a folder; name the folder of a run")
-    run = RunFolder(named_flags["folder"])
-    recorded = _recorded_settings(run, named_flags)
-    flags = [] if recorded is None else _as_flags(_less_overrides(recorded, asked), RESTORED)
-    settings, *others = parse_settings([*flags, *given], description, *more)
+    given = given_flags(argv, description, Settings, *more)
+    others: list = [filled(kind, given) for kind in more]
+    if "folder" not in given:
+        given |= _asked_model(completed(filled(Settings, given)))
+    elif not Path(given["folder"]).is_dir():
+        raise UsageError(f"--folder {given['folder']} is not a folder; name the folder of a run")
+    run = RunFolder(given["folder"])
+    recorded = _recorded_settings(run, given)
+    settings = completed(filled(Settings, {**given, **_restored(recorded, given)}))
     if not run.file(sparse_model_file(settings)).is_file():
         raise RunError(_no_model(settings, run.path))
     if recorded is None:
-        _check_unseen(settings, run, named_flags)
+        _check_unseen(settings, run, given)
     _check_model(settings, recorded, run)
     # A downloaded model does not say its seed, but calibration images are drawn with one.
     return replace(settings, seed=settings.seed or 0), run, *others
@@ -310,11 +306,6 @@ def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
     return there[0] if only and not path.exists() else path
 
 
-def _named_by(model: Path) -> dict:
-    """What the name of a model's file says: its type, and how many features it has."""
-    return dict(zip(MODEL_NAME, model.name.removesuffix(SPARSE_MODEL).split("_"), strict=True))
-
-
 def _unseen(settings: Settings) -> list[str]:
     """The flags of a downloaded model that change what it says and cannot be seen in it."""
     boxes = recipes.DATASETS[settings.dataset].boxes
@@ -331,11 +322,15 @@ def _check_unseen(settings: Settings, run: RunFolder, given: dict) -> None:
         )
 
 
-def _less_overrides(recorded: Settings, asked: Settings) -> dict:
-    """The recorded settings as built-in values, without the recipe fields that are asked to be others."""
-    asked_for = {named(override) for override in asked.set}
-    kept = [override for override in recorded.set if named(override) not in asked_for]
-    return {**recorded.as_dict(), "set": kept}
+def _restored(recorded: Settings | None, given: dict) -> dict:
+    """What a model's recorded settings say beside the flags that are given."""
+    if recorded is None:
+        return {}
+    restored = {name: getattr(recorded, name) for name in RESTORED if name not in given}
+    overrides = given.get("set", ())
+    asked_for = {named(override) for override in overrides}
+    kept = tuple(override for override in recorded.set if named(override) not in asked_for)
+    return {**restored, "set": (*kept, *overrides)}
 
 
 def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
@@ -371,17 +366,25 @@ def _arguments(folder: Path) -> dict:
 
 
 def _asked_model(settings: Settings) -> dict:
-    """The folder of the seed, or that of the newest finished model of this name, and what the model is called.
+    """The folder of the seed, or that of the newest finished model of this name, and the flags that name the model.
 
     Raises:
         RunError: if there is none.
     """
+    name = {key: getattr(settings, key) for key in MODEL_NAME}
     if settings.seed is not None:
-        return {"folder": str(training_run(settings).path)}
+        known = {key: value for key, value in name.items() if value is not None}
+        return {"folder": str(training_run(settings).path), **known}
     models = _newest_first(settings, sparse_model_file(settings))
     if not models:
         raise RunError(_no_model(settings, settings.runs_folder))
-    return {"folder": str(models[0].parent), **_named_by(models[0])}
+    n_features, n_per_class = models[0].name.removesuffix(SPARSE_MODEL).split("_")[1:]
+    return {
+        **name,
+        "folder": str(models[0].parent),
+        "n_features": int(n_features),
+        "n_per_class": int(n_per_class),
+    }
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
