@@ -92,12 +92,7 @@ def main() -> None:
             print(" && ".join(shlex.join(shown_command(e, flags.processes)) for e in chain))
         return
     log.info("%d runs, %d of them finished.", len(everything), len(everything) - len(left))
-    if flags.dry_run:
-        for experiment in left:
-            log.info("\n%s", experiment.name)
-            subprocess.run([*command(experiment, 1), "--dry_run"], check=False)
-        return
-    failed = start_all(left, flags)
+    failed = [e.name for e in left if not rehearse(e)] if flags.dry_run else start_all(left, flags)
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
 
@@ -213,6 +208,12 @@ def in_parallel(
         list(pool.map(work, chains))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def rehearse(experiment: Experiment) -> bool:
+    """Let main.py say what a run would do and cost; whether it could be done."""
+    log.info("\n%s", experiment.name)
+    return subprocess.run([*command(experiment, 1), "--dry_run"], check=False).returncode == 0
 
 
 def run(experiment: Experiment, flags: ExperimentFlags) -> str | None:

@@ -50,14 +50,14 @@ def main() -> None:
     settings = processes.broadcast(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
+    check_weights(run, download=not flags.dry_run)
+    if processes.is_main() and not flags.overwrite:
+        keep_models_of_other_images(run.folder, data.fingerprints())
     if flags.dry_run:
         log.info(forecast(run, pipeline))
         return
-    check_weights(run)
     with run.folder.locked():
         if processes.is_main():
-            if not flags.overwrite:
-                keep_models_of_other_images(run.folder, data.fingerprints())
             log_to(run.folder.file("log.txt"))
             if backbone.receptive_field:
                 log.info(

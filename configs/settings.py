@@ -1,10 +1,10 @@
 """The settings of a run: all flags that the scripts share."""
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import comb
 from pathlib import Path
 
 from configs import recipes
@@ -70,9 +70,12 @@ def _redundancy_threshold(text: str) -> float | str:
     if text.lower() == "published":
         return "published"
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise ValueError(f"a redundancy or the word published, not {text!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"a redundancy or the word published, not {text!r}")
+    return value
 
 
 def _coverage(text: str) -> float:
@@ -505,14 +508,14 @@ def check_classes(settings: Settings, n_classes: int) -> None:
         UsageError: names the numbers.
     """
     n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
-    n_pairs = comb(n_classes, 2)
+    n_pairs = math.comb(n_classes, 2)
     if int(rho * n_classes) > n_pairs:
         raise UsageError(
             f"--set selection.pair_density={rho:g} asks for {int(rho * n_classes)} pairs of {n_classes} classes, "
             f"which have only {n_pairs}"
         )
-    if settings.kind.class_sets and comb(n, k) < n_classes:
+    if settings.kind.class_sets and math.comb(n, k) < n_classes:
         raise UsageError(
-            f"{n_classes} classes cannot all differ: there are only {comb(n, k)} sets of "
+            f"{n_classes} classes cannot all differ: there are only {math.comb(n, k)} sets of "
             f"--n_per_class {k} among --n_features {n}"
         )

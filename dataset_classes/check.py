@@ -3,9 +3,9 @@
     python -m dataset_classes.check --dataset CUB2011 --data_root PATH
 
 takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled (missing
-or unreadable images, boxes beside their image, too few images in a class, a picture under two labels, classes whose
-names look alike, almost black images); what even published datasets contain is
-reported and passes (the same image in both splits, boxes cut by the edge, classes without test images).
+or unreadable images, boxes beside their image, a single class, too few images in a class, a picture under two labels,
+classes whose names look alike, almost black images); what even published datasets contain is reported and passes (the
+same image in both splits, boxes cut by the edge, classes without test images).
 """
 
 import hashlib
@@ -24,10 +24,11 @@ from configs.settings import Settings, parse_settings
 from dataset_classes.base import ImageDataset
 from dataset_classes.image_folder import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
-from dataset_classes.registry import dataset_class
+from dataset_classes.registry import dataset_class, spread
 
 SHOWN = 10  # of each kind of finding
 ALMOST_BLACK = 15  # of 255
+WIDEST = 40  # column of class names
 BATCH = 4096  # images in work at a time, so that millions need no more memory
 
 
@@ -45,9 +46,10 @@ class Report:
         """The report as text."""
         for split, counts in self.counts.items():
             yield f"{split:>6}: {counts.sum()} images of {(counts > 0).sum()} classes, {spread(counts)} per class"
-        width = max(map(len, self.classes))
+        names = [name if name.isprintable() else repr(name) for name in self.classes]
+        width = min(max(map(len, [*names, "class"])), WIDEST)
         yield f"\n{'class':<{width}}  " + "".join(f"{split:>8}" for split in self.counts)
-        for label, name in enumerate(self.classes):
+        for label, name in enumerate(names):
             yield f"{name:<{width}}  " + "".join(
                 f"{counts[label]:>8}" for counts in self.counts.values()
             )
@@ -60,13 +62,6 @@ class Report:
                 yield f"    ... and {len(found) - SHOWN} more"
         if not self.problems:
             yield "No problems found." if not self.remarks else "No problems beyond these remarks."
-
-
-def spread(counts: np.ndarray) -> str:
-    """ "30" or "18 to 30"."""
-    return (
-        str(counts.min()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    )
 
 
 def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
@@ -101,6 +96,8 @@ class Seen:
 
 def report_classes(report: Report) -> None:
     """Report classes with too few images, and those whose names look alike."""
+    if len(report.classes) < 2:
+        report.problems["fewer than 2 classes"] += report.classes
     for label in np.flatnonzero(report.counts["train"] < 2):
         report.problems["classes with fewer than 2 training images"].append(report.classes[label])
     for label in np.flatnonzero(report.counts["test"] == 0):

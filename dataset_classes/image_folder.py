@@ -36,9 +36,9 @@ TRAIN, TEST, VALIDATION = "train", "test", "validation"
 ROLES = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("test", "testing"), TEST),
-    **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), VALIDATION),
 }
-UNDERSTOOD = "train or training, test or testing, val, valid or validation"
+UNDERSTOOD = "train or training, test or testing, val, valid, validation, dev, eval or evaluation"
 # A word of a folder's name that makes it look like one of a split.
 SPLIT_WORD = re.compile(
     r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I
@@ -156,6 +156,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
     if TEST not in parts:
         folder = Path(parts.get(TRAIN, root))
         classes = used_classes(folder, skipped)
+        refuse_outer_folder(classes, folder)
         refuse_splits_inside(classes, folder)
         told(skipped)
         warn_once(
@@ -268,6 +269,28 @@ def refuse_unknown_split(root: Path, places: list[Place]) -> None:
             f"{root} can be read in two ways: {_names(parts)} look like a split and hold folders of the same names, "
             f"but only {UNDERSTOOD} are understood. Rename them, or put them into {root / 'train'} if they are classes."
         )
+    if len(places) in (2, 3) and all(
+        place.holds_classes and place.below == places[0].below for place in places
+    ):
+        warn_once(
+            logger,
+            "%s: %s hold folders of the same names (%s) and are taken as classes; a split has the names %s.",
+            root,
+            _names(places),
+            _some(places[0].below),
+            UNDERSTOOD,
+        )
+
+
+def refuse_outer_folder(classes: ClassImages, folder: Path) -> None:
+    """Raise a RunError if the folders of the classes, or of a split, lie one level deeper."""
+    name, *others = classes
+    place = look_into(name, str(folder / name))
+    if not others and place.holds_classes and len(place.below) > 1:
+        raise RunError(
+            f"{folder} has only the class '{name}', whose images lie in {_some(place.below)}: if these are the classes "
+            f"or the split, give --data_root {folder / name}"
+        )
 
 
 def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
@@ -281,6 +304,11 @@ def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
         f"{folder} can be read in two ways: every class has a split inside of it, as {next(iter(classes))}/train/. For "
         f"this split, turn the folders round: train/{next(iter(classes))}/; otherwise rename the folders inside."
     )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """The first names, ant, bee, cat, ..."""
+    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
 
 
 def _names(places: list[Place]) -> str:

@@ -115,11 +115,17 @@ def data_of(
     counts = np.bincount(data.train.labels)
     uneven = counts.max() > UNEVEN * counts.min() and not settings.balanced
     logger.info(
-        "%d classes, %d to %d training images of each (%d in all); %d test images.%s",
-        len(counts), counts.min(), counts.max(), len(data.train), len(data.test),
+        "%d classes, %s training images of each (%d in all); %d test images.%s",
+        len(counts), spread(counts), len(data.train), len(data.test),
         " The classes differ much: --balanced shows them equally often." if uneven else "",
     )  # fmt: skip
     return data.without(settings.validation) if settings.validation else data
+
+
+def spread(counts: np.ndarray) -> str:
+    """ "30" or "18 to 30"."""
+    least, most = counts.min(), counts.max()
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:

@@ -7,6 +7,8 @@ import pytest
 from fake_datasets import make_cub
 
 import main
+from architectures.backbones import weights
+from configs.errors import RunError, UsageError
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
@@ -45,7 +47,7 @@ def contents(folder):
 
 
 def test_a_dry_run_names_what_would_be_done_and_changes_nothing(run, tmp_path):
-    said = run("--dry_run")
+    said = run("--dry_run", "--batch_size", "64")  # one step is an epoch
     assert not (tmp_path / "runs").exists()
     assert stages(said)["dense"] == "Trained_DenseModel.pth: it is not there"
     assert {*stages(said).values()} == {stages(said)["dense"], "follows from dense"}
@@ -63,3 +65,28 @@ def test_a_dry_run_names_what_would_be_done_and_changes_nothing(run, tmp_path):
         **dict.fromkeys(("dense", "features", "selection", "finetune", "calibration"), "reused"),
         "evaluation": "Results_DenseModel.json: it is not there",
     }
+
+
+def test_a_dry_run_says_the_error_that_the_run_would(run, tmp_path, monkeypatch):
+    def no_network(url, timeout):
+        raise OSError("no network")
+
+    def refused(kind, *more):
+        messages = []
+        for dry in ("--dry_run", "--dry_run=False"):
+            with pytest.raises(kind) as error:
+                run(dry, *more)
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
+        return messages[0]
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(weights, "urlopen", no_network)
+    monkeypatch.setattr("torch.hub.urlopen", lambda request: no_network(request, None))
+    assert "missing.pth" in refused(RunError, "--weights", str(tmp_path / "missing.pth"))
+    assert "could not be downloaded (no network)" in refused(RunError, "--weights", "imagenet")
+    assert not (tmp_path / "runs").exists()
+    run()
+    first, *_, last = sorted((tmp_path / "data").rglob("*.jpg"))
+    first.write_bytes(last.read_bytes())
+    assert "a finished model of other images" in refused(UsageError)

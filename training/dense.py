@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from architectures.backbones.weights import fitting_weights
+from architectures.backbones.weights import check_fitting
 from architectures.checkpoints import load_state_dict
 from architectures.classifier import InterpretableClassifier, ModelOutput, build_dense_model
 from architectures.inference import features_and_peaks
@@ -34,15 +34,20 @@ from training.schedules import dense_learning_rate
 log = logging.getLogger(__name__)
 
 
-def check_weights(run: OpenRun) -> None:
-    """Raise what the run's dense model would for the weights it is to start from, before anything is written."""
+def check_weights(run: OpenRun, *, download: bool = True) -> None:
+    """Raise what the run's dense model would for the weights it is to start from, before anything is written.
+
+    Args:
+        run: whose weights they are.
+        download: weights of ImageNet that are not there; else only whether their server answers is tried.
+    """
     settings = run.settings
     artefact = _artefact(run)
     if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):
         return
     with torch.device("meta"):
         model = build_dense_model(settings.arch, len(run.data.train.classes))
-    fitting_weights(model, settings.arch, settings.weights)
+    check_fitting(model, settings.arch, settings.weights, download=download)
 
 
 def train_dense(run: OpenRun) -> InterpretableClassifier:

@@ -1,5 +1,6 @@
 """What a run would do, and what it would cost (`main.py --dry_run`): nothing is written, a few steps are measured."""
 
+import itertools
 import shutil
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     if not to_do:
         return "\n".join([*lines, "Everything is there; nothing would be done."])
     pace = measured_pace(run)
-    costs = {stage: _cost(run, stage, pace) for stage in to_do}
+    costs = {stage: _cost(run, stage, pace, dense=DENSE in to_do) for stage in to_do}
     lines += [f"  {'stage':12}{'time':>10}{'disk':>10}  state"]
     for stage, state in states.items():
         seconds, size = costs.get(stage, (0.0, 0.0))
@@ -120,9 +121,11 @@ def measured_pace(run: OpenRun) -> Pace:
     phase = dense_phase(model, recipe)
     hardware.keep_freed_memory()
     start, n_images = 0.0, 0
-    for step, (images, targets) in enumerate(
-        epoch_batches(run.data.train, recipe.batch_size, hardware, seed=0)
-    ):
+    epochs = (  # of few images, one has fewer steps than are measured
+        epoch_batches(run.data.train, recipe.batch_size, hardware, seed=seed)
+        for seed in itertools.count()
+    )
+    for step, (images, targets) in enumerate(itertools.chain.from_iterable(epochs)):
         if step == 1:  # the first one is slower
             start = time.perf_counter()
         images, targets = hardware.to_device(images), targets.to(hardware.device)
@@ -131,7 +134,7 @@ def measured_pace(run: OpenRun) -> Pace:
         n_images += len(targets) if step else 0
         if step == MEASURED_STEPS:
             break
-    seconds = (time.perf_counter() - start) / n_images if n_images else 0.0
+    seconds = (time.perf_counter() - start) / n_images
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     memory = memory_used(hardware.device)
     if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
@@ -140,20 +143,23 @@ def measured_pace(run: OpenRun) -> Pace:
     return Pace(seconds, memory, size, model.backbone.n_features)
 
 
-def _cost(run: OpenRun, stage: str, pace: Pace) -> tuple[float, int]:
-    """Seconds and bytes of a stage."""
+def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, int]:
+    """Seconds and bytes of a stage; `dense`: whether the dense model is trained in the same call."""
     settings = run.settings
     n_train, n_test = len(run.data.train), len(run.data.test)
     looked_at = pace.seconds_per_image * FORWARD_COST
 
     def training(name: str) -> float:
-        phases = [phase for phase in planned_phases(settings) if phase.stage == name]
+        phases = planned_phases(settings, dense=dense)
         every = settings.eval_every
-        measured = [p.cost for p in phases for _ in range(p.epochs // every)] if every else []
+        measured = (
+            [(p.stage, p.cost) for p in phases for _ in range(p.epochs // every)] if every else []
+        )
         if settings.freeze_backbone:  # which stores the maps
-            measured[1:] = [STORED_COST] * len(measured[1:])
-        trained = pace.seconds_per_image * n_train * sum(p.cost_after() for p in phases)
-        return trained + len(run.data.watched) * looked_at * sum(measured)
+            measured[1:] = [(stage, STORED_COST) for stage, _ in measured[1:]]
+        trained = n_train * sum(p.cost_after() for p in phases if p.stage == name)
+        looks = len(run.data.watched) * sum(cost for stage, cost in measured if stage == name)
+        return pace.seconds_per_image * trained + looked_at * looks
 
     if stage == "dense":
         return training(DENSE), pace.model_bytes

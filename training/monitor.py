@@ -10,7 +10,7 @@ from architectures.inference import measured_batches
 from configs.open_run import OpenRun
 from training.frozen_maps import stored_view
 from training.history import History
-from training.plan import epochs_left
+from training.plan import DENSE, epochs_left
 from training.trackers import make_tracker
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ class Monitor:
 
     def __init__(self, run: OpenRun, stage: str):
         self._run, self._stage = run, stage
+        # Of a frozen network, maps are there if this call has trained the dense model.
+        self._dense = stage == DENSE or bool(run.frozen_maps)
         self._called = "test" if run.data.held_out is None else "held-out"
         self.history = History(
             run.folder.path, stage, make_tracker(run.settings.track, run.folder.path)
@@ -76,7 +78,7 @@ class Monitor:
             epochs_done: of the phase; a fraction within an epoch.
             seconds_per_epoch: of the phase.
         """
-        left = epochs_left(self._run.settings, self._stage, phase, epochs_done)
+        left = epochs_left(self._run.settings, self._stage, phase, epochs_done, dense=self._dense)
         return (storing + seconds_per_epoch) * left
 
 

@@ -20,18 +20,17 @@ class PlannedPhase:
         stage: `DENSE`, or the name of the sparse model.
         epochs: how many.
         cost: of an epoch; that of one at the final resolution is 1.
-        new_views: after so many epochs all maps of a frozen network are stored; None: never.
+        new_views: the epochs, from 0, whose maps of a frozen network are not stored yet; None: those of all epochs.
     """
 
     stage: str
     epochs: int
     cost: float = 1.0
-    new_views: int | None = None
+    new_views: range | None = None
 
     def epoch_cost(self, epoch: int) -> float:
         """Cost of one epoch, from 0."""
-        stored = self.new_views is not None and epoch >= self.new_views
-        return STORED_COST if stored else self.cost
+        return self.cost if self.new_views is None or epoch in self.new_views else STORED_COST
 
     def cost_after(self, done: float = 0) -> float:
         """Cost of the epochs that are left after so many."""
@@ -39,11 +38,17 @@ class PlannedPhase:
         return sum(costs) - (costs[0] * (done % 1) if costs else 0)
 
 
-def planned_phases(settings: Settings) -> list[PlannedPhase]:
-    """All phases of a run, in order; the maps of a frozen network are taken to fit into memory."""
+def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[PlannedPhase]:
+    """All phases that a call trains, in order; the maps of a frozen network are taken to fit into memory.
+
+    Args:
+        settings: of the run.
+        dense: whether the dense model is trained in the same call, whose maps of a frozen network the finetuning
+            finds stored; None: as the settings say.
+    """
     reduced = settings.trained_with_reduced_strides
     kinds = []  # stage, epochs, whether with ordinary strides
-    if settings.do_dense:
+    if settings.do_dense if dense is None else dense:
         coarse = coarse_epochs(settings.dense, reduced)
         kinds = [(DENSE, coarse, True)] if coarse else []
         kinds.append((DENSE, settings.dense.epochs - coarse, not reduced))
@@ -51,14 +56,15 @@ def planned_phases(settings: Settings) -> list[PlannedPhase]:
     for index, epochs in enumerate(recipe.round_epochs):
         kinds.append((settings.model_name, epochs, not round_is_reduced(settings, index)))
     phases: list[PlannedPhase] = []
+    stored = 0  # views
     for stage, epochs, coarse in kinds:
         cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
         views = settings.dense.views if stage == DENSE else recipe.views
+        new_views = None
         if views and settings.freeze_backbone:
-            views = max(0, views - sum(p.epochs for p in phases if p.stage == stage))
-        else:
-            views = None
-        phases.append(PlannedPhase(stage, epochs, cost, views))
+            new_views = range(stored, views)
+            stored = max(stored, min(views, epochs))
+        phases.append(PlannedPhase(stage, epochs, cost, new_views))
     return phases
 
 
@@ -75,7 +81,9 @@ def round_is_reduced(settings: Settings, index: int) -> bool:
     return settings.trained_with_reduced_strides and not coarse
 
 
-def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> float:
+def epochs_left(
+    settings: Settings, stage: str, phase: int, done: float, *, dense: bool | None = None
+) -> float:
     """What is left to train in the whole run, in epochs as the present ones.
 
     Args:
@@ -83,8 +91,9 @@ def epochs_left(settings: Settings, stage: str, phase: int, done: float) -> floa
         stage: that is trained.
         phase: of the stage, from 0.
         done: epochs of the phase.
+        dense: as in `planned_phases`.
     """
-    planned = planned_phases(settings)
+    planned = planned_phases(settings, dense=dense)
     now = [p.stage for p in planned].index(stage) + phase
     left = planned[now].cost_after(done) + sum(p.cost_after() for p in planned[now + 1 :])
     present = max(0, math.ceil(done) - 1)  # at its end, too

@@ -2,8 +2,9 @@
 
 import importlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
@@ -79,7 +80,7 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
         state = _package_weights(model, arch, weights)
     elif weights != "imagenet":
         state = load_state_dict(weights)
-    elif isinstance(model.backbone, TimmBackbone | TruncatedBackbone):
+    elif _is_timms(model):
         state = _timm_weights(network_of(arch))
     else:
         state = _torchvision_weights(arch)
@@ -93,6 +94,30 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
             "give the --arch they were trained with"
         )
     return state
+
+
+def check_fitting(model: nn.Module, arch: str, weights: str, *, download: bool) -> None:
+    """Raise what `fitting_weights` would, with its arguments.
+
+    Args:
+        download: weights that are not there; else only whether their server answers is tried.
+    """
+    if weights == "imagenet" and not download:
+        if _is_timms(model):
+            arch = network_of(arch)
+            there, server, cache = _cached_timm_file(arch), HUB, Path(HF_HUB_CACHE)
+        else:
+            file, server = _torchvision_file(arch)
+            there, cache = file.exists(), file.parent
+        if not there:
+            _reach(arch, server, cache)
+            return
+    fitting_weights(model, arch, weights)
+
+
+def _is_timms(model: nn.Module) -> bool:
+    """Whether ImageNet weights of a dense model are timm's; else they are torchvision's."""
+    return isinstance(model.backbone, TimmBackbone | TruncatedBackbone)
 
 
 def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -124,53 +149,62 @@ def _with_names_of_stages(state: dict[str, Tensor], model: nn.Module) -> dict[st
 
 
 def _torchvision_weights(arch: str) -> dict[str, Tensor]:
-    try:
-        weights = get_model_weights(arch).IMAGENET1K_V1
-    except ValueError:
-        raise _no_weights(arch) from None
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    file, _ = _torchvision_file(arch)
     if not file.exists():
-        try:
-            weights.get_state_dict(progress=True, check_hash=True)
-        except (URLError, OSError, RuntimeError) as error:
-            raise _unreachable(arch, error, file.parent) from error
+        with _told_if_unreachable(arch, file.parent):
+            get_model_weights(arch).IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     return load_state_dict(file)
 
 
+def _torchvision_file(arch: str) -> tuple[Path, str]:
+    """Where a download of torchvision's weights is kept, and where it comes from."""
+    try:
+        url = get_model_weights(arch).IMAGENET1K_V1.url
+    except ValueError:
+        raise _no_weights(arch) from None
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name, url
+
+
 def _timm_weights(arch: str) -> dict[str, Tensor]:
+    cached = _cached_timm_file(arch)
+    if cached:
+        load_state_dict(cached)  # names a damaged file, which timm does not
+    else:
+        _reach(arch, HUB, HF_HUB_CACHE)  # without a network, timm itself tries for a minute
+    with _told_if_unreachable(arch, HF_HUB_CACHE):
+        return timm_network(arch, pretrained=True).state_dict()
+
+
+def _cached_timm_file(arch: str) -> str | None:
+    """Where a former download of timm's weights lies."""
     config = timm.get_pretrained_cfg(arch.removeprefix(TIMM))
     if not config.has_weights:
         raise _no_weights(arch)
-    cached = config.hf_hub_id and _cached_file(config.hf_hub_id)
-    if cached:
-        load_state_dict(cached)  # names a damaged file, which timm does not
-    try:
-        if not cached:
-            urlopen(
-                HUB, timeout=SECONDS
-            ).close()  # without a network, timm itself tries for a minute
-        return timm_network(arch, pretrained=True).state_dict()
-    except (OSError, RuntimeError) as error:
-        raise _unreachable(arch, error, HF_HUB_CACHE) from error
-
-
-def _cached_file(repository: str) -> str | None:
-    """Where a former download of weights lies."""
-    found = (
-        try_to_load_from_cache(repository, f) for f in ("model.safetensors", "pytorch_model.bin")
-    )
+    files = ("model.safetensors", "pytorch_model.bin") if config.hf_hub_id else ()
+    found = (try_to_load_from_cache(config.hf_hub_id, file) for file in files)
     return next((file for file in found if isinstance(file, str)), None)
+
+
+def _reach(arch: str, server: str, cache: str | Path) -> None:
+    """Raise a RunError if the server of an architecture's weights does not answer."""
+    with _told_if_unreachable(arch, cache):
+        urlopen(server, timeout=SECONDS).close()
 
 
 def _no_weights(arch: str) -> UsageError:
     return UsageError(f"nobody offers ImageNet weights of {arch}; pass --weights none, or a file")
 
 
-def _unreachable(arch: str, error: Exception, folder) -> RunError:
-    return RunError(
-        f"the ImageNet weights of {arch} could not be downloaded ({reason(error)}); pass --weights none to train from "
-        f"scratch, or --weights FILE with a state dict downloaded elsewhere (cache: {folder})"
-    )
+@contextmanager
+def _told_if_unreachable(arch: str, cache: str | Path) -> Iterator[None]:
+    """What goes wrong in a download, in one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # an error of a URL is an OSError
+        raise RunError(
+            f"the ImageNet weights of {arch} could not be downloaded ({reason(error)}); pass --weights none to train "
+            f"from scratch, or --weights FILE with a state dict downloaded elsewhere (cache: {cache})"
+        ) from error
 
 
 def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tensor]:

@@ -112,6 +112,15 @@ def test_too_few_images_are_reported(tmp_path):
     assert len(found.remarks["classes without test images"]) == 3
 
 
+def test_one_class_is_a_problem_and_a_long_or_broken_name_keeps_the_table(tmp_path):
+    name = "a\n" + "b" * 100
+    make_image_folder(tmp_path, classes=(name,))
+    found = report("ImageFolder", tmp_path)
+    assert found.problems["fewer than 2 classes"] == [name]
+    table = "\n".join(found.lines()).split("class ")[1].splitlines()
+    assert table[0].strip() == "train    test" and table[1].startswith("'a\\nbbb")
+
+
 @pytest.mark.parametrize("damage", [False, True])
 def test_command_line(tmp_path, monkeypatch, capsys, damage):
     root = different_images(make_cub(tmp_path))

@@ -50,7 +50,9 @@ def split(root, train, test, names=("ant", "bee")):
 
 
 @pytest.mark.parametrize("train", ["train", "Train", "TRAIN", "training", "Training"])
-@pytest.mark.parametrize("test", ["test", "Test", "testing", "VAL", "Valid", "validation"])
+@pytest.mark.parametrize(
+    "test", ["test", "Test", "testing", "VAL", "Valid", "validation", "dev", "Eval"]
+)
 def test_names_of_splits(tmp_path, train, test):
     split(tmp_path, train, test)
     assert counts(tmp_path) == {"ant": (4, 2), "bee": (4, 2)}
@@ -115,6 +117,14 @@ DOUBTFUL = {
         ("TrainSet/", "TestSet/"),
     ),
     "splits inside the classes": (inside, ("ant/train/",)),
+    "a folder around the classes": (
+        lambda root: (draw(root, "photos", "ant"), draw(root, "photos", "bee")),
+        ("--data_root", "photos", "ant, bee"),
+    ),
+    "a folder around the split": (
+        lambda root: split(root / "data", "train", "test"),
+        ("--data_root", "data", "test, train"),
+    ),
     "two training folders": (twice, ("Train/", "train/")),
     "no training folder": (lambda root: draw(root, "test", "ant"), ("test/", "no train/")),
     "another spelling in the test folder": (
@@ -130,6 +140,12 @@ def test_what_is_doubtful_is_refused(tmp_path, case):
     make(tmp_path)
     with refused(RunError, str(tmp_path), *named):
         find_splits(tmp_path)
+
+
+def test_folders_of_the_same_names_in_what_may_be_a_split_are_told(tmp_path, caplog):
+    split(tmp_path, "trn", "tst")
+    assert both(tmp_path) == {"trn": 8, "tst": 4}
+    assert "trn/, tst/ hold folders of the same names (ant, bee)" in caplog.text
 
 
 LEFTOVERS = [

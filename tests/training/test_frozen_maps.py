@@ -106,10 +106,10 @@ def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
     settings = open_run(flags, tmp_path).settings
     assert settings.reduced_strides and not settings.trained_with_reduced_strides
     dense, *finetuning = planned_phases(settings)
-    assert (dense.epochs, dense.new_views) == (3, 2)
-    seen = dense.cost * 2 + sum(
-        p.cost * min(p.epochs, settings.finetuning.views) for p in finetuning
-    )
+    assert (dense.epochs, dense.new_views) == (3, range(2))
+    assert finetuning[0].new_views == range(2, settings.finetuning.views)  # 2 are stored
+    assert planned_phases(settings, dense=False)[0].new_views == range(settings.finetuning.views)
+    seen = dense.cost * settings.finetuning.views
     finetuned = sum(p.cost_after() for p in finetuning)
     assert epochs_left(settings, "dense", 0, 2) == pytest.approx(
         (dense.epoch_cost(2) + finetuned) / dense.cost
