@@ -105,7 +105,7 @@ def check_fitting(model: nn.Module, arch: str, weights: str, *, download: bool) 
     if weights == "imagenet" and not download:
         if _is_timms(model):
             arch = network_of(arch)
-            there, server, cache = _cached_timm_file(arch), HUB, Path(HF_HUB_CACHE)
+            there, server, cache = bool(_cached_timm_file(arch)), HUB, Path(HF_HUB_CACHE)
         else:
             file, server = _torchvision_file(arch)
             there, cache = file.exists(), file.parent
