@@ -99,10 +99,11 @@ class Backbone(nn.Module, ABC):
             indices: of the maps, `[n]`.
             factors: positive, `[n]`.
         """
-        assert isinstance(self.adapter, nn.Conv2d)
-        factors = factors.to(self.adapter.weight.device)
-        self.adapter.weight[indices] *= factors[:, None, None, None]
-        self.adapter.bias[indices] *= factors
+        last = self.adapter[-1] if isinstance(self.adapter, nn.Sequential) else self.adapter
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        factors = factors.to(last.weight.device)
+        last.weight[indices] *= factors[:, None, None, None]
+        last.bias[indices] *= factors
 
     def train(self, mode: bool = True) -> Self:
         """As of any module; of a frozen network only the adapter is ever in training mode."""

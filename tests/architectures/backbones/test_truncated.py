@@ -1,5 +1,7 @@
 """Networks of timm that end early: what a cell sees is known, and the weights of the whole network fit."""
 
+import copy
+
 import pytest
 import torch
 
@@ -39,6 +41,18 @@ def test_only_what_lies_behind_a_frozen_network_is_trained(model):
     model.train()
     assert not model.backbone.network.training and model.backbone.adapter.training
     model.eval()
+
+
+def test_its_maps_can_be_scaled_as_finetuning_does_behind_a_frozen_network(model):
+    backbone = copy.deepcopy(model.backbone)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = backbone(images)
+        backbone.scale_maps(torch.tensor([2, 0]), torch.tensor([3.0, 0.5]))
+        after = backbone(images)
+    factors = torch.ones(backbone.n_features)
+    factors[2], factors[0] = 3, 0.5
+    torch.testing.assert_close(after, before * factors[:, None, None])
 
 
 def test_weights_of_the_whole_network_fit(tmp_path):
