@@ -418,6 +418,10 @@ def _no_model(settings: Settings, folder: Path) -> str:
             f"no finished model {wanted} in {folder}, which holds {', '.join(held)}; "
             "choose with --model_type, --n_features and --n_per_class"
         )
+    deeper = (path for n in (1, 2, 3) for path in folder.glob("*/" * n + f"*{SPARSE_MODEL}"))
+    below = next(deeper, None) if settings.folder else None
+    if below is not None:
+        return f"{folder} is not a run folder; name one, such as {below.parent}"
     own_images = recipes.DATASETS[settings.dataset].own_images
     of = f" made from {settings.data_root}" if own_images else ""
     return (

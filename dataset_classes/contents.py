@@ -90,8 +90,11 @@ def read_content(path: str) -> Content:
             digest = hashlib.file_digest(file, _new_digest).hexdigest()
             file.seek(0)
             return Content(digest, _values(file))
-    except OSError as error:
-        return Content(None, error=error.strerror or str(error))
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: a table may name what no file can be called
+        return Content(None, error=getattr(error, "strerror", None) or str(error))
 
 
 def _new_digest():

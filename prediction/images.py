@@ -19,19 +19,23 @@ from dataset_classes.pixels import PixelScale
 
 log = logging.getLogger(__name__)
 
+COLUMN = "file"  # of tables
+DELIMITERS = ",;\t"  # some spreadsheets write others than commas
+
 
 def find_images(paths: Sequence[str]) -> list[str]:
     """The named files, the images below the named folders by name, and those in lists; each once.
 
     Args:
         paths: files, folders, patterns such as `photos/*.jpg` (for shells that leave them as they are), and tables
-            (.csv) whose column `file`, else the first, names images, from the table's folder where not absolute.
+            (.csv) with commas, semicolons or tabs, whose column `file`, else the first, names images, from the
+            table's folder where not absolute.
 
     Raises:
         UsageError: if nothing is named.
         RunError: if a folder, a pattern or a table holds no images, or a table cannot be read.
     """
-    if not paths:
+    if not all(paths) or not paths:
         raise UsageError("name the images: --image FILE_OR_FOLDER ...")
     files = []
     for path in map(expanded_default, paths):
@@ -57,16 +61,24 @@ def _listed(table: str) -> list[str]:
     """The images that a table names, see `find_images`."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row and any(row)]
+            lines = [line for line in file if line.strip()]
+        delimiter = next((d for d in DELIMITERS if COLUMN in _header(lines, d)), DELIMITERS[0])
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(row)]
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"the table {table} cannot be read: {error}") from None
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    named = "file" in header
-    column = header.index("file") if named else 0
+    header = _header(lines, delimiter)
+    named = COLUMN in header
+    column = header.index(COLUMN) if named else 0
     names = [row[column].strip() for row in rows[int(named) :] if len(row) > column]
     if not names:
         raise RunError(f"the table {table} names no images")
     return [os.path.join(os.path.dirname(table), name) for name in names]
+
+
+def _header(lines: list[str], delimiter: str) -> list[str]:
+    """The first row of a table, in lower case."""
+    row = next(csv.reader(lines, delimiter=delimiter), [])
+    return [name.strip().lower() for name in row]
 
 
 class ImageFiles(Dataset):

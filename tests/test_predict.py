@@ -22,6 +22,7 @@ from configs.runs import finished_run, write_config
 from configs.script import run_script
 from conformal.calibrate import calibrate
 from conformal.split import calibration_split
+from dataset_classes.contents import read_content
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import load_data
 from evaluation.prediction_sets import methods
@@ -229,7 +230,10 @@ def test_patterns_and_tables_name_images(tmp_path):
     (tmp_path / "table.csv").write_text(f"label,File\nx,c.jpg\ny,{tmp_path / 'b.png'}\n")
     a, b, c = (str(tmp_path / name) for name in ("a.png", "b.png", "c.jpg"))
     assert find_images([str(tmp_path / "*.png")]) == [a, b]
+    (tmp_path / "other.csv").write_bytes(b"\xef\xbb\xbf\r\nlabel;file\r\n1,5;a.png\r\n2;c.jpg\r\n")
+    assert read_content("a\0.png").error == "embedded null byte"
     assert find_images([str(tmp_path / "plain.csv")]) == [a, c]
+    assert find_images([str(tmp_path / "other.csv")]) == [a, c]
     assert find_images([str(tmp_path / "table.csv"), a, c]) == [c, b, a]
 
 

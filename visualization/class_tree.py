@@ -52,7 +52,7 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
     )
     _name_features(axes, joints, members, drawn["leaves"], weight.shape[1])
     axes.set_xlim(most, 0)
-    axes.set_xticks(range(most + 1), range(most, -1, -1), fontsize=SMALL_FONT)
+    axes.set_xticks(range(most + 1), map(str, range(most, -1, -1)), fontsize=SMALL_FONT)
     axes.set_xlabel("features in common (mean over pairs)", fontsize=FONT)
     axes.spines[["left", "right", "top"]].set_visible(False)
     return figure

@@ -154,6 +154,8 @@ def test_a_model_that_the_folder_lacks_is_answered_with_those_it_holds(leave):
         match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7; choose with --model_type",
     ):
         find("--folder", run.path, "--model_type", "qsenn")
+    with pytest.raises(RunError, match=f"is not a run folder; name one, such as {run.path}"):
+        find("--folder", run.path.parent)
 
 
 def test_settings_of_other_versions_are_understood(leave):
