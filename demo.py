@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def _port(text: str) -> int:
-    if not 0 <= int(text) < 65536:
-        raise ValueError(f"a port lies between 0 and 65535, not {text}")
+    if not text.isdecimal() or int(text) > 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {text}")
     return int(text)
 
 

@@ -121,6 +121,8 @@ def read_table(path: Path) -> list[Experiment]:
             if settings.seed is None:
                 raise UsageError(f"{path}, run {number}: give its seeds, such as seed = [0, 1, 2]")
             found[tuple(argv)] = Experiment(argv, settings)
+    if not found:
+        raise UsageError(f"{path} asks for no run: one of its lists is empty")
     for chain in chains(list(found.values())):
         refuse_to_overwrite(path, chain)
     return list(found.values())

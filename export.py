@@ -37,13 +37,20 @@ EXPORT = "export"
 INPUT, OUTPUTS = "images", ("logits", "features", "feature_maps", "nonconformity")
 
 
+def _file(text: str) -> str:
+    path = expanded(text)
+    if Path(path).is_dir():
+        raise ValueError(f"{text} is a folder; name a file")
+    return path
+
+
 @dataclass(frozen=True)
 class ExportFlags:
     """What is written."""
 
     format: str = flag(EXPORT, "onnx", "onnx", parse=choice(("onnx",), "format"))
     output: str | None = flag(
-        EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=expanded
+        EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file
     )
 
 
@@ -116,6 +123,8 @@ def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
         length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
         return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
 
+    for library in ("onnx_ir", "onnxscript"):  # they tell of every constant
+        logging.getLogger(library).setLevel(logging.WARNING)
     transform = finished.data.transform
     module = ExportedModel(finished.model, transform.mean, transform.std, finished.predictor)
     images = torch.rand(2, 3, transform.side, transform.side)

@@ -8,8 +8,10 @@ def expanded(text: str) -> str:
     """A path in which `~` is the home folder.
 
     Raises:
-        ValueError: if nobody knows whose home is meant; says what to write instead.
+        ValueError: if it is empty, or nobody knows whose home is meant; says what to write instead.
     """
+    if not text.strip():
+        raise ValueError("an empty path (is a variable of the shell not set?)")
     path = os.path.expanduser(text)
     if not path.startswith("~"):
         return path

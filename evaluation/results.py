@@ -96,7 +96,7 @@ def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
     ratio = sparse["Accuracy"] / dense["Accuracy"]
     return [
         f"With {sparse['Number of features']} features, {sparse['Features per class']:.3g} per class, the sparse model "
-        f"keeps {_percent(ratio)} of the dense accuracy.",
+        f"reaches {_percent(ratio)} of the dense accuracy.",
         "",
     ]
 

@@ -118,6 +118,7 @@ def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(
         ("n_featurs = 3", "run 1: unknown flag --n_featurs; did you mean --n_features"),
         ("n_features = 'x'", "run 1: argument --n_features: 'x' is not a whole number"),
         ("= 3", "cannot be read"),
+        ("n_features = []", "asks for no run"),
         ("[[runs]]\nset = [['dense.lr=1'], ['dense.lr=2']]", "different models under one name"),
     ],
 )

@@ -14,11 +14,13 @@ MAX_COLUMNS = 10  # features in one figure: more could neither be told apart by 
 
 
 def find_class(text: str, class_names: Sequence[str]) -> int:
-    """Index of the class that a user means by its index or its name (case and `_` do not count).
+    """Index of the class that a user means by its index or its name (as it is; else case and `_` do not count).
 
     Raises:
         UsageError: if there is no such class; names the nearest one.
     """
+    if text in class_names:
+        return class_names.index(text)
     plain = [_plain(name) for name in class_names]
     if _plain(text) in plain:
         return plain.index(_plain(text))

@@ -1,6 +1,7 @@
 """Clock of a solver: when to stop, and what to tell those who wait."""
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -33,7 +34,7 @@ class Stopwatch:
 
 
 class Progress(Stopwatch):
-    """Elapsed time and limit of one solver run, with a log line per second.
+    """Elapsed time and limit of one solver run, with a log line per second of computing.
 
     Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
 
@@ -54,7 +55,7 @@ class Progress(Stopwatch):
         super().__init__()
         self.solver, self.seed, self.time_limit = solver, seed, time_limit
         self.on_improvement = on_improvement
-        self._last_line = time.monotonic()
+        self._last_line = 0.0
 
     def __enter__(self) -> "Progress":
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -91,8 +92,14 @@ class Progress(Stopwatch):
             self.on_improvement(self.elapsed, objective)
 
     def report(self, state: str) -> None:
-        """Log where the solver is, at most once per second."""
-        now = time.monotonic()
+        """Log where the solver is, at most once per second of computing."""
+        now = self.elapsed
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            logger.info("%s: %s, %.0f s, seed %s", self.solver, state, self.elapsed, self.seed)
+            logger.info("%s: %s, %.0f s, seed %s", self.solver, state, now, self.seed)
+
+
+def describe_search(value: float, best: float) -> str:
+    """What a set and the best one so far are worth, as long as their classes are not assigned exactly."""
+    so_far = f", best so far {best:.3f}" if math.isfinite(best) else ""
+    return f"tries a set worth about {value:.3f}{so_far}"

@@ -106,6 +106,8 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
 def test_an_unknown_home_is_named(flag):
     with pytest.raises(UsageError, match=f"{flag}: ~birds: there is no user 'birds'"):
         parse_settings([flag, "~birds"], "")
+    with pytest.raises(UsageError, match=f"{flag}: an empty path"):
+        parse_settings([flag, ""], "")
 
 
 def test_without_a_home_only_what_needs_it_is_refused(homeless, tmp_path):

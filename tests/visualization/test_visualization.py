@@ -202,6 +202,14 @@ def test_classes_are_found_by_index_and_name(text):
     assert find_class(text, NAMES) == 1
 
 
+def test_a_name_as_it_is_comes_before_one_in_another_case():
+    assert [find_class(text, ["Plain", "plain", "0"]) for text in ("plain", "PLAIN", "0")] == [
+        1,
+        0,
+        2,
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [("7", "0 to 2"), ("-1", "0 to 2"), ("Shiny Cowbrd", "did you mean 'Shiny Cowbird'")],

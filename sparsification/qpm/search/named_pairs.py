@@ -13,7 +13,7 @@ import heapq
 import numpy as np
 
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.progress import Progress
+from sparsification.qpm.progress import Progress, describe_search
 from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers
 from sparsification.qpm.search.named_rows import NamedRows
@@ -177,7 +177,7 @@ def climb(priced: PricedSwaps, pool: NamedPool, members: np.ndarray, progress: P
                 break
             swapped = members.copy()
             swapped[leaving] = entering
-            progress.report(f"objective {value:.3f}, best {pool.best:.3f}")
+            progress.report(describe_search(value, pool.best))
             if pool.value(swapped) > value:
                 members, value, gained = swapped, pool.value(swapped), True
                 break

@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsification.qpm.assignment import distinct_subsets
 from sparsification.qpm.problem import SelectionProblem
-from sparsification.qpm.progress import Progress
+from sparsification.qpm.progress import Progress, describe_search
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 
 # Steps without a better value, per selected feature, before the walk is kicked, and kicks without a
@@ -133,7 +133,7 @@ def walk(
         if value > best_value + ROUNDING:
             best_value, last_gain = value, step
         pool.offer(members, value)
-        progress.report(f"objective {value:.3f}, best {pool.best:.3f}")
+        progress.report(describe_search(value, pool.best))
         converged = n == pool_size or step - last_gain >= STEPS_PER_FEATURE * n
         if converged or progress.spent(time_share):
             return
