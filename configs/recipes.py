@@ -150,6 +150,10 @@ class GroupsRecipe:
         4  # of a place, each without images that were far off, such as those with hidden parts
     )
 
+    def classes_with_a_look(self, n_classes: int) -> tuple[int, int]:
+        """The least and the largest number of classes that share a look."""
+        return int(self.rarest * n_classes), int(self.commonest * n_classes)
+
 
 @dataclass(frozen=True)
 class PartsRecipe:

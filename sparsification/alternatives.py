@@ -35,6 +35,13 @@ class Group:
     features: tuple[int, ...]
     left: Tensor | None
 
+    def looks(self, profiles: Tensor) -> Tensor:
+        """Which of its features every class has, or the number of features for those left over, `[C]`."""
+        looks = profiles[:, self.features].argmax(dim=1)
+        if self.left is not None:
+            looks[self.left] = len(self.features)
+        return looks
+
 
 def class_profiles(pooled: Tensor, labels: Tensor, extremes: int) -> Tensor:
     """How present every feature is in every class, from 0 (as in the classes with least) to 1, `[C, F]` float64."""
@@ -99,7 +106,7 @@ def find_groups(profiles: Tensor, recipe: GroupsRecipe) -> list[Group]:
     """All groups of alternatives among the features that stand for a set of classes, the best first."""
     if len(profiles) < recipe.enough:
         return []
-    fewest, most = (int(share * len(profiles)) for share in (recipe.rarest, recipe.commonest))
+    fewest, most = recipe.classes_with_a_look(len(profiles))
     present = profiles > 0.5
     undecided = torch.minimum(profiles, 1 - profiles).mean(dim=0)
     counts = present.sum(dim=0)
@@ -139,8 +146,13 @@ def _looks(group: Group, present: Tensor) -> Tensor:
 
 
 def _combined_freely(one: Group, other: Group, present: Tensor) -> bool:
-    """Whether two groups share no feature, and every look of one occurs with at least half the looks of the other."""
+    """Whether two groups share no feature, and their looks are combined freely."""
     if set(one.features) & set(other.features):
         return False
-    together = (_looks(one, present).double().T @ _looks(other, present).double() > 0).double()
+    return freely_combined(_looks(one, present), _looks(other, present))
+
+
+def freely_combined(one: Tensor, other: Tensor) -> bool:
+    """Whether every look of one part occurs with at least half the looks of another, `[C, looks]` of each."""
+    together = (one.double().T @ other.double() > 0).double()
     return bool(min(together.mean(dim=0).min(), together.mean(dim=1).min()) >= 0.5)

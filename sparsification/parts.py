@@ -14,7 +14,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from configs.recipes import GroupsRecipe, PartsRecipe
-from sparsification.alternatives import class_profiles, find_groups, independent_groups
+from sparsification.alternatives import (
+    class_profiles,
+    find_groups,
+    freely_combined,
+    independent_groups,
+)
 from sparsification.constants import class_means
 from sparsification.scenes import Scenes
 
@@ -62,24 +67,24 @@ class PartSearch:
         """
         profiles = class_profiles(self.scenes.pooled, self.scenes.labels, self.groups.extremes)
         groups = independent_groups(find_groups(profiles, self.groups), profiles)
-        groups = groups[: min(self.recipe.first, n_parts)]
         if len(groups) < 2:
             return []
+        hints = [group.looks(profiles) for group in groups]
         parts: list[Part] = []
-        for group in groups:
-            looks = profiles[:, group.features].argmax(dim=1)
+        for group, looks in list(zip(groups, hints, strict=True))[
+            : min(self.recipe.first, n_parts)
+        ]:
             features = torch.tensor(group.features)
             if group.left is not None:
-                looks[group.left] = len(features)
                 taken = [*parts, Part(looks, features)]
-                features = torch.cat([features, self._spare(looks == len(features), taken)])
+                features = torch.cat([features, self._spare(group.left, taken)])
             parts.append(Part(looks, features))
         while len(parts) < n_parts:
-            part = self._next_part(parts)
+            part = self._next_part(parts, hints)
             if part is None:
                 return parts
             parts.append(part)
-        return self._settled(parts)
+        return self._settled(parts, hints)
 
     def _values(self, parts: list[Part], index: int) -> Tensor:
         """What the maps show where one of the parts is, by the places of the others, `[N, F]`."""
@@ -90,7 +95,7 @@ class PartSearch:
         place, _ = fit_place(landmarks, own.peaks(scenes), shown, self.groups)
         return scenes.at(at_place(landmarks, place))
 
-    def _next_part(self, parts: list[Part]) -> Part | None:
+    def _next_part(self, parts: list[Part], hints: list[Tensor]) -> Part | None:
         """The part where classes differ most beyond the looks of those that are known; None if there is no other.
 
         Every feature is tried as a sign of where it might be. It has as many looks as the clearest part.
@@ -109,7 +114,7 @@ class PartSearch:
             unexplained = self._rest(seen, known).square().sum().item()
             if unexplained < max(most, recipe.unexplained):
                 continue
-            looks, rest = self._clusters(seen, known, n_looks, recipe.starts // 3)
+            looks, rest = self._clusters(seen, parts, n_looks, recipe.starts // 3, hints)
             if unexplained - rest > max(most, recipe.explained * unexplained):
                 most, chosen = unexplained - rest, (looks, values)
         if chosen is None:
@@ -117,7 +122,7 @@ class PartSearch:
         looks, values = chosen
         return Part(looks, self._fitting([values], [one_hot(looks, n_looks).double()])[0])
 
-    def _settled(self, parts: list[Part]) -> list[Part]:
+    def _settled(self, parts: list[Part], hints: list[Tensor]) -> list[Part]:
         """The parts with looks and features that agree with what is seen at all their places and in whole images."""
         parts, scenes, recipe = list(parts), self.scenes, self.recipe
         pooled = _standard(class_means(scenes.pooled.sqrt(), scenes.labels))
@@ -129,9 +134,9 @@ class PartSearch:
             for _ in range(recipe.rounds):
                 before = [part.looks for part in parts]
                 for index, part in enumerate(parts):
-                    others = _design(_others(parts, index))
+                    others = _others(parts, index)
                     looks, _ = self._clusters(
-                        seen[index], others, len(part.features), recipe.starts, part.looks
+                        seen[index], others, len(part.features), recipe.starts, hints, part.looks
                     )
                     parts[index] = Part(looks, part.features)
                 if all(torch.equal(a, b.looks) for a, b in zip(before, parts, strict=True)):
@@ -165,14 +170,30 @@ class PartSearch:
         return torch.cdist(rest, coefficients[:n_looks]).square()
 
     def _clusters(
-        self, seen: Tensor, others: Tensor, n_looks: int, n_starts: int, now: Tensor | None = None
+        self,
+        seen: Tensor,
+        parts: list[Part],
+        n_looks: int,
+        n_starts: int,
+        hints: list[Tensor],
+        now: Tensor | None = None,
     ) -> tuple[Tensor, float]:
-        """Looks by k-means, beside the effects of the looks of other parts, from several starts and from those `now`.
+        """Looks by k-means, beside the effects of the looks of other parts.
+
+        Args:
+            seen: of every class, `[C, F]`.
+            parts: the others.
+            n_looks: how many.
+            n_starts: from the classes that differ most, each time with another first one.
+            hints: looks of groups, `[C]` each: further starts.
+            now: looks that stay unless others are clearly better.
 
         Returns:
-            `[C]`, and what they and the others do not explain.
+            `[C]`, and what they and the others do not explain; infinite if no looks are possible.
         """
+        others = _design(parts)
         starts = [] if now is None else [now]
+        starts += [looks for looks in hints if looks.max() == n_looks - 1]
         for shown in (seen, self._rest(seen, others)):
             for first in range(0, len(seen), max(1, len(seen) // n_starts)):
                 centres = [first]
@@ -190,9 +211,16 @@ class PartSearch:
                 if torch.equal(nearest, looks):
                     break
             rest = distances.amin(dim=1).sum().item()
-            if rest < least:
+            if rest < least and self._possible(looks, n_looks, parts):
                 best, least = looks, rest
         return best, least
+
+    def _possible(self, looks: Tensor, n_looks: int, others: list[Part]) -> bool:
+        """Whether looks are neither rarer nor commoner than in groups, and combined freely with those of others."""
+        own = one_hot(looks, n_looks)
+        fewest, most = self.groups.classes_with_a_look(len(looks))
+        usual = bool((own.sum(dim=0) >= fewest).all() and (own.sum(dim=0) <= most).all())
+        return usual and all(freely_combined(own, part.one_hot()) for part in others)
 
     def _spare(self, classes: Tensor, parts: list[Part]) -> Tensor:
         """The feature that correlates most with being in these classes, none of those of `parts`, `[1]`."""

@@ -11,7 +11,7 @@ from configs.recipes import GroupsRecipe, PartsRecipe
 from configs.settings import parse_settings
 from sparsification.alternatives import Group, _combined_freely
 from sparsification.features import DenseFeatures
-from sparsification.parts import PartSearch, distinct_choices
+from sparsification.parts import Part, PartSearch, distinct_choices
 from sparsification.select import quadratic_program
 from tests.birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
 
@@ -70,6 +70,31 @@ def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
     assert _combined_freely(one, other, torch.cat([first, free], dim=1) > 0)
     dependent = torch.cat([first, within, free[:, 1:]], dim=1) > 0
     assert not _combined_freely(one, other, dependent)
+
+
+def test_looks_are_neither_rare_nor_bound_to_looks_of_another_part():
+    search = PartSearch(birds(presence()), GroupsRecipe(), PartsRecipe())
+    head, wing = (
+        torch.from_numpy(OF_LOOKS[:, first : first + 4]).argmax(dim=1) for first in (0, 8)
+    )
+    others = [Part(wing, torch.arange(8, 12))]
+    assert search._possible(head, 4, others)
+    rare = head.where(head != 3, 2)
+    rare[:3] = 3
+    assert not search._possible(rare, 4, others)
+    assert not search._possible(wing, 4, others)
+
+
+def test_clusters_begin_with_the_looks_of_groups_as_well():
+    """Where classes differ more by what is not a look, those that differ most are no good start."""
+    search = PartSearch(birds(presence()), GroupsRecipe(), PartsRecipe())
+    looks, others = torch.arange(48) % 4, [Part(torch.arange(48) // 12, torch.arange(4))]
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(48, 40)))
+    seen = torch.cat([1.5 * torch.eye(4)[looks], noise], dim=1).double()
+    _, unexplained = search._clusters(seen, others, 4, 1, hints=[])
+    assert unexplained == torch.inf
+    found, _ = search._clusters(seen, others, 4, 1, hints=[looks])
+    assert (found == looks).sum() > 43
 
 
 @pytest.mark.parametrize(
