@@ -108,39 +108,36 @@ def test_imagenet_full_list_has_names(tmp_path):
     assert data.classes[0] == "tench"
 
 
-IMAGENET_BROKEN = {
-    "missing": (lambda root: (root / "imagenet").rename(root / "other"), "imagenet"),
-    "no val": (lambda root: (root / "imagenet" / "val").rename(root / "v"), "val"),
-    "no train": (lambda root: (root / "imagenet" / "train").rename(root / "t"), "train"),
-    "other classes in val": (
-        lambda root: (root / "imagenet/val/n02102040").rename(root / "imagenet/val/n9"),
-        "n9",
-    ),
-    "images beside the folders": (
-        lambda root: [
-            p.rename(p.parent.parent / p.name) for p in (root / "imagenet/val").glob("*/*")
-        ],
-        "No images in the class folders",
-    ),
-    "empty class": (
-        lambda root: [p.unlink() for p in (root / "imagenet/train/n02102040").iterdir()],
-        "n02102040",
-    ),
-    "truncated archive": (
-        lambda root: (
-            (root / "imagenet" / "val").rename(root / "v"),
-            (root / "imagenet" / "ILSVRC2012_img_val.tar").write_bytes(b"half"),
-            (root / "imagenet" / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"half"),
-        ),
-        "cannot be unpacked",
-    ),
-}
+def truncate_archive(imagenet):
+    (imagenet / "val").rename(imagenet / "v")
+    for archive in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
+        (imagenet / archive).write_bytes(b"half")
 
 
-@pytest.mark.parametrize("case", IMAGENET_BROKEN)
-def test_broken_imagenet_is_one_clear_line(tmp_path, case):
-    damage, named = IMAGENET_BROKEN[case]
-    damage(make_imagenet(tmp_path))
+def move_images_out_of_their_folders(imagenet):
+    for path in (imagenet / "val").glob("*/*"):
+        path.rename(path.parents[1] / path.name)
+
+
+def empty_a_class(imagenet):
+    for path in (imagenet / "train/n02102040").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda imagenet: imagenet.rename(imagenet.parent / "other"), "imagenet"),
+        (lambda imagenet: (imagenet / "val").rename(imagenet / "v"), "val"),
+        (lambda imagenet: (imagenet / "train").rename(imagenet / "t"), "train"),
+        (lambda imagenet: (imagenet / "val/n02102040").rename(imagenet / "val/n9"), "n9"),
+        (move_images_out_of_their_folders, "No images in the class folders"),
+        (empty_a_class, "n02102040"),
+        (truncate_archive, "cannot be unpacked"),
+    ],
+)
+def test_broken_imagenet_is_one_clear_line(tmp_path, damage, named):
+    damage(make_imagenet(tmp_path) / "imagenet")
     with refused(RunError, named, str(tmp_path)):
         load("ImageNet", tmp_path)
 
@@ -237,86 +234,67 @@ def test_attributes_of_classes(tmp_path):
     assert data.class_similarity()[0, 1] == pytest.approx(0.5 / np.sqrt(1.25))
 
 
-def only_file(root):
-    (root / "photos.zip").write_bytes(b"PK")
-    return root / "photos.zip"
-
-
 def loose(root):
     for i in range(3):
         save_image(root / f"{i}.jpg")
-    return root
 
 
-def with_attributes(text):
-    def make(root):
-        make_image_folder(root).joinpath("attributes.csv").write_bytes(text)
-        return root
-
-    return make
-
-
-FOLDER_BROKEN = {
-    "no folder": (lambda root: root / "nowhere", "does not exist"),
-    "a file": (only_file, "it is a file"),
-    "empty folder": (lambda root: root, "No images"),
-    "loose images": (loose, "no class folders"),
-    "folders without images": (
-        lambda root: [(root / n).mkdir() for n in "ab"] and root,
-        "No images",
-    ),
-    "one class": (
-        lambda root: make_image_folder(root, classes=("robin",)),
-        "only the class 'robin'",
-    ),
-    "archive folder around": (
-        lambda root: make_image_folder(root / "photos") and root,
-        "only the class 'photos'",
-    ),
-    "one image of a class": (
-        lambda root: save_image(make_image_folder(root) / "owl" / "1.jpg") and root,
-        "'owl' has 1 training image",
-    ),
-    "two images per class": (
-        lambda root: make_image_folder(root, **{"train": 2}),
-        "no test images",
-    ),
-    "test without train": (lambda root: make_image_folder(root, test=2), "no train/"),
-    "empty test": (
-        lambda root: (make_image_folder(root, train=3) / "test").mkdir() or root,
-        "No images",
-    ),
-    "link to nowhere": (
-        lambda root: (
-            (make_image_folder(root) / "wren" / "lost.jpg").symlink_to(root / "gone.jpg") or root
-        ),
-        "lost.jpg",
-    ),
-    "class in test only": (
-        lambda root: (
-            save_image(make_image_folder(root, train=3, test=1) / "test" / "owl" / "1.jpg") and root
-        ),
-        "'owl'",
-    ),
-    "attributes lack a class": (with_attributes(b"class,red\nrobin,1\n"), "'wren'"),
-    "attributes of words": (with_attributes(b"class,red\nrobin,yes\nwren,no\n"), "'robin'"),
-    "attributes of uneven rows": (
-        with_attributes(b"class,red\nrobin,1,2\nwren,0\n"),
-        "2 values for 1",
-    ),
-    "attributes with semicolons": (with_attributes(b"class;red\nrobin;1\nwren;0\n"), "header"),
-    "attributes are empty": (with_attributes(b""), "attributes.csv"),
-    "attributes are binary": (with_attributes(b"\xff\xfe\x00\x80"), "attributes.csv"),
-    "attributes are not finite": (with_attributes(b"class,red\nrobin,nan\nwren,0\n"), "finite"),
-}
+def two_classes(root, *more: str, **splits):
+    """Class folders, and further images."""
+    make_image_folder(root, **splits)
+    for path in more:
+        save_image(root / path)
 
 
-@pytest.mark.parametrize("case", FOLDER_BROKEN)
-def test_wrong_folder_is_one_clear_line(tmp_path, case):
-    make, named = FOLDER_BROKEN[case]
-    root = make(tmp_path)
+def with_a_lost_link(root):
+    (make_image_folder(root) / "wren" / "lost.jpg").symlink_to(root / "gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda root: None, "No images"),
+        (loose, "no class folders"),
+        (lambda root: [(root / name).mkdir() for name in "ab"], "No images"),
+        (lambda root: make_image_folder(root, classes=("robin",)), "only the class 'robin'"),
+        (lambda root: make_image_folder(root / "photos"), "only the class 'photos'"),
+        (lambda root: two_classes(root, "owl/1.jpg"), "'owl' has 1 training image"),
+        (lambda root: two_classes(root, train=2), "no test images"),
+        (lambda root: two_classes(root, test=2), "no train/"),
+        (lambda root: (make_image_folder(root, train=3) / "test").mkdir(), "No images"),
+        (with_a_lost_link, "lost.jpg"),
+        (lambda root: two_classes(root, "test/owl/1.jpg", train=3, test=1), "'owl'"),
+    ],
+)
+def test_wrong_folder_is_one_clear_line(tmp_path, make, named):
+    make(tmp_path)
     with refused(RunError, named, str(tmp_path)):
-        load("ImageFolder", root)
+        load("ImageFolder", tmp_path)
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    for name, said in (("photos.zip", "it is a file"), ("nowhere", "does not exist")):
+        with refused(RunError, said, str(tmp_path / name)):
+            load("ImageFolder", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        (b"class,red\nrobin,1\n", "'wren'"),
+        (b"class,red\nrobin,yes\nwren,no\n", "'robin'"),
+        (b"class,red\nrobin,1,2\nwren,0\n", "2 values for 1"),
+        (b"class;red\nrobin;1\nwren;0\n", "header"),
+        (b"", "attributes.csv"),
+        (b"\xff\xfe\x00\x80", "attributes.csv"),
+        (b"class,red\nrobin,nan\nwren,0\n", "finite"),
+    ],
+)
+def test_wrong_attributes_are_one_clear_line(tmp_path, table, named):
+    (make_image_folder(tmp_path) / "attributes.csv").write_bytes(table)
+    with refused(RunError, named, str(tmp_path)):
+        load("ImageFolder", tmp_path)
 
 
 # Image files ----------------------------------------------------------------------------------------------------------

@@ -206,92 +206,48 @@ def test_lighting_moves_along_the_colour_directions():
 # What can be wrong ----------------------------------------------------------------------------------------------------
 
 
-def remove(path):
-    return lambda root: (root / path).unlink()
-
-
-def overwrite(path, content):
-    return lambda root: (root / path).write_bytes(content)
-
-
 CUB = "CUB200/CUB_200_2011"
 CARS = "StanfordCars/stanford_cars"
-FIRST_BIRD = f"{CUB}/images/001.Black_footed_Albatross/image_0.jpg"
+CLASS_ATTRIBUTES = "attributes/class_attribute_labels_continuous.txt"
 
-BROKEN = {
-    "no images.txt": ("CUB2011", remove(f"{CUB}/images.txt"), "images.txt"),
-    "no boxes": ("CUB2011", remove(f"{CUB}/bounding_boxes.txt"), "bounding_boxes.txt"),
-    "image missing": ("CUB2011", remove(FIRST_BIRD), "image_0.jpg"),
-    "text that is no index": (
-        "CUB2011",
-        overwrite(f"{CUB}/image_class_labels.txt", b"1 one\n"),
-        "line 1",
-    ),
-    "binary index": ("CUB2011", overwrite(f"{CUB}/images.txt", b"\xff\xfe\x00"), "images.txt"),
-    "half a line": ("CUB2011", overwrite(f"{CUB}/bounding_boxes.txt", b"1 2.0 3.0\n"), "line 1"),
-    "empty index": ("CUB2011", overwrite(f"{CUB}/images.txt", b""), "images.txt"),
-    "empty line": ("CUB2011", overwrite(f"{CUB}/images.txt", b"\n"), "line 1"),
-    "short split": (
-        "CUB2011",
-        overwrite(f"{CUB}/train_test_split.txt", b"1 1\n"),
-        "train_test_split",
-    ),
-    "class that is no number": (
-        "CUB2011",
-        overwrite(f"{CUB}/classes.txt", b"one 001.Albatross\n"),
-        "line 1",
-    ),
-    "box that is no number": (
-        "CUB2011",
-        overwrite(f"{CUB}/bounding_boxes.txt", b"1 nan 0 1 1\n"),
-        "line 1",
-    ),
-    "class without name": (
-        "CUB2011",
-        overwrite(f"{CUB}/classes.txt", b"1 001.Albatross\n"),
-        "classes.txt",
-    ),
-    "attributes of words": (
-        "CUB2011",
-        overwrite(f"{CUB}/attributes/class_attribute_labels_continuous.txt", b"many feathers\n"),
-        "class_attribute_labels_continuous.txt",
-    ),
-    "too few attribute rows": (
-        "CUB2011",
-        overwrite(f"{CUB}/attributes/class_attribute_labels_continuous.txt", b"1 2\n"),
-        "1 row",
-    ),
-    "no cars_meta": (
-        "StanfordCars",
-        remove(f"{CARS}/devkit/cars_meta.mat"),
-        "devkit/cars_meta.mat",
-    ),
-    "no test labels": (
-        "StanfordCars",
-        remove(f"{CARS}/cars_test_annos_withlabels.mat"),
-        "withlabels",
-    ),
-    "damaged annotations": (
-        "StanfordCars",
-        overwrite(f"{CARS}/devkit/cars_train_annos.mat", b"x" * 300),
-        "annos.mat",
-    ),
-    "empty annotations": (
-        "StanfordCars",
-        overwrite(f"{CARS}/devkit/cars_train_annos.mat", b""),
-        "annos.mat",
-    ),
-    "car missing": ("StanfordCars", remove(f"{CARS}/cars_train/00001.jpg"), "00001.jpg"),
-}
+# A file that is missing or holds something else, and what is named.
+BROKEN_CUB = [
+    ("images.txt", None, "images.txt"),
+    ("bounding_boxes.txt", None, "bounding_boxes.txt"),
+    ("images/001.Black_footed_Albatross/image_0.jpg", None, "image_0.jpg"),
+    ("image_class_labels.txt", b"1 one\n", "line 1"),
+    ("images.txt", b"\xff\xfe\x00", "images.txt"),
+    ("bounding_boxes.txt", b"1 2.0 3.0\n", "line 1"),
+    ("images.txt", b"", "images.txt"),
+    ("images.txt", b"\n", "line 1"),
+    ("train_test_split.txt", b"1 1\n", "train_test_split"),
+    ("classes.txt", b"one 001.Albatross\n", "line 1"),
+    ("bounding_boxes.txt", b"1 nan 0 1 1\n", "line 1"),
+    ("classes.txt", b"1 001.Albatross\n", "classes.txt"),
+    (CLASS_ATTRIBUTES, b"many feathers\n", "class_attribute_labels_continuous.txt"),
+    (CLASS_ATTRIBUTES, b"1 2\n", "1 row"),
+]
+BROKEN_CARS = [
+    ("devkit/cars_meta.mat", None, "devkit/cars_meta.mat"),
+    ("cars_test_annos_withlabels.mat", None, "withlabels"),
+    ("devkit/cars_train_annos.mat", b"x" * 300, "annos.mat"),
+    ("devkit/cars_train_annos.mat", b"", "annos.mat"),
+    ("cars_train/00001.jpg", None, "00001.jpg"),
+]
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_broken_dataset_is_one_clear_line(tmp_path, case):
-    name, damage, named = BROKEN[case]
-    root = {"CUB2011": make_cub, "StanfordCars": make_cars}[name](tmp_path)
-    damage(root)
+@pytest.mark.parametrize(
+    ("name", "file", "content", "named"),
+    [("CUB2011", *case) for case in BROKEN_CUB] + [("StanfordCars", *c) for c in BROKEN_CARS],
+)
+def test_broken_dataset_is_one_clear_line(tmp_path, name, file, content, named):
+    make, folder = {"CUB2011": (make_cub, CUB), "StanfordCars": (make_cars, CARS)}[name]
+    file = make(tmp_path) / folder / file
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
     with refused(RunError, named, str(tmp_path)):
-        load(name, root)
+        load(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["CUB2011", "StanfordCars", "TravelingBirds"])
