@@ -89,7 +89,7 @@ def main() -> None:
     left = [experiment for experiment in everything if not experiment.finished]
     if flags.print_commands:
         for chain in chains(left):
-            print(" && ".join(shlex.join(shown_command(e, flags.processes)) for e in chain))
+            print(" && ".join(shlex.join(command(e, flags.processes, typed=True)) for e in chain))
         return
     log.info("%d runs, %d of them finished.", len(everything), len(everything) - len(left))
     failed = [e.name for e in left if not rehearse(e)] if flags.dry_run else start_all(left, flags)
@@ -166,17 +166,14 @@ def chains(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
     return list(by_folder.values())
 
 
-def command(experiment: Experiment, processes: int) -> list[str]:
-    """What starts a run with this Python."""
-    script = str(Path(__file__).with_name("main.py"))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return [sys.executable, *(torchrun if processes > 1 else []), script, *experiment.argv]
-
-
-def shown_command(experiment: Experiment, processes: int) -> list[str]:
-    """What a person would type to start a run."""
-    torchrun = ["torchrun", "--standalone", "--nproc_per_node", str(processes)]
-    return [*(torchrun if processes > 1 else ["python"]), "main.py", *experiment.argv]
+def command(experiment: Experiment, processes: int, typed: bool = False) -> list[str]:
+    """What starts a run with this Python; `typed`: what a person would type."""
+    script = "main.py" if typed else str(Path(__file__).with_name("main.py"))
+    start = ["python"] if typed else [sys.executable]
+    if processes > 1:
+        torchrun = ["torchrun"] if typed else [*start, "-m", "torch.distributed.run"]
+        start = [*torchrun, "--standalone", "--nproc_per_node", str(processes)]
+    return [*start, script, *experiment.argv]
 
 
 def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list[str]:

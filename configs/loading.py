@@ -18,7 +18,7 @@ from torch.utils.data import default_collate as stacked
 
 from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.script import warn_once
+from configs.script import one_line, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Batches:
                 warn_once(
                     log,
                     "Loading processes do not work here (%s): the main process loads the images, as with --workers 0.",
-                    _reason(error),
+                    one_line(error),
                 )
         if sent < len(self):
             yield from self._loader(sent, 0)
@@ -145,9 +145,3 @@ def _concerns_processes(error: Exception) -> bool:
 
 def _about_shared_memory(error: RuntimeError) -> bool:
     return "shared memory" in str(error) or "</torch_" in str(error)
-
-
-def _reason(error: Exception) -> str:
-    """One line: an error from a loading process brings that process's traceback."""
-    last = str(error).strip().splitlines()[-1]
-    return last.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")

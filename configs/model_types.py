@@ -3,7 +3,7 @@
 A further type is a row here, and a file of its own if it chooses its features in a new way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from configs.recipes import FinetuneRecipe, HeadRecipe, SelectionRecipe
 
@@ -16,20 +16,20 @@ class ModelType:
         title: its name in tables and plots.
         chooser: `module:function` that takes the settings and pooled features with their labels, and returns the
             sparse layer.
-        selection: numbers of this choice.
-        head: of the sparse model.
-        finetuning: of the sparse model.
         class_sets: whether every class is a set of `n_per_class` features: weights are 0 or 1.
         hierarchical: whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`.
+        selection: numbers of the choice.
+        head: of the sparse model.
+        finetuning: of the sparse model.
     """
 
     title: str
     chooser: str
-    selection: SelectionRecipe
-    head: HeadRecipe
-    finetuning: FinetuneRecipe
     class_sets: bool
     hierarchical: bool
+    selection: SelectionRecipe = field(default_factory=SelectionRecipe)
+    head: HeadRecipe = field(default_factory=HeadRecipe)
+    finetuning: FinetuneRecipe = field(default_factory=FinetuneRecipe)
 
 
 FOUR_ROUNDS = (10, 10, 10, 40)
@@ -37,37 +37,31 @@ MODEL_TYPES = {
     "chiqpm": ModelType(
         title="CHiQPM",
         chooser="sparsification.select:quadratic_program",
+        class_sets=True,
+        hierarchical=True,
         selection=SelectionRecipe(pair_density=0.5),
         head=HeadRecipe(relu=True),
         finetuning=FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
-        class_sets=True,
-        hierarchical=True,
     ),
     "qpm": ModelType(
         title="QPM",
         chooser="sparsification.select:quadratic_program",
-        selection=SelectionRecipe(),
-        head=HeadRecipe(),
-        finetuning=FinetuneRecipe(),
         class_sets=True,
         hierarchical=True,
     ),
     "qsenn": ModelType(
         title="Q-SENN",
         chooser="sparsification.select:qsenn",
-        selection=SelectionRecipe(),
-        head=HeadRecipe(train_normalisation=True),
-        finetuning=FinetuneRecipe(FOUR_ROUNDS, refit=True),
         class_sets=False,
         hierarchical=False,
+        head=HeadRecipe(train_normalisation=True),
+        finetuning=FinetuneRecipe(FOUR_ROUNDS, refit=True),
     ),
     "sldd": ModelType(
         title="SLDD",
         chooser="sparsification.select:sldd",
-        selection=SelectionRecipe(),
-        head=HeadRecipe(train_normalisation=True),
-        finetuning=FinetuneRecipe(),
         class_sets=False,
         hierarchical=False,
+        head=HeadRecipe(train_normalisation=True),
     ),
 }

@@ -131,24 +131,21 @@ class GroupsRecipe:
     undecided: Amount = 0.12
     # Share of the rarer feature's presence with another one, from which the two are no alternatives.
     together: Amount = 0.12
-    absent: Amount = (
-        0.1  # presence of all features of a group together, below which a class is left over
-    )
+    # Presence of all features of a group together, below which a class is left over.
+    absent: Amount = 0.1
     rarest: Share = 1 / 8  # of the classes that have a look, at least
     commonest: Share = 5 / 12  # at most
     fewest: Count = 3  # features of a group: two exclude each other by chance
     most: Count = 5
     left_over: Amount = 0.06  # what a group costs whose last look no feature stands for
-    per_look: Amount = (
-        0.01  # what a look costs: of two ways to split the classes the one in fewer parts
-    )
+    # What a look costs: of two ways to split the classes the one in fewer parts.
+    per_look: Amount = 0.01
     same: Share = 0.1  # share of the classes in which what stands for a set may differ from it
     different: Share = 0.15  # share in which two sets have to differ to be asked for both
     targets: Count = 5  # sets that are asked for at once
     near: Amount = 0.16  # of the image's side: how far a part may be from where it is expected
-    fits: Count = (
-        4  # of a place, each without images that were far off, such as those with hidden parts
-    )
+    # Of a place, each without images that were far off, such as those with hidden parts.
+    fits: Count = 4
 
     def classes_with_a_look(self, n_classes: int) -> tuple[int, int]:
         """The least and the largest number of classes that share a look."""
@@ -266,9 +263,8 @@ class DatasetRecipe:
     weights: str = "imagenet"
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
-    own_images: bool = (
-        False  # whatever images the data root holds: runs on several of them share a place
-    )
+    # Whatever images the data root holds: runs on several of them share a place.
+    own_images: bool = False
     regime: Regime = PUBLISHED
     local_regime: Regime | None = None  # of networks of small receptive field; None: as others
     # Of the sparse model; None: by the number of classes, see `model_size`.

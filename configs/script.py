@@ -122,7 +122,7 @@ def script_name() -> str:
     return f"python -m {spec.name.removesuffix('.__main__')}"
 
 
-def one_line(error: UsageError | RunError) -> str:
+def one_line(error: Exception) -> str:
     """The error's message; one raised in a loading process arrives with that process's traceback before it."""
     *traceback, message = str(error).strip().splitlines() or [""]
     kind = f"{type(error).__module__}.{type(error).__qualname__}: "

@@ -50,11 +50,8 @@ class ImageDataset(Dataset):
     square = False
     balanced = False
     upright = False
-    per_image: tuple[str, ...] = (
-        "paths",
-        "labels",
-        "boxes",
-    )  # attributes that have a row for every image
+    # Attributes that have a row for every image.
+    per_image: tuple[str, ...] = ("paths", "labels", "boxes")
     scale = PixelScale()
 
     def __init__(self, paths, labels, classes, *, root, boxes=None, attributes=None):

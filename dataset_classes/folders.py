@@ -20,12 +20,8 @@ LEFTOVERS = {
     "$recycle.bin", "recycler", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",  # Windows
     "lost+found", "__pycache__",
 }  # fmt: skip
-THUMBNAILS = {
-    "thumbnails",
-    "_thumbnails",
-    "thumbs",
-    "_thumbs",
-}  # inside a class; a class may be called so
+# Inside a class; a class may be called so.
+THUMBNAILS = {"thumbnails", "_thumbnails", "thumbs", "_thumbs"}
 SHOWN = 6  # kinds of skipped files that are named
 
 

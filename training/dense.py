@@ -65,7 +65,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         checkpoint_of(artefact).remove()
         return load_dense_model(run)
     seed_everything(settings.seed, "dense weights")
-    model = hardware.place(_untrained(run, settings.weights))
+    model = hardware.place(untrained_model(run, settings.weights))
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model
@@ -87,12 +87,13 @@ def load_dense_model(run: OpenRun) -> InterpretableClassifier:
     Raises:
         RunError: as `load_state_dict`.
     """
-    model = _untrained(run, "none")
+    model = untrained_model(run, "none")
     model.load_state_dict(load_state_dict(run.folder.file(DENSE_MODEL_FILE)))
     return run.hardware.place(model)
 
 
-def _untrained(run: OpenRun, weights: str) -> InterpretableClassifier:
+def untrained_model(run: OpenRun, weights: str) -> InterpretableClassifier:
+    """The dense model of a run on some weights, see `load_weights`."""
     settings = run.settings
     return build_dense_model(
         settings.arch,

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from architectures.classifier import build_dense_model
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
 from configs.settings import Settings
 from configs.stages import stage_files
 from training.batches import epoch_batches, seed_everything
-from training.dense import dense_phase
+from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
@@ -108,16 +107,8 @@ def measured_pace(run: OpenRun) -> Pace:
     """Train a model with random weights for a few steps."""
     settings, hardware = run.settings, run.hardware
     seed_everything(0)
-    n_classes, recipe = len(run.data.train.classes), settings.dense
-    model = build_dense_model(
-        settings.arch,
-        n_classes,
-        "none",
-        settings.reduced_strides,
-        recipe.dropout,
-        settings.freeze_backbone,
-    )
-    model = hardware.place(model).train()
+    recipe = settings.dense
+    model = hardware.place(untrained_model(run, "none")).train()
     phase = dense_phase(model, recipe)
     hardware.keep_freed_memory()
     start, n_images = 0.0, 0

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, cross_entropy
 
-TOO_SURE = (
-    1e-6  # features that are closer to 0 or 1 count as if they were so close: their gradient is 0
-)
+# Features that are closer to 0 or 1 count as if they were so close: their gradient is 0.
+TOO_SURE = 1e-6
 
 
 def feature_diversity_loss(

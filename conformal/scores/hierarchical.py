@@ -19,9 +19,8 @@ from conformal.hierarchy import (
 from conformal.predictor import ConformalPredictor, Method, in_chunks, validated
 from conformal.quantiles import ROUNDING
 
-SCORE = (
-    "mean probability of a branch"  # of mode "exact": what was calibrated with another is redone
-)
+# Of mode "exact": what was calibrated with another is redone.
+SCORE = "mean probability of a branch"
 
 
 class HierarchicalPredictor(ConformalPredictor):

@@ -8,7 +8,6 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from architectures.activation_modes import activation_modes
-from architectures.activations import spatial_diversity
 from evaluation import metrics
 
 CASES = [1, 2]
@@ -69,16 +68,6 @@ def test_alignment_matrix_golden(golden):
     g = golden("attribute_alignment_1")
     matrix = metrics.alignment_matrix(g["in_features"], g["in_attribute_table"])
     np.testing.assert_allclose(matrix, g["out_metric_matrix"], atol=1e-9)
-
-
-def test_sid_of_batches_is_the_sid_of_all(golden):
-    g = golden("sid_at_5_1")
-    maps, logits = torch.from_numpy(g["in_feature_maps"]), torch.from_numpy(g["in_logits"])
-    batches = torch.arange(len(maps)).split(7)
-    each = [spatial_diversity(maps[rows], logits[rows], g["in_weight"]) for rows in batches]
-    assert torch.cat(each).nanmean().item() == pytest.approx(
-        metrics.sid_at_k(maps, logits, g["in_weight"])
-    )
 
 
 def test_chunks_do_not_change_a_metric(golden, monkeypatch):

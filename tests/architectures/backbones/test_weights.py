@@ -8,7 +8,7 @@ import safetensors.torch
 import timm
 import torch
 from refusals import refused
-from state_files import Malicious, save
+from state_files import Malicious, save, save_half
 from torchvision.models import ResNet18_Weights, resnet18
 
 from architectures.backbones import weights
@@ -115,22 +115,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
         (lambda path: save([1, 2], path), "does not hold a state dict"),
         (lambda path: save({"a": Malicious()}, path), "is not a state dict of tensors alone"),
         (lambda path: save(resnet18().state_dict(), path), "do not fit resnet34"),
-        (
-            lambda path: path.write_bytes(
-                (save(resnet18().state_dict(), path) and path.read_bytes())[:100_000]
-            ),
-            "checkpoint",
-        ),
-    ],
-    ids=[
-        "missing",
-        "empty",
-        "text",
-        "page",
-        "list",
-        "malicious",
-        "other architecture",
-        "truncated",
+        (lambda path: save_half(resnet18().state_dict(), path), "checkpoint"),
     ],
 )
 def test_bad_weights_are_one_clear_line_and_run_no_code(tmp_path, capsys, make, message):
