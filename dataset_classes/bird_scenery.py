@@ -49,19 +49,9 @@ def draw_perch(scene):
     """The branch under the bird's feet."""
     bend = scene.rng.uniform(-0.08, 0.08, 2)
     wood = (110, 78, 54)
-    scene.shape(
-        smooth(
-            [
-                (-1.5, 0.82 + bend[0]),
-                (0, 0.80),
-                (1.5, 0.82 + bend[1]),
-                (1.5, 0.95 + bend[1]),
-                (0, 0.90),
-                (-1.5, 0.95 + bend[0]),
-            ]
-        ),
-        wood,
-    )
+    upper = [(-1.5, 0.82 + bend[0]), (0, 0.80), (1.5, 0.82 + bend[1])]
+    lower = [(1.5, 0.95 + bend[1]), (0, 0.90), (-1.5, 0.95 + bend[0])]
+    scene.shape(smooth(upper + lower), wood)
     for _ in range(scene.rng.integers(1, 4)):
         x = scene.rng.uniform(-1.1, 1.1)
         draw_leaf(scene, (x, 0.86), scene.rng.uniform(20, 160), scene.rng.uniform(0.2, 0.32))

@@ -9,19 +9,19 @@ same image in both splits, boxes cut by the edge, classes without test images).
 """
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from configs.errors import RunError
-from configs.script import progress, run_script
+from configs.script import run_script
 from configs.settings import Settings, parse_settings
 from dataset_classes.base import ImageDataset
+from dataset_classes.contents import in_threads
 from dataset_classes.image_folder import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
 from dataset_classes.registry import dataset_class, spread
@@ -29,7 +29,6 @@ from dataset_classes.registry import dataset_class, spread
 SHOWN = 10  # of each kind of finding
 ALMOST_BLACK = 15  # of 255
 WIDEST = 40  # column of class names
-BATCH = 4096  # images in work at a time, so that millions need no more memory
 
 
 @dataclass
@@ -86,12 +85,23 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
 
 @dataclass(frozen=True)
 class Seen:
-    """An image that was read."""
+    """An image that was read.
+
+    Attributes:
+        path, split, label: which it is.
+        content: a digest of its pixels.
+        size: width and height.
+        brightest: its largest value.
+        thumbnail: see `near_copies`.
+    """
 
     path: str
     split: str
     label: int
-    found: "Examination"
+    content: bytes
+    size: tuple[int, int]
+    brightest: int
+    thumbnail: np.ndarray
 
 
 def report_classes(report: Report) -> None:
@@ -114,21 +124,22 @@ def read_split(report: Report, name: str, data: ImageDataset) -> Iterator[Seen]:
     missing = set(data.missing_images())
     report.problems["missing files"] += sorted(missing)
     present = [i for i in range(len(data)) if data.paths[i] not in missing]
-    for index, found in zip(present, examine_all(data, present, name), strict=True):
-        path = data.paths[index]
+    shown = {"desc": f"Reading {name} images", "unit": "image"}
+    examined = in_threads(partial(examine, data, name), present, **shown)
+    for index, found in zip(present, examined, strict=True):
         if isinstance(found, RunError):
             report.problems["unreadable images"].append(str(found))
             continue
         if data.boxes is not None:
-            check_box(report, path, data.boxes[index], found.size)
-        yield Seen(path, name, int(data.labels[index]), found)
+            check_box(report, found.path, data.boxes[index], found.size)
+        yield found
 
 
 def report_copies(report: Report, seen: list[Seen]) -> None:
     """Report images with the same pixels: under two labels, in both splits, or twice in a class."""
     first: dict[bytes, list[Seen]] = {}  # one image of every label and split with that content
     for image in seen:
-        owners = first.setdefault(image.found.content, [])
+        owners = first.setdefault(image.content, [])
         other_label = next((o for o in owners if o.label != image.label), None)
         other_split = next((o for o in owners if o.split != image.split), None)
         if other_label:
@@ -145,10 +156,10 @@ def report_copies(report: Report, seen: list[Seen]) -> None:
 
 def report_near_copies(report: Report, seen: list[Seen]) -> None:
     """Report images that look the same by their perceptual hashes, though their pixels differ."""
-    distinct = list({image.found.content: image for image in seen}.values())
+    distinct = list({image.content: image for image in seen}.values())
     if len(distinct) < 2:
         return
-    small = np.stack([image.found.thumbnail for image in distinct])
+    small = np.stack([image.thumbnail for image in distinct])
     for a, b in near_pairs(small):
         one, other = distinct[a], distinct[b]
         kind = "within a class"
@@ -163,7 +174,7 @@ def report_near_copies(report: Report, seen: list[Seen]) -> None:
 
 def report_dark(report: Report, seen: list[Seen]) -> None:
     """Report images that are almost black: a problem if they are most of the images."""
-    dark = [image.path for image in seen if image.found.brightest <= ALMOST_BLACK]
+    dark = [image.path for image in seen if image.brightest <= ALMOST_BLACK]
     if dark:
         kind = report.problems if len(dark) > len(seen) / 2 else report.remarks
         kind[
@@ -182,39 +193,7 @@ def check_box(report: Report, path: str, box, size: tuple[int, int]) -> None:
         report.remarks["boxes that reach over the edge of their image"].append(line)
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What is remembered of an image.
-
-    Attributes:
-        content: a digest of its pixels.
-        size: width and height.
-        brightest: its largest value.
-        thumbnail: see `near_copies`.
-    """
-
-    content: bytes
-    size: tuple[int, int]
-    brightest: int
-    thumbnail: np.ndarray
-
-
-def examine_all(
-    data: ImageDataset, indices: list[int], split: str
-) -> Iterator[Examination | RunError]:
-    """The examinations of the images, in order; decoding runs on all cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        shown = progress(indices, desc=f"Reading {split} images", unit="image")
-        for start in range(0, len(indices), BATCH):
-            for found in pool.map(
-                lambda index: examine(data, index), indices[start : start + BATCH]
-            ):
-                shown.update()
-                yield found
-        shown.close()
-
-
-def examine(data: ImageDataset, index: int) -> Examination | RunError:
+def examine(data: ImageDataset, split: str, index: int) -> Seen | RunError:
     """One image decoded, or why it cannot be."""
     try:
         image = data.full_image(index)
@@ -223,7 +202,8 @@ def examine(data: ImageDataset, index: int) -> Examination | RunError:
     content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     extrema: Any = image.getextrema()  # of three channels: it is RGB
     brightest = max(high for _, high in extrema)
-    return Examination(content, image.size, brightest, thumbnail(image))
+    label = int(data.labels[index])
+    return Seen(data.paths[index], split, label, content, image.size, brightest, thumbnail(image))
 
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:

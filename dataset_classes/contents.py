@@ -8,10 +8,11 @@ change might leave all of them the same. The time of the last change (ctime) cou
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
@@ -22,8 +23,9 @@ from dataset_classes.remembered import remember, remembered
 DIGEST_BYTES = 16
 SETTLED_NS = 2 * 10**9  # file systems count time in steps of up to 2 seconds
 KIND = "contents"  # folder in the user's cache
-BATCH = 4096  # files in work at a time
+BATCH = 4096  # items in work at a time, so that millions need no more memory
 
+T, R = TypeVar("T"), TypeVar("R")
 Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
 
@@ -59,7 +61,8 @@ def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
         for path, stamp in stamps.items()
         if stamp is None or path not in known or known[path][0] != stamp
     ]
-    read = dict(zip(unread, _read_all(unread), strict=True))
+    found = in_threads(read_content, unread, desc="Reading image files", unit="file")
+    read = dict(zip(unread, found, strict=True))
     settled = {
         path: (stamp, read[path])
         for path, stamp in stamps.items()
@@ -71,16 +74,13 @@ def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
     return [read[path] if path in read else known[path][1] for path in paths]
 
 
-def _read_all(paths: list[str]) -> list[Content]:
-    found: list[Content] = []
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(paths, desc="Reading image files", unit="file") as shown,
-    ):
-        for start in range(0, len(paths), BATCH):
-            found += pool.map(read_content, paths[start : start + BATCH])
-            shown.update(len(found) - start)
-    return found
+def in_threads(work: Callable[[T], R], items: Sequence[T], **shown: str) -> Iterator[R]:
+    """The work on every item, in order, by as many threads as there are cores, under a progress bar."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(items, **shown) as bar:
+        for start in range(0, len(items), BATCH):
+            for done in pool.map(work, items[start : start + BATCH]):
+                bar.update()
+                yield done
 
 
 def read_content(path: str) -> Content:

@@ -91,7 +91,26 @@ SPLITS = ("train", "test")
 SWAPPED_PER_CLASS = 2  # test images of every class that are drawn again with other looks
 
 
-class SyntheticBirds(ImageDataset):
+class DrawnImages(ImageDataset):
+    """Images that lie in memory, as drawn, after they were read from one file: `_images` `[N, S, S, 3]` uint8."""
+
+    name = "SyntheticBirds"
+    square = True
+    _images: np.ndarray
+
+    def full_image(self, index: int) -> Image.Image:
+        """Image `index` as drawn."""
+        return Image.fromarray(self._images[index])
+
+    def missing_images(self) -> list[str]:
+        """None: all images are in one file."""
+        return []
+
+    def _read_digests(self) -> list[str]:
+        return [hashlib.blake2b(image, digest_size=16).hexdigest() for image in self._images]
+
+
+class SyntheticBirds(DrawnImages):
     """One split of the drawn birds, generated once under `DATA_ROOT/SyntheticBirds` and read from there afterwards.
 
     Attributes:
@@ -100,8 +119,6 @@ class SyntheticBirds(ImageDataset):
         part_visibility: `[N, P]` bool, False where clutter covers more than half of the part.
     """
 
-    name = "SyntheticBirds"
-    square = True
     class_parts = CLASS_PARTS
     per_image = (*ImageDataset.per_image, "_images", "part_locations", "part_visibility")
 
@@ -118,17 +135,6 @@ class SyntheticBirds(ImageDataset):
         super().__init__(
             paths, labels, SPECIES, root=data_root, attributes=one_hot_looks(CLASS_PARTS)
         )
-
-    def full_image(self, index: int) -> Image.Image:
-        """Image `index` as drawn."""
-        return Image.fromarray(self._images[index])
-
-    def _read_digests(self) -> list[str]:
-        return digests_of_arrays(self._images)
-
-    def missing_images(self) -> list[str]:
-        """None: all images are in one file."""
-        return []
 
     def keypoints(self) -> Keypoints:
         """Where the parts are in every image."""
@@ -149,7 +155,7 @@ class SyntheticBirds(ImageDataset):
         return transforms.drawn_train(img_size, self.mean, self.std)
 
 
-class SwappedLooks(ImageDataset):
+class SwappedLooks(DrawnImages):
     """Images that differ from test images in the look of one part: same pose, light, background and clutter.
 
     Under the transform of `birds`.
@@ -157,9 +163,6 @@ class SwappedLooks(ImageDataset):
     Attributes:
         shape: `(C * SWAPPED_PER_CLASS, P, L)`, test images, parts and other looks; the images are in this order.
     """
-
-    name = SyntheticBirds.name
-    square = True
 
     def __init__(self, birds: SyntheticBirds, folder: Path, img_size: int):
         cache = folder / f"swapped_{img_size}px_v{VERSION}.npz"
@@ -173,18 +176,6 @@ class SwappedLooks(ImageDataset):
             root=folder,
         )
         self.transform = birds.transform
-
-    def full_image(self, index: int) -> Image.Image:
-        """Image `index` as drawn."""
-        return Image.fromarray(self._images[index])
-
-    def _read_digests(self) -> list[str]:
-        return digests_of_arrays(self._images)
-
-
-def digests_of_arrays(images: np.ndarray) -> list[str]:
-    """A digest of every image's pixels."""
-    return [hashlib.blake2b(image, digest_size=16).hexdigest() for image in images]
 
 
 def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
