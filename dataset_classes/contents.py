@@ -25,7 +25,8 @@ SETTLED_NS = 2 * 10**9  # file systems count time in steps of up to 2 seconds
 KIND = "contents"  # folder in the user's cache
 BATCH = 4096  # items in work at a time, so that millions need no more memory
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
 

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from architectures.backbones.base import BackboneSpec
+from architectures.backbones.registry import backbone_of
+from architectures.classifier import InterpretableClassifier
+from architectures.finished_model import load_finished_model
 from configs.errors import RunError
+from configs.hardware import Hardware
 from configs.model_card import ModelCard
+from configs.open_run import OpenRun
 from configs.paths import expanded_default
 from configs.recipes import DATASETS, canonical_name
 from configs.run_folder import RunFolder, sha256
@@ -126,6 +131,18 @@ def spread(counts: np.ndarray) -> str:
     """ "30" or "18 to 30"."""
     least, most = counts.min(), counts.max()
     return f"{least}" if least == most else f"{least} to {most}"
+
+
+def open_finished(settings: Settings, folder: RunFolder) -> tuple[OpenRun, InterpretableClassifier]:
+    """A finished run and its model, on the hardware that is asked for.
+
+    Raises:
+        RunError: if the model or the images cannot be read.
+    """
+    hardware = Hardware.choose(settings.device, settings.workers)
+    data = data_of_model(settings, folder, backbone_of(settings))
+    model = load_finished_model(settings, folder, data.train.classes, hardware)
+    return OpenRun(settings, folder, hardware, data), model
 
 
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:

@@ -11,17 +11,13 @@ import logging
 import sys
 from dataclasses import dataclass
 
-from architectures.backbones.registry import backbone_of
-from architectures.finished_model import load_finished_model
 from architectures.inference import feature_tables
 from configs.arguments import flag, with_first
-from configs.hardware import Hardware
-from configs.open_run import OpenRun
 from configs.runs import DENSE_RESULTS_FILE, finished_run, is_downloaded
 from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
-from dataset_classes.registry import data_of_model
+from dataset_classes.registry import open_finished
 from evaluation.evaluate import evaluate_sparse
 from evaluation.faithfulness import IMAGES, faithfulness
 from evaluation.per_class import diagnose
@@ -48,10 +44,7 @@ def main() -> None:
     """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
     arguments = with_first("folder", sys.argv[1:])
     settings, folder, flags = finished_run(arguments, __doc__, EvaluationFlags)
-    hardware = Hardware.choose(settings.device, settings.workers)
-    data = data_of_model(settings, folder, backbone_of(settings))
-    model = load_finished_model(settings, folder, data.train.classes, hardware)
-    run = OpenRun(settings, folder, hardware, data)
+    run, model = open_finished(settings, folder)
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
@@ -61,7 +54,7 @@ def main() -> None:
         )
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")
-            log.info(diagnose(pages, tables.test, model.class_weight, data.test))
+            log.info(diagnose(pages, tables.test, model.class_weight, run.data.test))
     dense_results = recorded_results(folder.file(DENSE_RESULTS_FILE))
     log.info(summary(settings, folder, dense_results, results))
 

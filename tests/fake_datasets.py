@@ -1,6 +1,7 @@
 """Tiny datasets in the official layouts: `make_cub(tmp_path)` and its like return the data root."""
 
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,16 @@ SIZE = (40, 30)  # width, height
 BOX = (10.0, 5.0, 20.0, 15.0)
 
 
-def load(name, root, crop_gt=True) -> DataSplits:
+def load(name, root, crop_gt=True, known=None) -> DataSplits:
     """A dataset at 32 pixels."""
-    return load_data(name, root, img_size=32, crop_gt=crop_gt)
+    return load_data(name, root, img_size=32, crop_gt=crop_gt, known=known)
+
+
+def random_image(path: Path, seed) -> None:
+    """A small image of pixels drawn by a seed or a generator."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
 
 
 def save_image(path: Path, colour=(200, 60, 60), size=SIZE) -> Path:
@@ -44,16 +52,7 @@ def make_cub(
         "Crested_Auklet",
     )
     base = root / folder
-    lines: dict[str, list[str]] = {
-        name: []
-        for name in (
-            "images",
-            "image_class_labels",
-            "train_test_split",
-            "bounding_boxes",
-            "classes",
-        )
-    }
+    lines: dict[str, list[str]] = defaultdict(list)
     image_id = 0
     for class_id in class_ids:
         official = f"{class_id:03d}.{names[class_id - 1]}"
@@ -79,10 +78,8 @@ def make_cars(root: Path, classes=3, train=2, test=1) -> Path:
     (base / "devkit").mkdir(parents=True)
     names = np.array([f"Maker Model {i} 2012" for i in range(classes)], dtype=object)
     savemat(base / "devkit" / "cars_meta.mat", {"class_names": names})
-    kinds = [(f"bbox_{corner}", "O") for corner in ("x1", "y1", "x2", "y2")] + [
-        ("class", "O"),
-        ("fname", "O"),
-    ]
+    columns = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
+    kinds = [(column, "O") for column in columns]
     for split, count, file in (
         ("train", train, "devkit/cars_train_annos.mat"),
         ("test", test, "cars_test_annos_withlabels.mat"),

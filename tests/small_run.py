@@ -9,18 +9,20 @@ import torch
 from PIL import Image
 
 from architectures.classifier import build_dense_model
+from architectures.inference import FeatureTables, feature_tables
 from architectures.sparse_head import SparseHead
-from dataset_classes.registry import load_data
+from configs.open_run import OpenRun
+from configs.runs import finished_run, write_config
+from conformal.calibrate import calibrate
+from conformal.predictor import ConformalPredictor
+from dataset_classes.description import DataDescription
+from dataset_classes.registry import load_data, open_finished
+from sparsification.constants import class_means
 
 CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
 WEIGHT = torch.tensor(
-    [
-        [1, 1, 1, 0, 0, 0],
-        [1, 1, 0, 1, 0, 0],
-        [0, 1, 1, 0, 1, 0],
-        [0, 0, 0, 1, 1, 1],
-    ]
-).float()
+    [[1.0, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [0, 1, 1, 0, 1, 0], [0, 0, 0, 1, 1, 1]]
+)
 
 
 def page(path: Path) -> dict:
@@ -43,14 +45,11 @@ def make_small_run(root: Path) -> list[str]:
     data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
     torch.manual_seed(0)
     model = build_dense_model("resnet18", len(CLASSES)).eval()
-    unaugmented = data.train_unaugmented
-    images = torch.stack([unaugmented[i][0] for i in range(len(unaugmented))])
+    images = torch.stack([data.train_unaugmented[i][0] for i in range(len(data.train))])
     with torch.inference_mode():
         pooled = model.backbone(images).mean(dim=(2, 3))
     # For every column of the weight the random feature that follows it best over the classes.
-    by_class = torch.stack(
-        [pooled[data.train_unaugmented.labels == c].mean(dim=0) for c in range(4)]
-    )
+    by_class = class_means(pooled, torch.from_numpy(data.train.labels)).float()
     similarity = torch.corrcoef(torch.cat([WEIGHT.T, by_class.T]))[: WEIGHT.shape[1], 6:]
     selection = similarity.nan_to_num(-1).argmax(dim=1)
     mean, std = pooled[:, selection].mean(dim=0), pooled[:, selection].std(dim=0)
@@ -74,5 +73,16 @@ def make_small_run(root: Path) -> list[str]:
         "n_features": 6,
         "n_per_class": 3,
         "device": "cpu",
+        "workers": 0,
     }
     return [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+
+
+def left_by_main(flags: list[str]) -> tuple[OpenRun, FeatureTables, ConformalPredictor]:
+    """A small run with all that main.py leaves beside its model: tables, calibration and config.json."""
+    settings, folder = finished_run(flags, "")
+    run, model = open_finished(settings, folder)
+    tables = feature_tables(run, model)
+    predictor = calibrate(run, model.class_weight, tables.test)
+    write_config(settings, folder, run.hardware.device, DataDescription.of(run.data.test).as_dict())
+    return run, tables, predictor

@@ -1,10 +1,11 @@
 """`main.py --dry_run`: it says what the same command without it does, and changes nothing."""
 
 import re
-import sys
 
 import pytest
+from command_line import call
 from fake_datasets import make_cub
+from forked_runs import tiny_run
 
 import main
 from architectures.backbones import weights
@@ -12,24 +13,17 @@ from configs.errors import RunError, UsageError
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
-FLAGS = (
-    "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 "
-    "--schedule_scale 0.01 --batch_size 8 --device cpu --certificate 0 --seed 1"
-)
-
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, caplog):
+def run(tmp_path, caplog):
     """Calls main.py; returns what it said."""
-    monkeypatch.setattr(sys, "argv", [])
     make_cub(tmp_path / "data", train=6, test=4)
+    caplog.set_level("INFO")
 
     def run(*more: str) -> str:
-        folders = ["--data_root", str(tmp_path / "data"), "--log_dir", str(tmp_path / "runs")]
-        sys.argv = ["main.py", *FLAGS.split(), *folders, *more]
         caplog.clear()
-        with caplog.at_level("INFO"):
-            main.main()
+        folders = {"data_root": tmp_path / "data", "log_dir": tmp_path / "runs"}
+        call(main, *tiny_run(schedule_scale=0.01, **folders), *more)
         return caplog.text
 
     return run

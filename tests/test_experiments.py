@@ -2,16 +2,15 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from command_line import call, exit_code
 from fake_datasets import make_cub
 
 import experiments
 from configs.errors import RunError, UsageError
-from configs.script import run_script
 
 TABLE = """
 dataset = "CUB2011"
@@ -33,17 +32,18 @@ set = ["dense.lr=0.01", "finetune.lr=0.001"]
 
 
 @pytest.fixture
-def table(tmp_path, monkeypatch):
-    """Writes the table; returns the arguments that name it."""
-    monkeypatch.setattr(sys, "argv", [])
+def run(tmp_path):
+    """Runs experiments.py on the table, in which some words may be others."""
     file = tmp_path / "table.toml"
-    text = TABLE.replace("LOGS", str(tmp_path / "logs")).replace("DATA", str(tmp_path / "data"))
 
-    def write(*flags: str, more: str = "") -> None:
-        file.write_text(text + more)
-        sys.argv = ["experiments.py", str(file), *flags]
+    def run(*flags: str, more: str = "", **others: str) -> None:
+        text = TABLE + more
+        for word, other in {"LOGS": tmp_path / "logs", "DATA": tmp_path / "data", **others}.items():
+            text = text.replace(word, str(other))
+        file.write_text(text)
+        call(experiments, file, *flags)
 
-    return write
+    return run
 
 
 @dataclass
@@ -68,9 +68,8 @@ def fake_runs(monkeypatch):
     return runs
 
 
-def test_a_table_means_every_combination_and_runs_of_a_folder_follow_one_another(table, capsys):
-    table("--print_commands")
-    experiments.main()
+def test_a_table_means_every_combination_and_runs_of_a_folder_follow_one_another(run, capsys):
+    run("--print_commands")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2  # a line for each seed, of both models
     for seed, line in zip("12", lines, strict=True):
@@ -91,24 +90,20 @@ def test_a_list_of_lists_is_a_run_for_each():
     ]
 
 
-def test_runs_of_several_processes_begin_with_torchrun(table, capsys):
-    table("--print_commands", "--processes", "2", more="n_per_class = [2, 3]\n")
-    experiments.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.count("torchrun --standalone --nproc_per_node 2 main.py") for line in lines] == [
-        4,
-        4,
-    ]
+def test_runs_of_several_processes_begin_with_torchrun(run, capsys):
+    run("--print_commands", "--processes", "2", more="n_per_class = [2, 3]\n")
+    one, other = capsys.readouterr().out.splitlines()
+    command = "torchrun --standalone --nproc_per_node 2 main.py"
+    assert one.count(command) == other.count(command) == 4
 
 
 @pytest.mark.parametrize(("stop", "started"), [(False, 4), (True, 2)])
 def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(
-    table, fake_runs, stop, started
+    run, fake_runs, stop, started
 ):
-    table("--jobs", "1", *(["--stop"] if stop else []))
     fake_runs.fails = ("sldd",)
     with pytest.raises(RunError, match=r"runs failed: .*1 sldd_8_3: no images"):
-        experiments.main()
+        run("--jobs", "1", *(["--stop"] if stop else []))
     assert len(fake_runs.started) == started
 
 
@@ -122,39 +117,29 @@ def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(
         ("[[runs]]\nset = [['dense.lr=1'], ['dense.lr=2']]", "different models under one name"),
     ],
 )
-def test_a_mistake_in_a_table_is_one_line(table, more, message):
-    table(more=more)
+def test_a_mistake_in_a_table_is_one_line(run, more, message):
     with pytest.raises(UsageError, match=message):
-        experiments.main()
+        run(more=more)
 
 
-def test_finished_runs_are_skipped_and_changed_ones_are_not(table, tmp_path, capsys, caplog):
+def test_finished_runs_are_skipped_and_changed_ones_are_not(run, tmp_path, capsys, caplog):
     make_cub(tmp_path / "data", train=6, test=4)
-    table("--jobs", "2")
-    with caplog.at_level("INFO"):
-        experiments.main()
-    assert (
-        "4 of 4" in caplog.text
-        and len(list((tmp_path / "logs").rglob("Results_*_FinetunedModel.json"))) == 4
-    )
+    caplog.set_level("INFO")
+    run("--jobs", "2")
+    assert "4 of 4" in caplog.text
+    assert len(list((tmp_path / "logs").rglob("Results_*_FinetunedModel.json"))) == 4
     caplog.clear()
-    with caplog.at_level("INFO"):
-        experiments.main()
+    run("--jobs", "2")
     assert "4 runs, 4 of them finished." in caplog.text
-    changed = (
-        (tmp_path / "table.toml").read_text().replace("finetune.lr=0.001", "finetune.lr=0.002")
+    run(
+        "--print_commands", **{"finetune.lr=0.001": "finetune.lr=0.002", '["qpm", "sldd"]': '"qpm"'}
     )
-    (tmp_path / "table.toml").write_text(changed.replace('["qpm", "sldd"]', '"qpm"'))
-    sys.argv.append("--print_commands")
-    experiments.main()
     assert capsys.readouterr().out.count("main.py") == 2  # of each seed
 
 
-def test_a_table_that_is_not_named_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["experiments.py"])
-    with pytest.raises(SystemExit) as stop:
-        run_script(experiments.main)
-    assert stop.value.code == 2 and "python experiments.py FILE.toml" in capsys.readouterr().err
+def test_a_table_that_is_not_named_is_one_line(capsys):
+    assert exit_code(experiments) == 2
+    assert "python experiments.py FILE.toml" in capsys.readouterr().err
 
 
 def test_a_task_of_an_array_job_does_its_line(tmp_path):

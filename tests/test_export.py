@@ -7,40 +7,26 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_run import CLASSES
+from command_line import call
+from small_run import CLASSES, left_by_main
 
 import export
-from architectures.finished_model import load_finished_model
-from architectures.inference import feature_tables
-from configs.hardware import Hardware
-from configs.open_run import OpenRun
 from configs.runs import finished_run
-from conformal.calibrate import calibrate
-from dataset_classes.registry import load_data
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-HARDWARE = Hardware.choose("cpu", 0)
 
 
 @pytest.mark.parametrize("model_type", ["chiqpm", "qpm", "qsenn", "sldd"])
-def test_onnxruntime_gives_the_same_predictions_and_sets(
-    small_run, tmp_path, monkeypatch, model_type
-):
+def test_onnxruntime_gives_the_same_predictions_and_sets(small_run, tmp_path, model_type):
     flags = [*small_run, "--model_type", model_type]
     settings, source = finished_run(flags, "")
     shutil.copy(source.file(f"{settings.model_name}_FinetunedModel.pth"), tmp_path)
-    settings, made = finished_run([*flags, "--folder", str(tmp_path)], "")
-    data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
-    model = load_finished_model(settings, made, CLASSES, HARDWARE)
-    run = OpenRun(settings, made, HARDWARE, data)
-    test = feature_tables(run, model).test
-    predictor = calibrate(run, model.class_weight, test)
+    run, tables, predictor = left_by_main([*flags, "--folder", str(tmp_path)])
+    data, test = run.data, tables.test
 
     file = tmp_path / "model.onnx"
-    arguments = [*flags, "--folder", str(tmp_path), "--output", str(file), "--format", "onnx"]
-    monkeypatch.setattr(sys, "argv", ["export.py", *arguments])
-    export.main()
+    call(export, *flags, "--folder", tmp_path, "--output", file, "--format", "onnx")
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     told = session.get_modelmeta().custom_metadata_map

@@ -6,28 +6,21 @@ Every mutation follows from its number alone.
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from small_run import make_small_run
+from command_line import exit_code
+from small_run import left_by_main, make_small_run
 
 import predict
-from architectures.backbones.registry import backbone_of
-from architectures.finished_model import load_finished_model
-from architectures.inference import feature_tables
 from configs.arguments import parse_flags
 from configs.errors import RunError, UsageError
-from configs.hardware import Hardware
 from configs.model_card import ModelCard
-from configs.open_run import OpenRun
-from configs.runs import finished_run, write_config
-from configs.script import run_script
+from configs.runs import finished_run
 from configs.settings import Settings, parse_settings
 from configs.stages import StageFlags
-from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription, model_card
-from dataset_classes.registry import data_of
+from dataset_classes.registry import open_finished
 
 FOLDER_MUTATIONS, COMMAND_LINES = 120, 120
 ODD_VALUES: tuple = (
@@ -44,29 +37,21 @@ def finished(tmp_path_factory, narrow_networks):
     """A finished run folder of a narrow network, an image, and the table that predict.py makes of it."""
     root = tmp_path_factory.mktemp("finished")
     flags = make_small_run(root)
-    settings, folder = finished_run(flags, "")
-    hardware = Hardware.choose("cpu", 0)
-    run = OpenRun(settings, folder, hardware, data_of(settings, backbone_of(settings)))
-    model = load_finished_model(settings, folder, run.data.train.classes, hardware)
+    run, _ = open_finished(*finished_run(flags, ""))
+    folder = run.folder
     model_card(run).add_to(folder.file("chiqpm_6_3_FinetunedModel.pth"))
-    calibrate(run, model.class_weight, feature_tables(run, model).test)
-    write_config(settings, folder, hardware.device, DataDescription.of(run.data.test).as_dict())
+    left_by_main(flags)
     for other in ("qpm", "qsenn", "sldd"):
         folder.file(f"{other}_6_3_FinetunedModel.pth").unlink()
     image = next(root.glob("data/test/*/0.png"))
     return folder.path, image
 
 
-def predicted(folder: Path, image: Path, output: Path, monkeypatch, capsys, *more: str):
+def predicted(folder: Path, image: Path, output: Path, capsys, *more: str):
     """Exit code of predict.py, what it said on stderr, and its table or None."""
     output.unlink(missing_ok=True)
     flags = ["--folder", folder, "--image", image, "--output", output, "--device", "cpu", *more]
-    monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, flags)])
-    code = 0
-    try:
-        run_script(predict.main)
-    except SystemExit as stop:
-        code = int(stop.code)
+    code = exit_code(predict, *flags)
     said = capsys.readouterr().err.strip()
     return code, said, output.read_text() if output.exists() else None
 
@@ -124,11 +109,9 @@ def mutate_bytes(path: Path, rng: random.Random) -> str:
 
 
 @pytest.mark.parametrize("first", range(0, FOLDER_MUTATIONS, 20))
-def test_a_changed_run_folder_gives_the_same_table_or_one_line(
-    finished, tmp_path, monkeypatch, capsys, first
-):
+def test_a_changed_run_folder_gives_the_same_table_or_one_line(finished, tmp_path, capsys, first):
     source, image = finished
-    _, _, expected = predicted(source, image, tmp_path / "a.csv", monkeypatch, capsys)
+    _, _, expected = predicted(source, image, tmp_path / "a.csv", capsys)
     assert expected is not None
     files = sorted(path.name for path in source.iterdir() if path.is_file() and path.suffix)
     unchanged = 0
@@ -141,7 +124,7 @@ def test_a_changed_run_folder_gives_the_same_table_or_one_line(
             mutate = mutate_json if name.endswith(".json") else mutate_bytes
             done.append(mutate(folder / name, rng))
         more = () if rng.random() < 0.5 else ("--data_root", str(tmp_path / "nowhere"))
-        code, said, table = predicted(folder, image, tmp_path / "a.csv", monkeypatch, capsys, *more)
+        code, said, table = predicted(folder, image, tmp_path / "a.csv", capsys, *more)
         about = (number, done, more, code, said)
         assert code in (0, 1, 2), about
         if code == 0:

@@ -2,12 +2,12 @@
 
 import json
 import os
-import sys
 
 import pytest
 import torch
+from command_line import call
 from fake_datasets import make_image_folder, save_image
-from forked_runs import narrow_layout
+from forked_runs import narrow_layout, tiny_run
 from state_files import published, save
 
 import main
@@ -80,12 +80,8 @@ def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_pat
     monkeypatch.setitem(resnet.LAYOUTS, "resnet18", narrow_layout())
 
     def train(name, *more):
-        flags = "--dataset ImageFolder --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3"
-        rest = "--schedule_scale 0.02 --batch_size 8 --device cpu --certificate 0 --seed 1"
-        places = ["--data_root", tmp_path / name, "--log_dir", tmp_path / "runs"]
-        argv = ["main.py", *flags.split(), *rest.split(), *map(str, places), *more]
-        monkeypatch.setattr(sys, "argv", argv)
-        main.main()
+        places = {"data_root": tmp_path / name, "log_dir": tmp_path / "runs"}
+        call(main, *tiny_run(dataset="ImageFolder", schedule_scale=0.02, **places), *more)
         folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert config["arguments"]["data_root"] == str(tmp_path / name)

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from architectures.backbones.registry import backbone_of
-from architectures.finished_model import load_finished_model
 from architectures.inference import FeatureTables, feature_tables
 from configs.errors import UsageError
 from configs.fonts import prepare_fonts
-from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
 from conformal import HierarchicalPredictor
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import DataSplits, data_of_model
+from dataset_classes.registry import DataSplits, open_finished
 from evaluation.part_purity import UsualPart, usual_parts
 from visualization.class_grid import RIGHT_PART
 from visualization.colours import FeatureColours
@@ -105,13 +102,10 @@ def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRu
     Raises:
         RunError: if its model or its images cannot be read.
     """
-    hardware = Hardware.choose(settings.device, settings.workers)
-    data = data_of_model(settings, folder, backbone_of(settings))
-    model = load_finished_model(settings, folder, data.train.classes, hardware)
-    run = OpenRun(settings, folder, hardware, data)
-    tables = feature_tables(run, model)
+    run, model = open_finished(settings, folder)
+    data, tables = run.data, feature_tables(run, model)
     prepare_fonts(data.train.classes)
-    explainer = Explainer(model, hardware, tables.train, DataDescription.of(data.test))
+    explainer = Explainer(model, run.hardware, tables.train, DataDescription.of(data.test))
     colours = FeatureColours(explainer.weight, palette)
     keypoints = data.test.keypoints()
     usual = {} if keypoints is None else usual_parts(tables.test, keypoints)

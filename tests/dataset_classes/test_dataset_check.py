@@ -1,11 +1,11 @@
 """The data check finds what is wrong, passes what is sound, and says which is which."""
 
 import shutil
-import sys
 import unicodedata
 
 import numpy as np
 import pytest
+from command_line import exit_code
 from fake_datasets import (
     make_cars,
     make_cub,
@@ -16,7 +16,6 @@ from fake_datasets import (
 )
 from PIL import Image
 
-from configs.script import run_script
 from configs.settings import parse_settings
 from dataset_classes import check, synthetic_birds
 from dataset_classes.check import check_dataset, load_splits
@@ -122,16 +121,11 @@ def test_one_class_is_a_problem_and_a_long_or_broken_name_keeps_the_table(tmp_pa
 
 
 @pytest.mark.parametrize("damage", [False, True])
-def test_command_line(tmp_path, monkeypatch, capsys, damage):
+def test_command_line(tmp_path, capsys, damage):
     root = different_images(make_cub(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["check", "--dataset", "cub2011", "--data_root", str(root)])
     if damage:
         (root / FIRST).unlink()
-        with pytest.raises(SystemExit) as end:
-            run_script(check.main)
-        assert end.value.code == 1
-    else:
-        run_script(check.main)
+    assert exit_code(check, "--dataset", "cub2011", "--data_root", root) == damage
     assert ("missing files: 1" in capsys.readouterr().out) == damage
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from fake_datasets import random_image
 
 from configs.errors import RunError
 from dataset_classes.check import check_dataset
@@ -21,14 +21,7 @@ from dataset_classes.registry import load_data
 CLASSES = ("ant", "bee", "cat")
 ROUNDS = 80  # of 3 changes each
 LEFTOVERS = (".ipynb_checkpoints", "@eaDir", "__MACOSX", ".Trash-1000", "#recycle")
-FORMATS = {
-    ".JPG": "JPEG",
-    ".jfif": "JPEG",
-    ".Png": "PNG",
-    ".webp": "WEBP",
-    ".TIFF": "TIFF",
-    ".bmp": "BMP",
-}
+ENDINGS = (".JPG", ".Png", ".TIFF", ".bmp", ".jfif", ".webp")
 OTHERS = ("notes.txt", "a.heic", "b.raw", "labels.csv", "without_ending", "c.jpg.part")
 
 
@@ -54,13 +47,6 @@ class Folder:
         """A random image."""
         return sorted(self.images)[self.rng.integers(len(self.images))]
 
-    def draw(self, path: Path, kind: str = "PNG") -> None:
-        """A random picture."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(
-            path, format=kind
-        )
-
 
 def new_folder(root: Path, seed: int) -> Folder:
     folder = Folder(root, np.random.default_rng(seed), is_split=bool(seed % 2))
@@ -68,7 +54,7 @@ def new_folder(root: Path, seed: int) -> Folder:
         for name in CLASSES:
             for i in range(4):
                 path = root / split / name / f"{i}.png"
-                folder.draw(path)
+                random_image(path, folder.rng)
                 folder.images[path] = split, name
     return folder
 
@@ -85,7 +71,7 @@ def moved(folder: Folder, source: Path, target: Path) -> None:
 
 def leftover(folder: Folder) -> None:
     place = folder.pick().parent / str(folder.rng.choice(LEFTOVERS)) / "deep"
-    folder.draw(place / "copy.png")
+    random_image(place / "copy.png", folder.rng)
 
 
 def other_file(folder: Folder) -> None:
@@ -93,9 +79,9 @@ def other_file(folder: Folder) -> None:
 
 
 def other_format(folder: Folder) -> None:
-    path, ending = folder.pick(), str(folder.rng.choice(sorted(FORMATS)))
-    new = path.with_name(path.stem + "_" + ending)
-    folder.draw(new, FORMATS[ending])
+    path = folder.pick()
+    new = path.with_name(path.stem + "_" + str(folder.rng.choice(ENDINGS)))
+    random_image(new, folder.rng)
     path.unlink()
     folder.images[new] = folder.images.pop(path)
 
@@ -113,7 +99,7 @@ def renamed(folder: Folder) -> None:
 def one_more(folder: Folder) -> None:
     path = folder.pick()
     new = path.with_name(f"more{folder.rng.integers(10**6)}.png")
-    folder.draw(new)
+    random_image(new, folder.rng)
     folder.images[new] = folder.images[path]
 
 
@@ -172,7 +158,7 @@ def class_called_as_a_split(folder: Folder) -> None:
 
 def beside(folder: Folder) -> None:
     if folder.is_split:
-        folder.draw(folder.root / "unlabelled" / "a.png")
+        random_image(folder.root / "unlabelled" / "a.png", folder.rng)
         folder.doubtful = True
 
 

@@ -8,8 +8,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
+from fake_datasets import random_image
 from PIL import Image
 from refusals import refused
 
@@ -27,10 +27,8 @@ def warnings_anew():
 
 def draw(*parts, n=4, seed=0):
     folder = Path(*map(str, parts))
-    folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        pixels = np.random.default_rng([seed, i, *os.fsencode(folder)]).integers(0, 256, (6, 6, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{seed}{i}.png")
+        random_image(folder / f"{seed}{i}.png", [seed, i, *os.fsencode(folder)])
 
 
 def counts(root):

@@ -2,14 +2,17 @@
 
 import csv
 import json
-import sys
+from collections import Counter
 from pathlib import Path
 from statistics import stdev
 
 import pytest
+from command_line import call
 
 import compare_runs
 from configs.errors import RunError, UsageError
+from configs.model_types import MODEL_TYPES
+from configs.run_folder import RunFolder
 from evaluation.results_page import write_page
 from evaluation.run_table import cells_of, gather, metrics_of
 from evaluation.table_files import latex, markdown
@@ -25,34 +28,23 @@ def make_run(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{model}_50_{n_per_class}"
         common = {"dataset": "CUB2011", "seed": seed}
-        entries = (
-            json.loads(path.read_text()) if (path := folder / "manifest.json").exists() else {}
-        )
+        finetuned = {**common, "finetuning": {"lr": 1e-4}, "selection": f"{seed}"}
         made = {
             "Trained_DenseModel.pth": {**common, "images": f"digest{seed}"},
-            f"{name}_FinetunedModel.pth": {
-                **common,
-                "finetuning": {"lr": 1e-4},
-                "selection": f"{seed}",
-            },
+            f"{name}_FinetunedModel.pth": finetuned,
             f"{name}_Selection.npz": {"n_per_class": n_per_class, "features": f"{seed}"},
         }
-        path.write_text(
-            json.dumps(entries | {k: {"settings": v, "sha256": ""} for k, v in made.items()})
-        )
+        for file, settings in made.items():
+            RunFolder(folder).enter(file, {"settings": settings, "sha256": ""})
         (folder / "Results_DenseModel.json").write_text(json.dumps({"Accuracy": dense}))
-        sets = {
-            "THR": {
-                "0.9": {
-                    "Coverage": accuracy,
-                    "Average set size": 2 - accuracy,
-                    "Set coherence": None,
-                }
-            }
+        sets = {"Coverage": accuracy, "Average set size": 2 - accuracy, "Set coherence": None}
+        results = {
+            "Accuracy": accuracy,
+            "Dependence": accuracy / 2,
+            "Prediction sets": {"THR": {"0.9": sets}},
+            "Level accuracies": {"1": 0.95, "2": accuracy},
         }
-        results = {"Accuracy": accuracy, "Dependence": accuracy / 2, "Prediction sets": sets}
         results |= dict.fromkeys(["Features per class", "PerClass"], n_per_class)  # published, too
-        results |= {"Level accuracies": {"1": 0.95, "2": accuracy}}
         (folder / f"Results_{name}_FinetunedModel.json").write_text(json.dumps(results))
 
     return make
@@ -69,38 +61,29 @@ def test_seeds_are_one_column_and_other_settings_another(make_run, tmp_path):
     assert [len(row.runs) for row in rows] == [3, 1, 3, 1]
     accuracy, kept, *_ = metrics_of(rows)
     cells = cells_of(rows, accuracy)
-    assert cells[2].mean == pytest.approx(0.79) and cells[2].std == pytest.approx(
-        stdev((0.78, 0.8, 0.79))
-    )
+    assert cells[2].mean == pytest.approx(0.79)
+    assert cells[2].std == pytest.approx(stdev((0.78, 0.8, 0.79)))
     assert [cell.best for cell in cells] == [False, False, True, False]  # dense does not compete
     assert cells[1].std is None
-    assert (
-        cells_of(rows, kept)[3].mean == pytest.approx(0.75 / 0.8)
-        and cells_of(rows, kept)[0] is None
-    )
+    of_dense, *_, of_qpm = cells_of(rows, kept)
+    assert of_dense is None and of_qpm.mean == pytest.approx(0.75 / 0.8)
     dependence = next(m for m in metrics_of(rows) if m.name == "Dependence")
     assert [cell and cell.best for cell in cells_of(rows, dependence)] == [None, True, False, False]
 
 
-def test_tables_and_plots_are_written(make_run, tmp_path, monkeypatch, caplog):
+def test_tables_and_plots_are_written(make_run, tmp_path, caplog):
     for n_per_class in (3, 5):
         make_run(1, "chiqpm", 0.7 + n_per_class / 100, n_per_class=n_per_class)
     output = tmp_path / "out"
-    monkeypatch.setattr(
-        sys, "argv", ["compare_runs.py", str(tmp_path / "runs"), "--output", str(output)]
-    )
     with caplog.at_level("INFO"):
-        compare_runs.main()
+        call(compare_runs, tmp_path / "runs", "--output", output)
     assert "| Accuracy | 80.0 % | 73.0 % | **75.0 %** |" in caplog.text
     assert "| Features per class | - | 3 | 5 |" in caplog.text and "PerClass" not in caplog.text
     plots = {"accuracy_by_n_per_class.png", "set_size.png", "accuracy_by_level.png"}
-    assert {p.name for p in output.iterdir()} == {
-        f"comparison.{s}" for s in ("md", "tex", "csv")
-    } | plots
-    assert (
-        r"Accuracy & 80.0 \% & 73.0 \% & \textbf{75.0 \%} \\"
-        in (output / "comparison.tex").read_text()
-    )
+    tables = {"comparison.md", "comparison.tex", "comparison.csv"}
+    assert {p.name for p in output.iterdir()} == tables | plots
+    tex = (output / "comparison.tex").read_text()
+    assert r"Accuracy & 80.0 \% & 73.0 \% & \textbf{75.0 \%} \\" in tex
     with open(output / "comparison.csv", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["metric"] == "Accuracy"]
     assert [(line["settings"], line["mean"]) for line in lines] == [
@@ -151,9 +134,8 @@ def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run
     assert "| Accuracy | 80.0 ± 0.0 % | 75.0 ± 7.1 % |" in text and "Dependence" not in text
     assert "![set_size.png](figures/page/CUB2011/set_size.png)" in text
     assert (tmp_path / "docs/figures/page/CUB2011/set_size.png").exists()
-    assert (
-        "- CHiQPM: seeds 0, 1, commit abcdefg" in text and "    python main.py --seed 1\n" in text
-    )
+    assert "- CHiQPM: seeds 0, 1, commit abcdefg" in text
+    assert "    python main.py --seed 1\n" in text
     assert text.endswith("*No run of this kind is on hand.*\n")
     template.write_text("{{ table: dataset CUB }}\n")
     with pytest.raises(UsageError, match=r"'dataset CUB' in .* is not KEY=VALUE"):
@@ -162,7 +144,5 @@ def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run
 
 def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
     table = Path(__file__).parents[2] / "experiments" / "results.toml"
-    models = [
-        e.settings.model_type for e in read_table(table) if e.settings.dataset == "SyntheticBirds"
-    ]
-    assert sorted(models) == sorted(["chiqpm", "qpm", "qsenn", "sldd"] * 5)
+    runs = [e.settings for e in read_table(table) if e.settings.dataset == "SyntheticBirds"]
+    assert Counter(run.model_type for run in runs) == dict.fromkeys(MODEL_TYPES, 5)

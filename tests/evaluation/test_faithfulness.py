@@ -1,12 +1,12 @@
 """Deletion, insertion and randomisation on a network whose answer is known: it looks at one corner."""
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from command_line import call
 from torch import nn
 
 import evaluation.__main__
@@ -122,9 +122,7 @@ def test_a_later_evaluation_keeps_what_was_asked_of_the_same_model(small_run, mo
     results = Path(small_run[small_run.index("--log_dir") + 1]) / "resnet18/ImageFolder/7"
 
     def evaluated(*flags):
-        command = ["evaluation", *small_run, "--seed", "7", "--model_type", "qpm", *flags]
-        monkeypatch.setattr(sys, "argv", command)
-        evaluation.__main__.main()
+        call(evaluation.__main__, *small_run, "--seed", "7", "--model_type", "qpm", *flags)
         return json.loads((results / "Evaluated_Results_qpm_6_3_FinetunedModel.json").read_text())
 
     monkeypatch.setattr(evaluation.__main__, "faithfulness", lambda *_: {"Class, deletion": 0.25})

@@ -1,12 +1,12 @@
 """What goes wrong class by class, on numbers that can be checked by hand."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import call
 
 import evaluation.__main__
 from architectures.inference import FeatureTable
@@ -35,11 +35,10 @@ def test_calibration_curve_and_its_error():
 
 
 @pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
-def test_every_class_has_a_page(small_run, model_type, monkeypatch, caplog):
-    argv = ["evaluation", *small_run, "--seed", "7", "--model_type", model_type, "--per_class"]
-    monkeypatch.setattr(sys, "argv", argv)
+def test_every_class_has_a_page(small_run, model_type, caplog):
+    flags = ["--seed", "7", "--model_type", model_type, "--per_class"]
     with caplog.at_level("INFO"):
-        evaluation.__main__.main()
+        call(evaluation.__main__, *small_run, *flags)
     assert "Worst classes:" in caplog.text and "Expected calibration error" in caplog.text
     logs = small_run[small_run.index("--log_dir") + 1]
     (folder,) = Path(logs).rglob(f"{model_type}_6_3_Classes")

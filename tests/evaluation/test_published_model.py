@@ -3,18 +3,19 @@
 import json
 
 import pytest
+from command_line import call
 from fake_datasets import make_cub
 from state_files import published, save
 
+import evaluation.__main__
 from configs.errors import UsageError
 from configs.run_folder import read_json
-from evaluation.__main__ import main
 
 THEIRS = {"Accuracy": 0.855, "NFfeatures": 4, "PerClass": 2.0, "Contrastiveness": "high"}
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch):
+def evaluate(tmp_path):
     """Evaluates a downloaded model of a type, with some flags, in a folder of that name."""
 
     def evaluate(model_type, *flags):
@@ -22,20 +23,9 @@ def evaluate(tmp_path, monkeypatch):
         folder.mkdir(exist_ok=True)
         save(published()[1], folder / f"{model_type}_4_2_FinetunedModel.pth")
         (folder / f"Results_{model_type}_4_2_FinetunedModel.json").write_text(json.dumps(THEIRS))
-        words = [
-            "--model_type",
-            model_type,
-            "--arch",
-            "resnet18",
-            "--n_features",
-            4,
-            "--n_per_class",
-            2,
-        ]
-        words += ["--device", "cpu", "--workers", 0, *flags]
         named = ["--folder", folder] if model_type == "qpm" else [folder]
-        monkeypatch.setattr("sys.argv", ["evaluation", *map(str, [*named, *words])])
-        main()
+        size = "--arch resnet18 --n_features 4 --n_per_class 2 --device cpu --workers 0"
+        call(evaluation.__main__, *named, "--model_type", model_type, *size.split(), *flags)
 
     return evaluate
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import call
 from PIL import Image
 from small_run import CLASSES, WEIGHT
 
@@ -230,15 +231,14 @@ def test_more_questions_than_can_wait_are_turned_away(model, monkeypatch, addres
     assert status == 503 and b"try again" in content
 
 
-def test_a_port_in_use_is_one_line(small_run, monkeypatch):
+def test_a_port_in_use_is_one_line(small_run):
     import demo
 
     taken = server.listening_socket(0)
     taken.listen()
-    port = str(taken.getsockname()[1])
-    monkeypatch.setattr("sys.argv", ["demo.py", *small_run, "--port", port])
+    port = taken.getsockname()[1]
     with pytest.raises(RunError, match=f"port {port} cannot be used .*--port"):
-        demo.main()
+        call(demo, *small_run, "--port", port)
 
 
 def test_ctrl_c_ends_it(small_run):

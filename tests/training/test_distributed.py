@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fake_datasets import make_cub
-from forked_runs import UNTIMED
+from forked_runs import tiny_run
 
 from configs.errors import UsageError
 from configs.hardware import Hardware
@@ -39,10 +39,6 @@ for flags in json.loads(sys.argv[1]):
     sys.argv = ["main.py", *flags]
     run_script(main.main)
 """
-FLAGS = (  # noqa: SIM905
-    "--dataset CUB2011 --arch resnet18 --weights none --img_size 32 --n_features 8 --n_per_class 3 --seed 1 "
-    "--schedule_scale 0.02 --device cpu --batch_size 8"
-).split() + [word for name, value in UNTIMED.items() for word in (f"--{name}", str(value))]
 MODEL_TYPES = ("chiqpm", "qsenn")  # the second has the dense model of the first
 
 
@@ -66,8 +62,8 @@ def runs(tmp_path_factory) -> dict[int, Done]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = {}
     for count, launcher in ((1, []), (2, torchrun)):
-        places = ["--data_root", str(root / "data"), "--log_dir", str(root / str(count))]
-        flags = [[*FLAGS, *places, "--model_type", kind] for kind in MODEL_TYPES]
+        places = {"data_root": root / "data", "log_dir": root / str(count)}
+        flags = [tiny_run(schedule_scale=0.02, model_type=t, **places) for t in MODEL_TYPES]
         flags += [[*flags[0], "--batch_size", "9"]] * (count == 2)
         process = subprocess.run(
             [sys.executable, *launcher, script, json.dumps(flags)],

@@ -1,34 +1,24 @@
 """The two explanation scripts on a small finished run, their errors, and the report in a real browser."""
 
-import importlib
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import torch
+from command_line import call
 from PIL import Image
 from refusals import refused
-from small_run import CLASSES, WEIGHT, page
+from small_run import CLASSES, WEIGHT, left_by_main, page
 
+import compare_classes
+import visualize_tree
 from compare_classes import CompareFlags, chosen_comparisons
 from configs.errors import RunError, UsageError
-from configs.run_folder import RunFolder
-from configs.runs import write_config
-from configs.settings import parse_settings
-from dataset_classes.description import DataDescription
-from dataset_classes.registry import load_data
 
 
-def call(script, monkeypatch, flags):
-    """Run a script's main function with these flags."""
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, flags)])
-    importlib.import_module(script).main()
-
-
-def test_all_close_pairs_are_compared_on_both_splits(small_run, monkeypatch, tmp_path):
-    call("compare_classes", monkeypatch, [*small_run, "--output", tmp_path])
+def test_all_close_pairs_are_compared_on_both_splits(small_run, tmp_path):
+    call(compare_classes, *small_run, "--output", tmp_path)
     for split in ("Train", "Test"):
         folder = tmp_path / f"{split}vizQPMClassComparisons"
         assert sorted(p.name for p in folder.iterdir()) == ["0_1.png", "0_2.png", "index.html"]
@@ -37,9 +27,9 @@ def test_all_close_pairs_are_compared_on_both_splits(small_run, monkeypatch, tmp
     assert (tmp_path / "ClassTree.png").is_file()
 
 
-def test_other_classes_are_compared_by_name_or_index(small_run, monkeypatch, tmp_path):
+def test_other_classes_are_compared_by_name_or_index(small_run, tmp_path):
     flags = ["--classes", "shiny cowbird", "1", "Mallard", "1", "--format", "svg", "--report"]
-    call("compare_classes", monkeypatch, [*small_run, "--output", tmp_path, *flags])
+    call(compare_classes, *small_run, "--output", tmp_path, *flags)
     folder = tmp_path / "TestvizQPMClassComparisons"
     assert sorted(p.name for p in folder.iterdir()) == ["3_1_2.svg", "index.html", "report.html"]
     report = page(folder / "report.html")
@@ -48,20 +38,20 @@ def test_other_classes_are_compared_by_name_or_index(small_run, monkeypatch, tmp
     assert len(report["features"][1]["patches"]) == 6
 
 
-def test_signed_models_show_their_signs_and_have_no_tree(small_run, monkeypatch, tmp_path):
+def test_signed_models_show_their_signs_and_have_no_tree(small_run, tmp_path):
     flags = [*small_run, "--model_type", "qsenn", "--output", tmp_path, "--format", "svg"]
-    call("compare_classes", monkeypatch, flags)
+    call(compare_classes, *flags)
     figure = (tmp_path / "TestvizQPMClassComparisons" / "0_1.svg").read_text(encoding="utf-8")
     assert figure.count(">−<") == 1 and figure.count(">+<") == 5
     with pytest.raises(UsageError, match="signed weights: use compare_classes"):
-        call("visualize_tree", monkeypatch, flags)
+        call(visualize_tree, *flags)
 
 
-def test_four_figures_per_image_and_coverage(small_run, monkeypatch, tmp_path):
+def test_four_figures_per_image_and_coverage(small_run, tmp_path):
     photo = tmp_path / "my bird.jpg"
     Image.new("RGB", (90, 70), "peru").save(photo)
     flags = ["--index", "3", "--image", photo, "--coverage", "0.8", "0.95", "--output", tmp_path]
-    call("visualize_tree", monkeypatch, [*small_run, *flags])
+    call(visualize_tree, *small_run, *flags)
     figures = ["class_comparison.png", "global_tree.png", "heatmaps.png", "local_tree.png"]
     for sample in ("SampleIndex_3", "Image_my bird"):
         for coverage in ("0.8", "0.95"):
@@ -69,76 +59,69 @@ def test_four_figures_per_image_and_coverage(small_run, monkeypatch, tmp_path):
             assert sorted(p.name for p in folder.iterdir()) == figures
 
 
-def test_a_downloaded_model_needs_nothing_but_its_file(small_run, monkeypatch, tmp_path):
+def test_a_downloaded_model_needs_nothing_but_its_file(small_run, tmp_path):
     source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     (tmp_path / "downloaded").mkdir()
     shutil.copy(f"{source}/chiqpm_6_3_FinetunedModel.pth", tmp_path / "downloaded")
     flags = ["--folder", tmp_path / "downloaded", "--index", "0", "--output", tmp_path]
-    call("visualize_tree", monkeypatch, [*small_run, *flags])
+    call(visualize_tree, *small_run, *flags)
     folder = tmp_path / "CHiQPMExplanations" / "SampleIndex_0" / "acc_0.9"
     assert len(list(folder.iterdir())) == 4
 
 
-def test_a_folder_brings_its_settings_and_may_hold_several_models(small_run, monkeypatch, tmp_path):
+def test_a_folder_brings_its_settings_and_may_hold_several_models(small_run, tmp_path):
     source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     folder = tmp_path / "copy"
     shutil.copytree(source, folder)
-    (settings,) = parse_settings([*small_run, "--seed", "7"], "")
-    data = load_data("ImageFolder", settings.data_root, img_size=32, crop_gt=True)
-    about = DataDescription.of(data.test).as_dict()
-    write_config(settings, RunFolder(folder), torch.device("cpu"), about)
+    left_by_main([*small_run, "--folder", str(folder)])
     flags = ["--folder", folder, "--device", "cpu", "--output", tmp_path]
-    call("compare_classes", monkeypatch, flags)
+    call(compare_classes, *flags)
     assert (tmp_path / "TestvizQPMClassComparisons" / "0_1.png").is_file()
-    call("visualize_tree", monkeypatch, [*flags, "--index", "0"])
+    call(visualize_tree, *flags, "--index", "0")
     assert len(list((tmp_path / "CHiQPMExplanations" / "SampleIndex_0").rglob("*.png"))) == 4
-    call("compare_classes", monkeypatch, [*flags, "--model_type", "qsenn", "--format", "svg"])
+    call(compare_classes, *flags, "--model_type", "qsenn", "--format", "svg")
     signed = (tmp_path / "TestvizQPMClassComparisons" / "0_1.svg").read_text(encoding="utf-8")
     assert ">−<" in signed
     with pytest.raises(UsageError, match="made with arch resnet18, not resnet34"):
-        call("compare_classes", monkeypatch, [*flags, "--arch", "resnet34"])
+        call(compare_classes, *flags, "--arch", "resnet34")
 
 
 @pytest.mark.parametrize(
     ("script", "flags", "kind", "message"),
     [
-        ("visualize_tree", ["--index", "999"], UsageError, "test images are 0 to 55"),
-        ("visualize_tree", ["--index", "-1"], UsageError, "test images are 0 to 55"),
-        ("visualize_tree", ["--image", "missing.jpg"], RunError, "missing.jpg"),
-        ("visualize_tree", ["--image", __file__], RunError, "not an image"),
-        ("visualize_tree", ["--image", "."], UsageError, "is a folder; name the image files"),
-        ("visualize_tree", ["--index", "two"], UsageError, "'two' is not a whole number"),
-        ("visualize_tree", ["--seed", "1"], RunError, "no finished model"),
-        ("visualize_tree", ["--folder", "/nowhere"], UsageError, "not a folder"),
-        ("visualize_tree", ["--nearest", "-2"], UsageError, "--nearest"),
-        ("visualize_tree", ["--palette", "grey"], UsageError, "vivid, colour-blind"),
-        ("visualize_tree", ["--format", "gif"], UsageError, "png, svg, pdf"),
-        ("compare_classes", ["--classes", "0", "99"], UsageError, "classes are 0 to 3"),
-        ("compare_classes", ["--classes", "0", "Cow Bird"], UsageError, "no class 'Cow Bird'"),
-        ("compare_classes", ["--classes", "0"], UsageError, "two or more"),
-        ("compare_classes", ["--min_shared", "3"], UsageError, "at most 2"),
-        ("compare_classes", ["--arch", "resnet34", "--folder", "."], RunError, "no finished model"),
+        (visualize_tree, ["--index", "999"], UsageError, "test images are 0 to 55"),
+        (visualize_tree, ["--index", "-1"], UsageError, "test images are 0 to 55"),
+        (visualize_tree, ["--image", "missing.jpg"], RunError, "missing.jpg"),
+        (visualize_tree, ["--image", __file__], RunError, "not an image"),
+        (visualize_tree, ["--image", "."], UsageError, "is a folder; name the image files"),
+        (visualize_tree, ["--index", "two"], UsageError, "'two' is not a whole number"),
+        (visualize_tree, ["--seed", "1"], RunError, "no finished model"),
+        (visualize_tree, ["--folder", "/nowhere"], UsageError, "not a folder"),
+        (visualize_tree, ["--nearest", "-2"], UsageError, "--nearest"),
+        (visualize_tree, ["--palette", "grey"], UsageError, "vivid, colour-blind"),
+        (visualize_tree, ["--format", "gif"], UsageError, "png, svg, pdf"),
+        (compare_classes, ["--classes", "0", "99"], UsageError, "classes are 0 to 3"),
+        (compare_classes, ["--classes", "0", "Cow Bird"], UsageError, "no class 'Cow Bird'"),
+        (compare_classes, ["--classes", "0"], UsageError, "two or more"),
+        (compare_classes, ["--min_shared", "3"], UsageError, "at most 2"),
+        (compare_classes, ["--arch", "resnet34", "--folder", "."], RunError, "no finished model"),
     ],
 )
-def test_mistakes_are_answered_in_one_line(
-    small_run, monkeypatch, tmp_path, script, flags, kind, message
-):
+def test_mistakes_are_answered_in_one_line(small_run, tmp_path, script, flags, kind, message):
     with refused(kind, match=re.escape(message)):
-        call(script, monkeypatch, [*small_run, "--output", tmp_path, *flags])
+        call(script, *small_run, "--output", tmp_path, *flags)
 
 
-def test_models_that_do_not_fit_are_answered_in_one_line(small_run, monkeypatch, tmp_path):
+def test_models_that_do_not_fit_are_answered_in_one_line(small_run, tmp_path):
     source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     flags = [*small_run, "--folder", source, "--output", tmp_path]
     with pytest.raises(RunError, match="does not fit --arch resnet34"):
-        call("compare_classes", monkeypatch, [*flags, "--arch", "resnet34"])
+        call(compare_classes, *flags, "--arch", "resnet34")
     state = torch.load(f"{source}/chiqpm_6_3_FinetunedModel.pth", weights_only=True)
     state["linear.layer.weight"] = state["linear.layer.weight"][:3]
     torch.save(state, tmp_path / "chiqpm_6_3_FinetunedModel.pth")
     with pytest.raises(RunError, match="knows 3 classes"):
-        call(
-            "compare_classes", monkeypatch, [*small_run, "--folder", tmp_path, "--output", tmp_path]
-        )
+        call(compare_classes, *small_run, "--folder", tmp_path, "--output", tmp_path)
 
 
 def test_pairs_that_are_alike_in_truth_come_first():
@@ -160,19 +143,18 @@ def test_pairs_that_are_alike_in_truth_come_first():
 @pytest.fixture(scope="module")
 def report(small_run, tmp_path_factory):
     """A report on three test images, and the prediction sets that Python computes for them."""
-    module = importlib.import_module("visualize_tree")
     output = tmp_path_factory.mktemp("report")
     computed = {}
 
-    def remember(predictor, seen, coverage, original=module.prediction_set):
+    def remember(predictor, seen, coverage, original=visualize_tree.prediction_set):
         members = original(predictor, seen, coverage)
         computed[seen.logits.tobytes(), coverage] = members
         return members
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "prediction_set", remember)
+        patch.setattr(visualize_tree, "prediction_set", remember)
         flags = ["--index", "1", "30", "50", "--coverage", "0.9", "--report", "--output", output]
-        call("visualize_tree", patch, [*small_run, *flags])
+        call(visualize_tree, *small_run, *flags)
     by_image = {}
     for (logits, coverage), members in computed.items():
         by_image.setdefault(logits, {})[coverage] = members
