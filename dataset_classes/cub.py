@@ -157,7 +157,11 @@ def read_index(root: Path, dataset: str) -> Index:
     """
     images = read_rows(root, "images", 1, str, dataset)
     class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
-    is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0] == 1
+    is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]
+    if not np.isin(is_train, (0, 1)).all():
+        raise RunError(
+            f"{root / 'train_test_split.txt'} says something else than 0 or 1 of an image."
+        )
     rows = read_rows(root, "classes", 1, str, dataset)
     class_names = {int(key): name for key, (name,) in rows.items()}
     unknown = set(class_ids.tolist()) - set(class_names)
@@ -166,7 +170,12 @@ def read_index(root: Path, dataset: str) -> Index:
             f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
         )
     return Index(
-        root, list(images), [name for (name,) in images.values()], class_ids, is_train, class_names
+        root,
+        list(images),
+        [name for (name,) in images.values()],
+        class_ids,
+        is_train == 1,
+        class_names,
     )
 
 
@@ -224,16 +233,18 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     """`{id: [values]}` of a text file whose lines are an id and `width` values.
 
     Raises:
-        RunError: if the file is missing, or a line does not have that form; names the file and the line.
+        RunError: if the file is missing, a line has another form, or an id comes twice; names the file and line.
     """
     path = require(root / f"{name}.txt", dataset, root, SOURCE)
     rows = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read ({error}).") from None
     for number, line in enumerate(lines, start=1):
         key, *values = line.split(maxsplit=width) or [""]
+        if key in rows:
+            raise RunError(f"{path}, line {number}: {key} has a line before.")
         try:
             rows[key] = [kind(value.strip()) for value in values]
         except ValueError:

@@ -442,6 +442,8 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
         )
     rows = {}
     for line in lines:
+        if line[0].strip() in rows:
+            raise RunError(f"{path} has two lines for class '{line[0].strip()}'.")
         try:
             rows[line[0].strip()] = [float(value) for value in line[1:]]
         except ValueError as error:

@@ -6,11 +6,15 @@ largest value of each image would show two almost equal images at different brig
 dataset, the run records it, and new images are read by it. Where it cannot be known, an image is refused.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+
+# A scan of 100 million pixels is no attack; Pillow refuses images of twice its limit.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 SIXTEEN_BIT, INTEGER, FLOAT = "16-bit", "integer", "float"  # kinds of values other than 8-bit ones
 USUAL_BITS = (8, 10, 12, 14, 16)  # of detectors and files

@@ -23,6 +23,7 @@ WIDTH = 7.0  # inches
 FONT = 12.5  # points: 6 when printed in one column
 SMALL_FONT = 10.5
 SMALLEST_FONT = 9.5
+LEAST_FONT = 5.0  # of a word that cannot be broken; a longer one is cut
 DPI = 300
 FORMATS = ("png", "svg", "pdf")
 # Text stays text in vector files, and the same figure gives the same file.
@@ -57,12 +58,14 @@ def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> 
         size = min(largest, FONT * width / max(widest, 1e-6))
         if size >= SMALLEST_FONT:
             break
-    return broken, size
+    if size < LEAST_FONT:
+        broken = "\n".join(cut_text(line, width, LEAST_FONT) for line in broken.split("\n"))
+    return broken, max(size, LEAST_FONT)
 
 
 def cut_text(text: str, width: float, size: float) -> str:
-    """The text, cut and ended by an ellipsis where it does not fit a width in inches."""
-    shown = text
+    """The text in one line, cut and ended by an ellipsis where it does not fit a width in inches."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
     while len(shown) > 2 and text_width(shown, size) > width:
         shown = shown[:-2].rstrip() + "…"
     return shown

@@ -286,6 +286,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
         (b"class,red\nrobin,yes\nwren,no\n", "'robin'"),
         (b"class,red\nrobin,1,2\nwren,0\n", "2 values for 1"),
         (b"class;red\nrobin;1\nwren;0\n", "header"),
+        (b"class,red\nwren,1\nwren,0\n", "two lines for class 'wren'"),
         (b"", "attributes.csv"),
         (b"\xff\xfe\x00\x80", "attributes.csv"),
         (b"class,red\nrobin,nan\nwren,0\n", "finite"),

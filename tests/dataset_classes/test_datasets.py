@@ -221,6 +221,8 @@ BROKEN_CUB = [
     ("images.txt", b"", "images.txt"),
     ("images.txt", b"\n", "line 1"),
     ("train_test_split.txt", b"1 1\n", "train_test_split"),
+    ("train_test_split.txt", "".join(f"{i} {i % 3}\n" for i in range(1, 10)).encode(), "0 or 1"),
+    ("images.txt", b"\xef\xbb\xbf1 a.jpg\n1 b.jpg\n", "line 2: 1 has a line before"),
     ("classes.txt", b"one 001.Albatross\n", "line 1"),
     ("bounding_boxes.txt", b"1 nan 0 1 1\n", "line 1"),
     ("classes.txt", b"1 001.Albatross\n", "classes.txt"),

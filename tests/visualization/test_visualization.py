@@ -20,7 +20,7 @@ from visualization.comparison import (
     find_class,
     nearest_classes,
 )
-from visualization.figure import save
+from visualization.figure import cut_text, fit_text, save
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
 from visualization.tree_figure import tree_figure
@@ -308,3 +308,9 @@ def test_separation_is_the_mean_distance_of_peaks():
     peaks = torch.tensor([[[0.0, 0.0], [0.3, 0.4], [0.0, 0.0]]])
     assert separation(peaks).tolist() == pytest.approx([1.0 / 3])
     assert separation(peaks[:, :1]).tolist() == [0]
+
+
+def test_names_that_no_figure_can_show_stay_readable():
+    broken, size = fit_text("Donaudampfschifffahrt" * 9, width=0.5, max_lines=3)
+    assert broken.endswith("…") and size >= 5
+    assert cut_text("with\nnewline", 5.0, 10.0) == "with newline"
