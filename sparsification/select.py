@@ -113,7 +113,11 @@ def looks_of_parts(
     found = sum(len(part.features) for part in parts)
     weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
     if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):
-        log.info("Parts found: %d, with %d looks: the program chooses.", len(parts), found)
+        log.info(
+            "Parts found: %d, with %d looks: the quadratic program chooses the features.",
+            len(parts),
+            found,
+        )
         return None
     log.info("%d parts: every class has one look of each, of %d in all.", k, n)
     return _sparse_layer(features, torch.cat([part.features for part in parts]), weight)

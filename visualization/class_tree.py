@@ -55,6 +55,10 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.set_xticks(range(most + 1), map(str, range(most, -1, -1)), fontsize=SMALL_FONT)
     axes.set_xlabel("features in common (mean over pairs)", fontsize=FONT)
     axes.spines[["left", "right", "top"]].set_visible(False)
+    figure.text(
+        1 - MARGIN / WIDTH, MARGIN / height, "blue: shared by all on the right",
+        ha="right", va="bottom", fontsize=SMALL_FONT, color=FEATURE,
+    )  # fmt: skip
     return figure
 
 

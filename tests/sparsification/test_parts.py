@@ -101,10 +101,10 @@ def test_clusters_begin_with_the_looks_of_groups_as_well():
     ("n_features", "n_per_class", "said"),
     [
         (20, 5, "5 parts: every class has one look of each, of 20 in all."),
-        (24, 5, "Parts found: 5, with 20 looks: the program chooses."),
-        (16, 5, "Parts found: 5, with 20 looks: the program chooses."),
-        (20, 4, "Parts found: 4, with 16 looks: the program chooses."),
-        (20, 6, "Parts found: 5, with 20 looks: the program chooses."),
+        (24, 5, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
+        (16, 5, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
+        (20, 4, "Parts found: 4, with 16 looks: the quadratic program chooses the features."),
+        (20, 6, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
     ],
 )
 def test_other_numbers_of_features_are_left_to_the_program(
