@@ -1,6 +1,6 @@
 """Figures: which leaves are drawn and where, colours, columns, representative images."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -39,6 +39,13 @@ def random_model(n_classes, n_features=50, n_per_class=5, seed=0):
     features = np.maximum(rng.normal(0.2, 1, n_features), 0)
     features[weight[n_classes // 2] > 0] += 1
     return features, weight @ features, weight
+
+
+def boxes(figure, texts):
+    """Where some texts of a figure are drawn, in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return {text: text.get_window_extent(canvas.get_renderer()) for text in texts}
 
 
 # Trees
@@ -100,26 +107,22 @@ def test_no_name_lies_over_a_branch_or_another_name(n_classes, scope):
         colours={},
         palette=PALETTES["vivid"],
     )
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
     (axes,) = figure.axes
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    box_of = boxes(figure, axes.texts)
     page = figure.bbox
-    for i, box in enumerate(boxes):
+    for box in box_of.values():
         assert page.x0 <= box.x0 and box.x1 <= page.x1 + 1
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    assert not any(one.overlaps(other) for one, other in combinations(box_of.values(), 2))
     names = [t for t in axes.texts if "Warbler" in t.get_text() or "more" in t.get_text()]
     branches = [patch for patch in axes.patches if patch.get_gid() == "branch"]
     assert names and branches
     for branch in branches:
         curve = branch.get_transform().transform_path(branch.get_path()).interpolated(1)
         for name in names:
-            box = name.get_window_extent(canvas.get_renderer())
+            box = box_of[name]
             points = curve.to_polygons(closed_only=False)[0]
-            inside = (points > [box.x0, box.y0]).all(axis=1) & (points < [box.x1, box.y1]).all(
-                axis=1
-            )
-            assert not inside.any(), name.get_text()
+            within = (points > [box.x0, box.y0]) & (points < [box.x1, box.y1])
+            assert not within.all(axis=1).any(), name.get_text()
 
 
 def test_subtrees_fill_neighbouring_rows():
@@ -249,11 +252,9 @@ def test_every_text_of_a_grid_stays_on_the_page(n_features, name):
     groups = [ColumnGroup(f"only {name}", (0,)), ColumnGroup("shared", (n_features - 1,))]
     colours = FeatureColours(np.ones((1, n_features))).distinct(features)
     figure = class_grid([row, row], features, colours, groups, left_out=3)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
-    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
-    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    for box in boxes(figure, figure.axes[0].texts).values():
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        assert box.y0 >= 0 and box.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("name", ["Crow", "Chevrolet Silverado 1500 Hybrid Crew Cab 2012"])
@@ -263,12 +264,9 @@ def test_captions_of_narrow_groups_leave_room_for_each_other(name):
     groups = [ColumnGroup(caption, (f,)) for f, caption in enumerate(captions)]
     colours = FeatureColours(np.ones((1, 3))).distinct(range(3))
     figure = class_grid([row], range(3), colours, groups)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
     shown = [text for text in figure.axes[0].texts if text.get_text()[:4] in ("only", "shar")]
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
-    assert len(boxes) == 3
-    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert len(shown) == 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes(figure, shown).values()))
 
 
 # Representative images
