@@ -147,10 +147,6 @@ class GroupsRecipe:
     # Of a place, each without images that were far off, such as those with hidden parts.
     fits: Count = 4
 
-    def classes_with_a_look(self, n_classes: int) -> tuple[int, int]:
-        """The least and the largest number of classes that share a look."""
-        return int(self.rarest * n_classes), int(self.commonest * n_classes)
-
 
 @dataclass(frozen=True)
 class PartsRecipe:
@@ -161,7 +157,8 @@ class PartsRecipe:
     cells: Count = 16  # along a side that are kept of a map, at most
     first: Count = 3  # parts that the classes alone show, at most; two at least
     shown: Share = 0.5  # of a feature, from which it is there
-    rare: Share = 1 / 16  # of the images that show a feature, below which it is no sign of a part
+    # Of the images that show a feature, below which it is no sign of a part; of the classes that share a look.
+    rare: Share = 1 / 16
     # Of what differs between classes at a place, what known parts have to leave to another part.
     unexplained: Share = 0.35
     explained: Share = 0.7  # of this, what the looks of the part have to explain

@@ -106,7 +106,7 @@ def find_groups(profiles: Tensor, recipe: GroupsRecipe) -> list[Group]:
     """All groups of alternatives among the features that stand for a set of classes, the best first."""
     if len(profiles) < recipe.enough:
         return []
-    fewest, most = recipe.classes_with_a_look(len(profiles))
+    fewest, most = (int(share * len(profiles)) for share in (recipe.rarest, recipe.commonest))
     present = profiles > 0.5
     undecided = torch.minimum(profiles, 1 - profiles).mean(dim=0)
     counts = present.sum(dim=0)

@@ -189,7 +189,7 @@ class PartSearch:
             now: looks that stay unless others are clearly better.
 
         Returns:
-            `[C]`, and what they and the others do not explain; infinite if no looks are possible.
+            `[C]`, and what they and the others do not explain. Looks that are not possible only where none are.
         """
         others = _design(parts)
         starts = [] if now is None else [now]
@@ -200,10 +200,10 @@ class PartSearch:
                 for _ in range(n_looks - 1):
                     centres.append(int(torch.cdist(shown, shown[centres]).amin(dim=1).argmax()))
                 starts.append(torch.cdist(shown, shown[centres]).argmin(dim=1))
-        best, least = starts[0], torch.inf
+        best, least = starts[0], (True, torch.inf)
         if now is not None:
             kept = self._distances(seen, now, others, n_looks).gather(1, now[:, None]).sum().item()
-            least = kept * self.recipe.clearly
+            least = (not self._possible(now, n_looks, parts), kept * self.recipe.clearly)
         for looks in starts:
             for _ in range(30):
                 distances = self._distances(seen, looks, others, n_looks)
@@ -211,15 +211,16 @@ class PartSearch:
                 if torch.equal(nearest, looks):
                     break
             rest = distances.amin(dim=1).sum().item()
-            if rest < least and self._possible(looks, n_looks, parts):
-                best, least = looks, rest
-        return best, least
+            cost = (not self._possible(looks, n_looks, parts), rest)
+            if cost < least:
+                best, least = looks, cost
+        return best, least[1]
 
     def _possible(self, looks: Tensor, n_looks: int, others: list[Part]) -> bool:
-        """Whether looks are neither rarer nor commoner than in groups, and combined freely with those of others."""
+        """Whether looks are neither too rare nor too common, and combined freely with those of the other parts."""
         own = one_hot(looks, n_looks)
-        fewest, most = self.groups.classes_with_a_look(len(looks))
-        usual = bool((own.sum(dim=0) >= fewest).all() and (own.sum(dim=0) <= most).all())
+        counts = own.sum(dim=0) / len(looks)
+        usual = bool(((counts >= self.recipe.rare) & (counts <= self.groups.commonest)).all())
         return usual and all(freely_combined(own, part.one_hot()) for part in others)
 
     def _spare(self, classes: Tensor, parts: list[Part]) -> Tensor:
