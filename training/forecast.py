@@ -19,7 +19,7 @@ from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, STORED_COST, planned_phases
+from training.plan import DENSE, STORED_COST, PlannedPhase, planned_phases
 
 MEASURED_STEPS = 3
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
@@ -142,14 +142,8 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
 
     def training(name: str) -> float:
         phases = planned_phases(settings, dense=dense)
-        every = settings.eval_every
-        measured = (
-            [(p.stage, p.cost) for p in phases for _ in range(p.epochs // every)] if every else []
-        )
-        if settings.freeze_backbone:  # which stores the maps
-            measured[1:] = [(stage, STORED_COST) for stage, _ in measured[1:]]
         trained = n_train * sum(p.cost_after() for p in phases if p.stage == name)
-        looks = len(run.data.watched) * sum(cost for stage, cost in measured if stage == name)
+        looks = len(run.data.watched) * _cost_of_looks(settings, phases, name)
         return pace.seconds_per_image * trained + looked_at * looks
 
     if stage == "dense":
@@ -167,6 +161,18 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
         values = 4 * settings.n_features * (n_train + n_test) + n_test * len(run.data.test.classes)
         return (n_train + n_test) * looked_at, values * FLOAT_BYTES
     return n_test * looked_at, 0  # the dense model on the test images
+
+
+def _cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -> float:
+    """What it costs to measure the accuracy while a stage is trained; of a frozen network the first look is stored."""
+    cost, first = 0.0, 1
+    for phase in phases:
+        n = phase.epochs // settings.eval_every if settings.eval_every else 0
+        stored = n - min(n, first) if settings.freeze_backbone else 0
+        if phase.stage == stage:
+            cost += phase.cost * (n - stored) + STORED_COST * stored
+        first = 0 if n else first
+    return cost
 
 
 def _existing(path: Path) -> Path:

@@ -34,8 +34,11 @@ class PlannedPhase:
 
     def cost_after(self, done: float = 0) -> float:
         """Cost of the epochs that are left after so many."""
-        costs = [self.epoch_cost(epoch) for epoch in range(int(done), self.epochs)]
-        return sum(costs) - (costs[0] * (done % 1) if costs else 0)
+        left = range(int(done), self.epochs)
+        new = left if self.new_views is None else self.new_views
+        n_new = len(range(max(new.start, left.start), min(new.stop, left.stop)))
+        cost = self.cost * n_new + STORED_COST * (len(left) - n_new)
+        return cost - (self.epoch_cost(left.start) * (done % 1) if left else 0)
 
 
 def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[PlannedPhase]:

@@ -20,7 +20,7 @@ from training.dense import train_dense
 from training.finetune import equalise_spread
 from training.frozen_maps import stored_bytes, stored_view
 from training.monitor import Monitor
-from training.plan import epochs_left, planned_phases
+from training.plan import STORED_COST, epochs_left, planned_phases
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,14 @@ def test_the_selected_features_of_a_frozen_network_get_one_spread_and_logits_sta
     equalise_spread(model.backbone, head)
     assert torch.allclose(head.std, torch.tensor(0.3))
     assert torch.allclose(model(images).logits, before, rtol=1e-4) and before.std() > 0
+
+
+def test_a_schedule_of_any_length_is_estimated_at_once(flags, tmp_path):
+    settings = open_run(f"{flags} --schedule_scale 1e9 --eval_every 5", tmp_path).settings
+    dense, *_ = phases = planned_phases(settings)
+    assert dense.epochs == 3 and phases[-1].cost_after(1.5) == pytest.approx(
+        STORED_COST * (phases[-1].epochs - 1.5)
+    )
+    looks = forecast._cost_of_looks(settings, phases, phases[-1].stage)
+    n = sum(p.epochs for p in phases[1:]) // 5
+    assert looks == pytest.approx(1 + STORED_COST * (n - 1))
