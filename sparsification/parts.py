@@ -143,8 +143,8 @@ class PartSearch:
                     break
             fits = []
             for index, part in enumerate(parts):
-                others = _design(_others(parts, index))
-                distances = self._distances(seen[index], part.looks, others, len(part.features))
+                known = _design(_others(parts, index))
+                distances = self._distances(seen[index], part.looks, known, len(part.features))
                 fits.append(part.one_hot() * distances.max() - distances / len(parts))
             settled = [
                 Part(own, part.features)
