@@ -70,6 +70,8 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {path}") from None
+    except IsADirectoryError:
+        raise RunError(f"{path} is a folder and no checkpoint; name a file in it") from None
     except (
         pickle.UnpicklingError,
         SafetensorError,

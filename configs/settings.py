@@ -58,6 +58,8 @@ def choice(choices, what: str):
 def _arch(text: str) -> str:
     """The one spelling of a backbone: `timm/` only where torchvision's has the same name."""
     bare = text.lower().removeprefix(recipes.TIMM)
+    if not bare:
+        raise ValueError(f"{text!r} names no backbone")
     return text.lower() if bare in recipes.PAPER_ARCHS else bare
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import EpsImagePlugin, Image
 
 from configs.errors import RunError
+from configs.run_folder import MANIFEST
+from configs.runs import CONFIG
 
 # Formats that Pillow recognises and cannot decode by itself.
 NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -19,6 +21,7 @@ LEFTOVERS = {
     "__macosx", "network trash folder", "temporary items", "icon\r",  # macOS
     "$recycle.bin", "recycler", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",  # Windows
     "lost+found", "__pycache__",
+    "trainvizqpmclasscomparisons", "testvizqpmclasscomparisons", "chiqpmexplanations",  # our own figures
 }  # fmt: skip
 # Inside a class; a class may be called so.
 THUMBNAILS = {"thumbnails", "_thumbnails", "thumbs", "_thumbs"}
@@ -104,7 +107,13 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             skipped.links += 1
             continue
         seen.add(identity)
-        for entry in scan(place):
+        entries = list(scan(place))
+        if {MANIFEST, CONFIG} <= {
+            entry.name for entry in entries
+        }:  # its figures are no images of a class
+            skipped.leftovers["run folder"] += 1
+            continue
+        for entry in entries:
             if is_leftover(entry.name):
                 skipped.leftovers[
                     entry.name if _is_folder(entry) else _kind_of_leftover(entry)

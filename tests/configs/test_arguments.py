@@ -69,6 +69,7 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--batch_size", "1"), "batch normalisation"),
         (("--schedule_scale", "0"), "--schedule_scale must be a positive number"),
         (("--schedule_scale", "nan"), "--schedule_scale must be a positive number"),
+        (("--arch", "timm/"), "'timm/' names no backbone"),
         (("--redundancy_threshold", "nan"), "a redundancy or the word published, not 'nan'"),
         (("--workers", "-1"), "--workers must be at least 0"),
         (("--seed", "-3"), "--seed must lie between 0"),

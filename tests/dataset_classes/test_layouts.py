@@ -148,7 +148,7 @@ def test_folders_of_the_same_names_in_what_may_be_a_split_are_told(tmp_path, cap
 
 LEFTOVERS = [
     ".ipynb_checkpoints", "@eaDir", "@EADIR", "#recycle", "__MACOSX", ".AppleDouble", "$RECYCLE.BIN", ".thumbnails",
-    "lost+found", ".git",
+    "lost+found", ".git", "CHiQPMExplanations",
 ]  # fmt: skip
 
 
@@ -166,6 +166,17 @@ def test_what_other_programs_leave_is_left_out_and_said(tmp_path, where, name, c
     assert both(tmp_path) == expected
     if where:
         assert name in caplog.text
+
+
+def test_a_run_among_the_images_adds_none(tmp_path, caplog):
+    split(tmp_path, "", "")
+    for folder in (tmp_path / "ant" / "1", tmp_path / "resnet50" / "birds" / "1"):
+        draw(folder / "Figures")
+        draw(folder)
+        for name in ("manifest.json", "config.json"):
+            (folder / name).write_text("{}")
+    assert both(tmp_path) == {"ant": 6, "bee": 6}
+    assert "2 run folder" in caplog.text
 
 
 def test_other_files_are_counted_by_their_endings(tmp_path, caplog):
