@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from configs.script import one_line, warn_once
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = "/dev/shm"
+# Who asks for more --workers than there are cores may have a slow disk.
+warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
 
 
 class NoSharedMemoryError(RunError):
