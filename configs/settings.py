@@ -330,7 +330,7 @@ class Settings:
         recipes = self.recipes()
         depends_on = {**self.backbone_dependencies(), "dense": recipes["dense"]}
         if self.local and self.do_dense and self.dense.left_over_rounds:
-            depends_on["groups"] = recipes["groups"]
+            depends_on["alternatives"] = recipes["groups"]
         return depends_on
 
     def sparse_dependencies(self) -> dict:
@@ -353,7 +353,8 @@ class Settings:
         )
         depends_on = {**{key: getattr(self, key) for key in keys}, **vars(self.selection)}
         if self.local and self.kind.class_sets:
-            depends_on |= {"groups": vars(self.groups), "parts": vars(self.parts)}
+            # "groups" is a number of the selection itself: whether there are any.
+            depends_on |= {"alternatives": vars(self.groups), "parts": vars(self.parts)}
         return depends_on
 
     def as_dict(self) -> dict:

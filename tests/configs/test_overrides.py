@@ -83,6 +83,7 @@ def test_a_run_folder_brings_them_and_given_ones_win(tmp_path):
         ("local15", "parts.ridge=0.2", {"selection"}),
         ("resnet18", "groups.near=0.2", set()),
         ("resnet18", "parts.ridge=0.2", set()),
+        ("local15", "selection.groups=False", {"selection"}),
     ],
 )
 def test_what_is_found_among_local_features_is_made_again_when_a_number_of_it_changes(
@@ -98,7 +99,9 @@ def test_what_is_found_among_local_features_is_made_again_when_a_number_of_it_ch
 
     for artefact in artefacts().values():
         artefact.write(lambda path: path.write_text("content"))
-    name = override.partition(".")[0]
+    name = {"groups": "alternatives", "parts": "parts", "selection": "groups"}[
+        override.partition(".")[0]
+    ]
     why = {stage: artefact.why_outdated() for stage, artefact in artefacts(override).items()}
     assert why == {stage: f"changed {name}" if stage in outdated else None for stage in why}
     assert not any(artefact.why_outdated() for artefact in artefacts().values())
