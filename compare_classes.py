@@ -68,7 +68,7 @@ def main() -> None:
         images = ClassImages(explainer, dataset, table)
         figures = draw(explained, images, comparisons, folder, flags.format)
         index = write_index(folder, f"Class comparisons, {split.lower()} images", figures)
-        log.info("%s images: %d figures, all on one page: %s", split, len(figures), index)
+        log.info("%s images: figures made: %d, all on one page: %s", split, len(figures), index)
         if flags.report:
             path = folder / "report.html"
             write_report(explained, images, comparisons, f"{split.lower()} images", path)

@@ -87,7 +87,7 @@ def main() -> None:
             folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():
                 save(figure, folder / name, flags.format)
-    log.info("%s: %d images explained in %s", settings.model_name, len(samples), output)
+    log.info("%s: images explained: %d, in %s", settings.model_name, len(samples), output)
     if flags.report:
         path = output / "report.html"
         write_report(explained, predictor, class_images, samples, explanation, path)

@@ -480,6 +480,8 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
         wanted = f"be {sizes.start}"
     elif s.img_size < sizes.start:
         wanted = f"be at least {sizes.start}"
+    elif s.img_size >= sizes.stop:
+        wanted = f"be at most {sizes.stop - 1}"
     else:
         wanted = f"be a multiple of {sizes.step}"
     raise UsageError(f"--img_size must {wanted} pixels for {s.arch}, not {s.img_size}")

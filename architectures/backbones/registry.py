@@ -1,7 +1,6 @@
 """Backbones by name. A further family is a module with the three functions of `Family`, and a row in `FAMILIES`."""
 
 import difflib
-import sys
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -23,6 +22,8 @@ class Family(Protocol):
     def build(self, name: str) -> Backbone:
         """One of them with random weights."""
 
+
+LARGEST = 4096  # pixels along a side: a number with a digit too many fills the memory of the machine
 
 # Asked in this order; a family whose names take long to find out comes last.
 FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated)
@@ -47,7 +48,7 @@ def backbone_of(settings: Settings) -> BackboneSpec:
     check_backbone(
         settings,
         n_features=spec.n_features,
-        sizes=range(spec.min_size, (spec.max_size or sys.maxsize) + 1, spec.size_step),
+        sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step),
     )
     return spec
 

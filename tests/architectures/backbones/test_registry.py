@@ -49,6 +49,7 @@ def test_a_backbone_has_one_spelling(given, name):
         ("--arch vit_tiny_patch16_224 --img_size 100", "must be a multiple of 16 pixels for vit_tiny"),
         ("--arch swin_tiny_patch4_window7_224 --img_size 64", "must be 224 pixels for swin_tiny"),
         ("--arch inception_v3 --img_size 32", "must be at least 76 pixels for inception_v3, not 32"),
+        ("--img_size 100000", "--img_size must be at most 4096 pixels for resnet50, not 100000"),
         ("--img_size 16", "--img_size must be at least 32 pixels for resnet50, not 16"),
     ],
 )  # fmt: skip
