@@ -88,7 +88,10 @@ def main() -> None:
     written = ", ".join(map(str, outputs))
     log.info(
         "%d image(s) predicted with %s of %s: %s",
-        *(len(predictions), settings.model_name, run.path, written),
+        len(predictions),
+        settings.model_name,
+        run.path,
+        written,
     )
     if unreadable:
         raise RunError(

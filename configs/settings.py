@@ -327,10 +327,9 @@ class Settings:
 
     def dense_dependencies(self) -> dict:
         """What the dense model depends on beside its images."""
-        recipes = self.recipes()
-        depends_on = {**self.backbone_dependencies(), "dense": recipes["dense"]}
+        depends_on = {**self.backbone_dependencies(), "dense": self.recipes()["dense"]}
         if self.local and self.do_dense and self.dense.left_over_rounds:
-            depends_on["alternatives"] = recipes["groups"]
+            depends_on["alternatives"] = vars(self.groups)
         return depends_on
 
     def sparse_dependencies(self) -> dict:

@@ -91,10 +91,7 @@ def read_content(path: str) -> Content:
             digest = hashlib.file_digest(file, _new_digest).hexdigest()
             file.seek(0)
             return Content(digest, _values(file))
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: a table may name what no file can be called
+    except (OSError, ValueError) as error:  # a table may name what no file can be called
         return Content(None, error=getattr(error, "strerror", None) or str(error))
 
 

@@ -108,9 +108,8 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             continue
         seen.add(identity)
         entries = list(scan(place))
-        if {MANIFEST, CONFIG} <= {
-            entry.name for entry in entries
-        }:  # its figures are no images of a class
+        # The figures of a run folder are no images of a class.
+        if {MANIFEST, CONFIG} <= {entry.name for entry in entries}:
             skipped.leftovers["run folder"] += 1
             continue
         for entry in entries:

@@ -37,10 +37,17 @@ class Group:
 
     def looks(self, profiles: Tensor) -> Tensor:
         """Which of its features every class has, or the number of features for those left over, `[C]`."""
-        looks = profiles[:, self.features].argmax(dim=1)
+        looks = self._most_present(profiles)
         if self.left is not None:
             looks[self.left] = len(self.features)
         return looks
+
+    def features_of_classes(self, profiles: Tensor) -> Tensor:
+        """The one of its features that is most present in every class, `[C]`."""
+        return torch.tensor(self.features)[self._most_present(profiles)]
+
+    def _most_present(self, profiles: Tensor) -> Tensor:
+        return profiles[:, self.features].argmax(dim=1)
 
 
 def class_profiles(pooled: Tensor, labels: Tensor, extremes: int) -> Tensor:

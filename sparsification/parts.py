@@ -70,10 +70,9 @@ class PartSearch:
         if len(groups) < 2:
             return []
         hints = [group.looks(profiles) for group in groups]
+        first = min(self.recipe.first, n_parts)
         parts: list[Part] = []
-        for group, looks in list(zip(groups, hints, strict=True))[
-            : min(self.recipe.first, n_parts)
-        ]:
+        for group, looks in zip(groups[:first], hints[:first], strict=True):
             features = torch.tensor(group.features)
             if group.left is not None:
                 taken = [*parts, Part(looks, features)]

@@ -71,7 +71,7 @@ class LeftOverLooks:
                 break
             if len(others) < LANDMARKS:
                 continue
-            marks = [_features_of_classes(other, profiles) for other in others[:LANDMARKS]]
+            marks = [other.features_of_classes(profiles) for other in others[:LANDMARKS]]
             landmarks = torch.stack(marks, dim=1)
             place = self._place(group, profiles, landmarks, peaks, labels)
             if place is not None:
@@ -115,11 +115,6 @@ class LeftOverLooks:
         """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
         images = torch.arange(len(labels))
         marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)
-        own = peaks[images, _features_of_classes(group, profiles)[labels]]  # (N, 2)
+        own = peaks[images, group.features_of_classes(profiles)[labels]]  # (N, 2)
         place, found = fit_place(marked, own, ~group.left[labels], self.recipe, least=0.5)
         return place if found else None
-
-
-def _features_of_classes(group: Group, profiles: Tensor) -> Tensor:
-    """The feature of the group that is most present in every class, `[C]`."""
-    return torch.tensor(group.features)[profiles[:, group.features].argmax(dim=1)]

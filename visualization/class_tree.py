@@ -50,7 +50,9 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
         above_threshold_color=LINE,
         ax=axes,
     )
-    _name_features(axes, joints, members, drawn["leaves"], weight.shape[1])
+    features = range(weight.shape[1])
+    names = [str(f) for f in features] + [f"−{f}" for f in features]
+    _name_features(axes, joints, members, names, drawn["leaves"])
     axes.set_xlim(most, 0)
     axes.set_xticks(range(most + 1), map(str, range(most, -1, -1)), fontsize=SMALL_FONT)
     axes.set_xlabel("features in common (mean over pairs)", fontsize=FONT)
@@ -63,7 +65,7 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def _name_features(
-    axes: Axes, joints: np.ndarray, members: np.ndarray, leaves: list[int], n_features: int
+    axes: Axes, joints: np.ndarray, members: np.ndarray, names: list[str], leaves: list[int]
 ) -> None:
     """Write beside every joint what its classes have in common and a larger part of the tree does not."""
     common = list(members)  # of every node: leaves, then joints
@@ -72,11 +74,9 @@ def _name_features(
         common.append(common[int(one)] & common[int(other)])
         rows.append((rows[int(one)] + rows[int(other)]) / 2)
     parent = {int(child): len(members) + i for i, joint in enumerate(joints) for child in joint[:2]}
-    for node in range(len(members), len(common)):
+    for node, joint in enumerate(joints, start=len(members)):
         new = common[node] & ~common[parent[node]] if node in parent else common[node]
-        signs = np.where(np.arange(members.shape[1]) < n_features, "", "−")
-        names = [f"{signs[f]}{f % n_features}" for f in np.flatnonzero(new)]
         axes.annotate(
-            ", ".join(names), (joints[node - len(members), 2], rows[node]), (-3, 1), textcoords="offset points",
-            ha="right", va="bottom", fontsize=SMALLEST_FONT, color=FEATURE,
+            ", ".join(names[f] for f in np.flatnonzero(new)), (joint[2], rows[node]), (-3, 1),
+            textcoords="offset points", ha="right", va="bottom", fontsize=SMALLEST_FONT, color=FEATURE,
         )  # fmt: skip

@@ -23,9 +23,8 @@ class Family(Protocol):
         """One of them with random weights."""
 
 
-LARGEST = (
-    4096  # pixels along a side: a number with a digit too many fills the memory of the machine
-)
+# Pixels along a side: a number with a digit too many fills the memory of the machine.
+LARGEST = 4096
 
 # Asked in this order; a family whose names take long to find out comes last.
 FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated)
