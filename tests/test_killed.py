@@ -10,15 +10,20 @@ import pytest
 QSENN = ("--model_type", "qsenn", "--n_per_class", "1")
 
 
-def kill_again_and_again(launcher, runs, events: Counter, *flags, do="kill") -> None:
-    """Start a run again until it ends; each process is killed at the first event that is left, as often as counted."""
-    left = +events
+def kill_again_and_again(launcher, runs, events: Counter, *flags, do="kill") -> list[str]:
+    """Start a run again until it ends; each process is killed at the first event that is left, as often as counted.
+
+    The events of all processes.
+    """
+    left, happened = +events, []
     while (ended := launcher.run(runs, *flags, do=do, at=left)).code != 0:
+        happened += ended.events
         assert ended.code in (-signal.SIGKILL, -signal.SIGXFSZ), ended.errors
         left[next(event for event in ended.events if left[event])] -= 1
         left = +left
     # What is logged after a stage has finished, is not said again.
     assert all(event.startswith("log ") for event in left), left
+    return happened + ended.events
 
 
 def between_epochs(event: str) -> bool:
@@ -43,14 +48,15 @@ def test_a_run_killed_in_the_middle_of_a_file_ends_as_one_left_alone(launcher, w
     assert launcher.results("cut") == whole_run.results
 
 
-def test_refits_of_q_senn_are_gone_on_with(launcher, whole_run):
+def test_epochs_and_refits_of_q_senn_are_gone_on_with(launcher, whole_run):
     for runs in ("qsenn", "qsenn_killed"):
         shutil.copytree(launcher.run_folder("whole"), launcher.run_folder(runs))
     whole = launcher.run("qsenn", *QSENN)
     refit = "forward after qsenn_8_1_FinetunedModel.partial"
     assert whole.code == 0 and whole.events.count(refit) == 3
-    events = Counter([refit, *filter(between_epochs, whole.events)])
-    kill_again_and_again(launcher, "qsenn_killed", events, *QSENN)
+    epochs = list(filter(between_epochs, whole.events))
+    happened = kill_again_and_again(launcher, "qsenn_killed", Counter([refit, *epochs]), *QSENN)
+    assert list(filter(between_epochs, happened)) == epochs  # none twice
     assert launcher.results("qsenn_killed") == launcher.results("qsenn")
 
 

@@ -125,26 +125,6 @@ def test_a_stage_and_all_that_follow_are_done_again_on_request(train, epochs):
     assert all(torch.equal(value, weights[key]) for key, value in sparse_state(folder).items())
 
 
-@pytest.mark.parametrize("killed_after", [1, 4])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(train, epochs, monkeypatch, killed_after):
-    whole = sparse_state(train(runs="whole"))
-    n_epochs = len(epochs)
-    counted = training.loop._train_epoch
-
-    def interrupted(*arguments):
-        if len(epochs) == n_epochs + killed_after:
-            raise KeyboardInterrupt
-        return counted(*arguments)
-
-    monkeypatch.setattr(training.loop, "_train_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(runs="parts")
-    monkeypatch.setattr(training.loop, "_train_epoch", counted)
-    parts = sparse_state(train(runs="parts"))
-    assert len(epochs) == 2 * n_epochs  # no epoch twice
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-
-
 def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path, caplog):
     with caplog.at_level("INFO"):
         folder = train()
@@ -166,21 +146,12 @@ def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path,
     assert json.loads(results.read_text()) == before
 
 
-def test_scripts_without_a_run_say_how_to_make_one(train, tmp_path, capsys):
-    assert exit_code(visualize_tree, "--dataset", "SyntheticBirds", "--log_dir", tmp_path) == 1
-    message = capsys.readouterr().err.strip()
-    assert "train it with: python main.py --dataset SyntheticBirds" in message
-    assert "\n" not in message
-
-
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
         (["--dataset", "StanfordCars"], 1, "No StanfordCars"),
         (["--dataset", "Birds"], 2, "unknown dataset"),
         (["--n_features", "2", "--n_per_class", "1"], 2, "3 classes cannot all differ"),
-        (["--device", "cuda:99"], 2, "--device cuda:99 cannot be used"),
-        (["--device", "meta"], 2, "--device meta: choose one of auto, cpu, cuda"),
     ],
 )
 def test_mistakes_end_in_one_line_and_an_exit_code(train, tmp_path, capsys, argv, code, message):

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from refusals import refused
-from state_files import WEIGHT, Malicious, published, save, save_half
+from state_files import WEIGHT, published, save
 
 from architectures.classifier import build_dense_model
 from architectures.finished_model import load_finished_model
@@ -96,9 +96,6 @@ def save_dense(path):
     ("make", "settings", "message"),
     [
         (lambda path: None, {}, "no checkpoint at"),
-        (lambda path: path.write_bytes(b""), {}, "cannot be read as a checkpoint"),
-        (lambda path: save({"a": Malicious()}, path), {}, "is not a state dict of tensors alone"),
-        (lambda path: save_half(published()[1], path), {}, "checkpoint"),
         (lambda path: save(published(arch="resnet34")[1], path), {}, "does not fit --arch resnet18"),
         (changed, {"arch": "resnet34"}, "does not fit --arch resnet34"),
         (changed, {"arch": "resnet50"}, "does not fit --arch resnet50"),
@@ -113,13 +110,12 @@ def save_dense(path):
         (save_dense, {}, "is not a sparse model: linear.selection is missing"),
     ],
     ids=[
-        "missing", "empty", "malicious", "truncated", "larger network", "smaller network",
-        "other network", "other classes", "extra entry", "weight of one class", "short mean",
-        "short bias", "not finite", "selection out of range", "signed weights", "dense model",
+        "missing", "larger network", "smaller network", "other network", "other classes", "extra entry",
+        "weight of one class", "short mean", "short bias", "not finite", "selection out of range", "signed weights",
+        "dense model",
     ],
 )  # fmt: skip
-def test_other_files_are_one_clear_line_and_run_no_code(tmp_path, capsys, make, settings, message):
+def test_other_files_are_one_clear_line(tmp_path, make, settings, message):
     make(tmp_path / FILE)
     with refused(RunError, message, FILE):
         load(tmp_path, **settings)
-    assert "code ran" not in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import large, paths, selection, stages, table
-from benchmarks.__main__ import TOPICS, main
+from benchmarks.__main__ import main
 from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import NOTHING, Row
 from configs.errors import UsageError
@@ -109,13 +109,6 @@ def test_two_ways_of_a_row_live_in_two_processes():
 
 def process_ids():
     return os.getpid, os.getpid
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_every_topic_explains_its_flags(topic, capsys):
-    with pytest.raises(SystemExit):
-        main([topic, "--help"])
-    assert f"usage: python -m benchmarks {topic}" in capsys.readouterr().out
 
 
 def test_the_table_at_a_large_size_has_a_row_for_every_task(in_this_process, capsys):

@@ -7,7 +7,6 @@ import torch
 from refusals import refused
 
 from configs.errors import UsageError
-from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
 from configs.runs import finished_run, write_config
 from configs.settings import check_classes, parse_settings
@@ -105,12 +104,3 @@ def test_what_is_found_among_local_features_is_made_again_when_a_number_of_it_ch
     why = {stage: artefact.why_outdated() for stage, artefact in artefacts(override).items()}
     assert why == {stage: f"changed {name}" if stage in outdated else None for stage in why}
     assert not any(artefact.why_outdated() for artefact in artefacts().values())
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_every_model_type_has_its_own_way_to_choose_features(model_type):
-    from sparsification.select import chooser
-
-    assert callable(chooser(settings(more=("--model_type", model_type))))
-    kind = MODEL_TYPES[model_type]
-    assert kind.class_sets or not kind.hierarchical

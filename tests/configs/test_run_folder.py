@@ -26,22 +26,6 @@ def test_a_finished_file_is_current_for_its_settings_only(run, caplog):
     assert not run.artefact("b.txt", {"lr": 0.1}).is_current()
 
 
-@pytest.mark.parametrize("cut", [("a.txt", "res"), ("}", ""), ("sha256", "sha25v")])
-def test_a_damaged_manifest_means_starting_again(run, cut):
-    run.artefact("a.txt", {}).write(write_text("result"))
-    manifest = run.file("manifest.json")
-    manifest.write_text(manifest.read_text().replace(*cut))
-    assert not run.artefact("a.txt", {}).is_current()
-
-
-@pytest.mark.parametrize("damage", [lambda p: p.write_text("resu"), lambda p: p.unlink()])
-def test_a_damaged_or_lost_file_is_not_current(run, damage):
-    artefact = run.artefact("a.txt", {})
-    artefact.write(write_text("result"))
-    damage(artefact.path)
-    assert not artefact.is_current()
-
-
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -12,14 +12,12 @@ import torch
 from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
 from architectures.sparse_head import SparseLayer, build_head
-from configs.arguments import with_first
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
 from configs.runs import (
     DENSE_MODEL_FILE,
     calibration_file,
-    finished_run,
     sparse_model_file,
     sparse_results_file,
 )
@@ -314,17 +312,6 @@ def test_random_peaks_explain_no_better_than_chance():
     truth = list(explanation_truth(table, weight, birds, swapped).values())
     for rate, chance in (truth[:2], truth[2:4]):
         assert rate == pytest.approx(chance, abs=0.1) and 0.4 < chance < 0.6
-
-
-def test_run_folder_on_the_command_line(tmp_path):
-    arguments = {"dataset": "StanfordCars", "seed": 5, "coverage": [0.8, 0.9], "n_features": 20}
-    (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
-    (tmp_path / "chiqpm_20_5_FinetunedModel.pth").touch()
-    for argv in ([str(tmp_path)], ["--folder", str(tmp_path)]):
-        settings, run = finished_run(with_first("folder", [*argv, "--coverage", "0.7"]), "")
-        assert (settings.dataset, settings.seed, settings.coverage) == ("StanfordCars", 5, (0.7,))
-        assert run.path == tmp_path
-    assert with_first("folder", []) == []
 
 
 def test_silent_features_are_named(caplog):

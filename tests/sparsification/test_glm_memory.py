@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsification import constants
 from sparsification.glm import choose_features, datafit, regularisation_path
-from sparsification.glm.datafit import CrossEntropy, standardisation
+from sparsification.glm.datafit import CrossEntropy
 
 N, F, C, CHOSEN = 600, 40, 30, 3
 
@@ -78,13 +78,3 @@ def test_results_do_not_depend_on_the_blocks(mapped, monkeypatch):
     problem = CrossEntropy(features, labels)
     at_once = (problem.value_and_gradient(coefficients), problem.n_correct(coefficients))
     torch.testing.assert_close(in_parts, at_once)
-
-
-def test_standardisation_is_that_of_the_sample(mapped, monkeypatch):
-    features, _ = mapped
-    monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 50)
-    scale = standardisation(features)
-    torch.testing.assert_close(scale.mean, features.double().mean(0))
-    varying = [f for f in range(F) if f != 7]
-    torch.testing.assert_close(scale.std[varying], features.double().std(0)[varying])
-    assert scale.std[7] == 0 and (scale.apply(features)[:, 7].abs() < 1e-6).all()
