@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -71,11 +71,6 @@ class Experiment:
         """The run in one line of a log."""
         return f"{training_run(self.settings).path} {self.settings.model_name}"
 
-    @property
-    def finished(self) -> bool:
-        """Whether its results are there, made from these settings."""
-        return is_finished(self.settings)
-
 
 def main() -> None:
     """Start all runs of a table that are not finished."""
@@ -86,7 +81,7 @@ def main() -> None:
         if getattr(flags, name) < 1:
             raise UsageError(f"--{name} must be at least 1, not {getattr(flags, name)}")
     everything = read_table(Path(flags.file))
-    left = [experiment for experiment in everything if not experiment.finished]
+    left = [e for e in everything if not is_finished(e.settings)]
     if flags.print_commands:
         for chain in chains(left):
             print(" && ".join(shlex.join(command(e, flags.processes, typed=True)) for e in chain))
@@ -194,19 +189,12 @@ def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list
                 f"done in {tqdm.format_interval(time.monotonic() - start)}" if error is None else error,
             )  # fmt: skip
 
-    in_parallel(run_chain, chains(experiments), flags.jobs)
-    return failed
-
-
-def in_parallel(
-    work: Callable[[list[Experiment]], None], chains: list[list[Experiment]], jobs: int
-) -> None:
-    """Do the work for every chain, some at a time; ends at once if interrupted."""
-    pool = ThreadPoolExecutor(jobs)
+    pool = ThreadPoolExecutor(flags.jobs)
     try:
-        list(pool.map(work, chains))
-    finally:
+        list(pool.map(run_chain, chains(experiments)))
+    finally:  # none is begun after Ctrl-C
         pool.shutdown(wait=True, cancel_futures=True)
+    return failed
 
 
 def rehearse(experiment: Experiment) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from configs.arguments import flag
 from configs.errors import UsageError
@@ -71,10 +70,8 @@ def main() -> None:
         return LocalExplanation(
             name=sample.name,
             seen=sample.seen,
-            activations=predictor.activations(sample.seen.features).numpy(),
-            prediction_set=prediction_set(predictor, sample.seen, coverage),
+            predictor=predictor,
             coverage=coverage,
-            level=predictor.level(coverage),
             n_nearest=flags.nearest,
             explainer=explained.explainer,
             colours=explained.colours,
@@ -129,15 +126,6 @@ def _unique_names(paths: Sequence[str]) -> list[str]:
     return list(by_name.values())
 
 
-def prediction_set(
-    predictor: HierarchicalPredictor, seen: SeenImage, coverage: float
-) -> frozenset[int]:
-    """Classes in the prediction set of one image."""
-    features, logits = (torch.from_numpy(x[None]) for x in (seen.features, seen.logits))
-    (in_set,) = predictor.predict(features, logits, coverage)
-    return frozenset(in_set.nonzero().flatten().tolist())
-
-
 def write_report(
     explained: ExplainedRun,
     predictor: HierarchicalPredictor,
@@ -150,10 +138,9 @@ def write_report(
     report = explained.report("explanations", class_images)
     asked = explained.settings.coverage
     coverages, start = sorted({*EVERY_PERCENT, *asked}), asked[0]
-    report.set_coverages(coverages, [predictor.level(c) for c in coverages], start)
+    report.set_coverages(predictor, coverages, start)
     for sample in samples:
-        sets = [prediction_set(predictor, sample.seen, c) for c in coverages]
-        report.add_image(explanation(sample, start), sample.label, sets)
+        report.add_image(explanation(sample, start), sample.label)
     report.write(path)
 
 

@@ -19,6 +19,10 @@ TILE = 4  # pixels of the output along the side of a tile
 PATCH = TILE + 2  # pixels of the input that they depend on
 FEWEST_CHANNELS = 128  # with fewer, the transforms cost more than they save
 FEWEST_TILES = 32  # with fewer, transforming the filters does
+# What is the same of two convolutions of one shape, by the names of PyTorch's.
+SHAPE = (
+    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"
+)  # fmt: skip
 
 Matrix = Sequence[Sequence[float]]
 # The transforms of one dimension, for the points 0, 1, -1, 2, -2: tile = A^T [(G filter) * (B^T patch)].
@@ -78,21 +82,8 @@ class Conv2d(nn.Conv2d):
     @classmethod
     def like(cls, conv: nn.Conv2d) -> "Conv2d":
         """A convolution of the same shape with the very weights of another."""
-        shape: Any = (
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-        )
-        own = cls(
-            *shape,
-            conv.dilation,
-            conv.groups,
-            conv.bias is not None,
-            conv.padding_mode,
-            device="meta",
-        )  # type: ignore[misc]
+        shape: Any = {name: getattr(conv, name) for name in SHAPE}
+        own = cls(**shape, bias=conv.bias is not None, device="meta")
         own.weight = conv.weight
         return own
 

@@ -447,14 +447,10 @@ def check(settings: Settings) -> None:
         raise UsageError(
             f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd"
         )
-    if not s.do_dense and s.weights == "none":
-        raise UsageError(
-            "--do_dense False needs a trained backbone: give --weights imagenet or a file"
-        )
-    if s.freeze_backbone and s.weights == "none":
-        raise UsageError(
-            "--freeze_backbone needs a trained backbone: give --weights imagenet or a file"
-        )
+    kept = {"do_dense False": not s.do_dense, "freeze_backbone": s.freeze_backbone}
+    if s.weights == "none" and any(kept.values()):
+        asked = next(name for name, given in kept.items() if given)
+        raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")
 
 
 def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None:

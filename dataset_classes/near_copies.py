@@ -35,15 +35,9 @@ def near_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
             alike = bands[a, band] == bands[b, band]
             a, b = a[alike], b[alike]
             near = (bits[a] != bits[b]).sum(axis=1) <= MAX_BITS
-            a, b = contrasted[a[near]], contrasted[b[near]]
-            difference = np.abs(small[a] - small[b]).reshape(-1, small[0].size)
-            if len(difference):
-                same = np.quantile(difference, 0.9, axis=1) <= MAX_DIFFERENCE
-                pairs |= set(
-                    zip(
-                        np.minimum(a, b)[same].tolist(),
-                        np.maximum(a, b)[same].tolist(),
-                        strict=True,
-                    )
-                )
+            found = np.sort(contrasted[np.stack([a[near], b[near]], axis=1)])  # (m, 2)
+            if len(found):
+                difference = np.abs(small[found[:, 0]] - small[found[:, 1]])
+                same = np.quantile(difference, 0.9, axis=(1, 2, 3)) <= MAX_DIFFERENCE
+                pairs |= set(map(tuple, found[same].tolist()))
     return sorted(pairs)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
-from scipy.cluster.hierarchy import linkage, to_tree
-from scipy.spatial.distance import squareform
 
 from architectures.activations import strongest_first
 from conformal import HierarchicalPredictor
 from conformal.predictor import EVERY_PERCENT
 from live.crops import detected, salient
 from live.uploads import Box, UploadError, cut, greyed
+from visualization.class_tree import joints_of
 from visualization.comparison import comparison_columns
 from visualization.explained_run import ExplainedRun
 from visualization.explainer import ClassImages, SeenImage
@@ -64,8 +63,7 @@ class LiveModel:
             self.explainer, explained.data.train_unaugmented, explained.tables.train
         )
         self._report = explained.report("live", self._images)
-        levels = [predictor.level(c) for c in COVERAGES[:-1]]
-        self._report.set_coverages(COVERAGES, [*levels, 0], start)
+        self._report.set_coverages(predictor, COVERAGES, start)
         # Switched off, a feature is as weak as in the image of the training set that shows least of it.
         self._absent = explained.tables.train.features.min(dim=0).values.numpy()
 
@@ -112,14 +110,11 @@ class LiveModel:
             UploadError: if a feature does not exist.
         """
         seen = self._without(self._see(question), question.off)
-        sets = self._sets(seen)
         explanation = LocalExplanation(
             name=question.name,
             seen=seen,
-            activations=self.predictor.activations(seen.features).numpy(),
-            prediction_set=sets[0],
+            predictor=self.predictor,
             coverage=COVERAGES[0],
-            level=self.predictor.level(COVERAGES[0]),
             n_nearest=NEAREST,
             explainer=self.explainer,
             colours=self.explained.colours,
@@ -128,7 +123,7 @@ class LiveModel:
         probabilities = torch.from_numpy(seen.logits).softmax(dim=0)
         columns, _ = explanation.columns
         return {
-            **self._report.image(explanation, "photo", question.label, sets),
+            **self._report.image(explanation, "photo", question.label),
             "probabilities": [
                 [c, round(probabilities[c].item(), 4)]
                 for c in strongest_first(probabilities)[:LISTED].tolist()
@@ -179,13 +174,6 @@ class LiveModel:
             seen, features=features, logits=seen.logits + change, certainties=certainties
         )
 
-    def _sets(self, seen: SeenImage) -> list[frozenset[int]]:
-        """The prediction set at every coverage; at 100 % all classes."""
-        features, logits = torch.from_numpy(seen.features), torch.from_numpy(seen.logits)
-        each = self.predictor.predict_each(features[None], logits[None], COVERAGES[:-1])
-        sets = [frozenset(s[0].nonzero().flatten().tolist()) for s in each]
-        return [*sets, frozenset(range(len(seen.logits)))]
-
     def _class_pictures(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
         return {
             f"class{c}": self._report.picture(self._images[c], columns)
@@ -195,32 +183,17 @@ class LiveModel:
 
 
 def class_map(weight: np.ndarray) -> dict:
-    """All classes as one tree: those that share many features hang together (average linkage).
+    """All classes as one tree: those that share most features are joined first.
 
     Args:
-        weight: class-feature weights, `[C, n]`.
+        weight: class-feature weights, `[C, n]`, C at least 2.
 
     Returns:
         Nested nodes: `{"class": c}` for a leaf, else `{"shared": mean number of shared features, "children": [...]}`.
     """
-    assigned = (weight != 0).astype(float)
-    shared = assigned @ assigned.T
-    most = shared.max()
-    distance = most - shared
-    np.fill_diagonal(distance, 0)
-    if len(weight) == 1:
-        return {"class": 0}
-
-    nodes: dict[int, dict] = {}
-    for node in sorted(
-        to_tree(linkage(squareform(distance), "average"), rd=True)[1], key=lambda n: n.id
-    ):
-        nodes[node.id] = (
-            {"class": node.id}
-            if node.is_leaf()
-            else {
-                "shared": round(float(most - node.dist), 2),
-                "children": [nodes[node.left.id], nodes[node.right.id]],
-            }
-        )
-    return nodes[2 * len(weight) - 2]
+    joints, most = joints_of(weight != 0)
+    nodes: list[dict] = [{"class": c} for c in range(len(weight))]
+    for one, other, distance, _ in joints:
+        children = [nodes[int(one)], nodes[int(other)]]
+        nodes.append({"shared": round(float(most - distance), 2), "children": children})
+    return nodes[-1]

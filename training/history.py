@@ -150,19 +150,14 @@ def training_figure(rows: list[dict]) -> Figure:
 
 def _line(axes, rows: list[dict], name: str, label: str, scale: float = 1) -> None:
     """A curve over the rows that have a value; broken between stages."""
-    points = [
-        (i + 1, scale * row[name], row["stage"])
-        for i, row in enumerate(rows)
-        if row[name] is not None
-    ]
-    if not points:
-        return
+    points: dict[str, list] = {}
+    for i, row in enumerate(rows, start=1):
+        if row[name] is not None:
+            points.setdefault(row["stage"], []).append((i, scale * row[name]))
     colour = None
-    for stage in dict.fromkeys(p[2] for p in points):
-        x, y = zip(*[p[:2] for p in points if p[2] == stage], strict=True)
-        (line,) = axes.plot(
-            x, y, marker=".", markersize=4, color=colour, label=None if colour else label
-        )
+    for of_stage in points.values():
+        style = {"color": colour, "label": None if colour else label}
+        (line,) = axes.plot(*zip(*of_stage, strict=True), marker=".", markersize=4, **style)
         colour = line.get_color()
 
 

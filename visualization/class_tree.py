@@ -32,11 +32,7 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
         class_names: names by class, 2 to `MOST_CLASSES` of them.
     """
     members = np.hstack([weight > 0, weight < 0])
-    shared = members.astype(int) @ members.T.astype(int)
-    most = int(shared.max())
-    distance = most - shared
-    np.fill_diagonal(distance, 0)
-    joints = linkage(squareform(distance), "average", optimal_ordering=True)
+    joints, most = joints_of(members, optimal_ordering=True)
     height = ROW * len(weight) + AXIS
     figure = Figure(figsize=(WIDTH, height))
     width = WIDTH - NAMES - 2 * MARGIN
@@ -62,6 +58,23 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
         ha="right", va="bottom", fontsize=SMALL_FONT, color=FEATURE,
     )  # fmt: skip
     return figure
+
+
+def joints_of(members: np.ndarray, **options) -> tuple[np.ndarray, int]:
+    """The joints of classes by the features that they share, and the most features that a class has.
+
+    Args:
+        members: whether a class has a feature, `[C, n]` bool.
+        options: of scipy's `linkage`.
+
+    Returns:
+        As `linkage`, `[C - 1, 4]`; a distance is this largest number less the mean number of shared features.
+    """
+    shared = members.astype(int) @ members.T.astype(int)
+    most = int(shared.max())
+    distance = most - shared
+    np.fill_diagonal(distance, 0)
+    return linkage(squareform(distance), "average", **options), most
 
 
 def _name_features(

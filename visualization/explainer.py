@@ -139,24 +139,21 @@ class Explainer:
         cause = causing_part(pool(seen.feature_maps[None]), swapped, visible)
         return replace(seen, parts=KnownParts(under_peak[0], cause[0], visible[0]))
 
-    def seen_square(self, seen: SeenImage, feature: int) -> tuple[float, ...] | None:
-        """What the cell under a feature's peak can see: left, top, right and bottom, as fractions of the image.
+    def squares(self, seen: SeenImage, features: Iterable[int]) -> dict[int, tuple[float, ...]]:
+        """What the cells under the peaks of features can see: left, top, right, bottom, as fractions of the image.
 
-        None where that is the whole image.
+        Of those that are seen in the image at all; empty where cells see the whole image.
         """
         backbone, (height, width) = self.model.backbone, seen.picture.shape[:2]
-        if backbone.receptive_field is None:
-            return None
-        row, column = peak_positions(seen.feature_maps[feature]).tolist()
         n_rows, n_columns = seen.feature_maps.shape[1:]
-        top, bottom = backbone.seen_pixels(row, n_rows, height)
-        left, right = backbone.seen_pixels(column, n_columns, width)
-        return left / width, top / height, right / width, bottom / height
-
-    def squares(self, seen: SeenImage, features: Iterable[int]) -> dict[int, tuple[float, ...]]:
-        """`seen_square` of the features that are seen in an image at all."""
-        squares = {f: self.seen_square(seen, f) for f in features if seen.certainties[f] > 0}
-        return {f: square for f, square in squares.items() if square is not None}
+        found: dict[int, tuple[float, ...]] = {}
+        for f in features if backbone.receptive_field else ():
+            if seen.certainties[f] > 0:
+                row, column = peak_positions(seen.feature_maps[f]).tolist()
+                top, bottom = backbone.seen_pixels(row, n_rows, height)
+                left, right = backbone.seen_pixels(column, n_columns, width)
+                found[f] = left / width, top / height, right / width, bottom / height
+        return found
 
     def picture(self, image: Tensor) -> np.ndarray:
         """A transformed image `[3, H, W]` for people: RGB in [0, 1], `[H, W, 3]`."""

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from conformal import HierarchicalPredictor
+from conformal.predictor import ConformalPredictor
 from visualization.class_grid import ColumnGroup, class_grid
 from visualization.colours import FeatureColours
 from visualization.comparison import local_columns, nearest_classes
@@ -23,24 +26,41 @@ class LocalExplanation:
     Attributes:
         name: what to call the image.
         seen: the image.
-        activations: its features as the hierarchy counts them, `HierarchicalPredictor.activations`, `[n]`; without a
-            hierarchy what they contribute to the predicted class.
-        prediction_set: classes in its set at `coverage`.
+        predictor: calibrated; without a hierarchy there are no trees.
         coverage: asked share of images whose set holds the true class.
-        level: the deepest that still covers, `HierarchicalPredictor.level`; None without a hierarchy.
         n_nearest: how many classes to compare with at most.
     """
 
     name: str
     seen: SeenImage
-    activations: np.ndarray
-    prediction_set: frozenset[int]
+    predictor: ConformalPredictor
     coverage: float
-    level: int | None
     n_nearest: int
     explainer: Explainer
     colours: FeatureColours
     class_images: Mapping[int, SeenImage | None]
+
+    @cached_property
+    def activations(self) -> np.ndarray:
+        """Its features as the hierarchy counts them, `[n]`; without one, what they add to the predicted class."""
+        if isinstance(self.predictor, HierarchicalPredictor):
+            return self.predictor.activations(self.seen.features).numpy()
+        return self.explainer.weight[self.seen.predicted] * self.seen.features
+
+    def sets(self, coverages: Sequence[float]) -> list[frozenset[int]]:
+        """Its prediction sets at ascending coverages; at 1 all classes."""
+        features, logits = (
+            torch.from_numpy(x[None]) for x in (self.seen.features, self.seen.logits)
+        )
+        below = [coverage for coverage in coverages if coverage < 1]
+        found = self.predictor.predict_each(features, logits, below)
+        sets = [frozenset(in_set[0].nonzero().flatten().tolist()) for in_set in found]
+        return sets + [frozenset(range(logits.shape[1]))] * (len(coverages) - len(below))
+
+    @cached_property
+    def prediction_set(self) -> frozenset[int]:
+        """The classes in its set at `coverage`."""
+        return self.sets([self.coverage])[0]
 
     @cached_property
     def classes(self) -> list[int]:
@@ -94,8 +114,15 @@ class LocalExplanation:
             seen.logits,
             prediction_set=self.prediction_set,
             coverage=self.coverage,
-            level=self.level,
+            level=level_of(self.predictor, self.coverage),
             class_names=self.explainer.class_names,
             colours=self.colours.distinct(self.columns[0]),
             palette=self.colours.palette,
         )
+
+
+def level_of(predictor: ConformalPredictor, coverage: float) -> int | None:
+    """The deepest level of the hierarchy that still covers, at 1 the root; None without a hierarchy."""
+    if not isinstance(predictor, HierarchicalPredictor):
+        return None
+    return predictor.level(coverage) if coverage < 1 else 0

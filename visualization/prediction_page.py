@@ -4,18 +4,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from architectures.classifier import ModelOutput
 from architectures.inference import FeatureTable
 from configs.hardware import Hardware
 from configs.settings import Settings
-from conformal import HierarchicalPredictor
 from conformal.predictor import EVERY_PERCENT
 from prediction.model import FinishedModel
 from visualization.colours import FeatureColours
-from visualization.explainer import Explainer, SeenImage
+from visualization.explainer import Explainer
 from visualization.local_explanation import LocalExplanation
 from visualization.report import ReportBuilder
 
@@ -39,23 +37,14 @@ class PredictionPage:
         files: Sequence[str],
         hardware: Hardware,
     ):
-        self._predictor = finished.predictor
+        self._predictor, self._start = finished.predictor, settings.coverage[0]
         self._explainer = Explainer(finished.model, hardware, train, finished.data)
         self._colours = FeatureColours(self._explainer.weight)
         self._folder = os.path.commonpath([os.path.dirname(os.path.abspath(f)) for f in files])
-        self._coverages = sorted({*EVERY_PERCENT, *settings.coverage})
-        self._start = settings.coverage[0]
         title = f"{settings.model_type} on {settings.dataset}: predictions"
         self._report = ReportBuilder(title, self._explainer, self._colours, {})
-        self._report.set_coverages(
-            self._coverages,
-            [self._level(c) for c in self._coverages if self._hierarchy],
-            self._start,
-        )
-
-    @property
-    def _hierarchy(self) -> HierarchicalPredictor | None:
-        return self._predictor if isinstance(self._predictor, HierarchicalPredictor) else None
+        coverages = sorted({*EVERY_PERCENT, *settings.coverage})
+        self._report.set_coverages(self._predictor, coverages, self._start)
 
     def add(self, file: str, image: Tensor, output: ModelOutput) -> None:
         """One more image.
@@ -65,35 +54,18 @@ class PredictionPage:
             image: transformed, `[3, S, S]`.
             output: the model's for it, `[1, ...]`.
         """
-        seen = self._explainer.seen(image, output)
-        sets = [
-            frozenset(in_set[0].nonzero().flatten().tolist())
-            for in_set in self._predictor.predict_each(
-                output.features, output.logits, self._coverages
-            )
-        ]
         explanation = LocalExplanation(
             name=os.path.relpath(os.path.abspath(file), self._folder),
-            seen=seen,
-            activations=self._activations(seen),
-            prediction_set=sets[self._coverages.index(self._start)],
+            seen=self._explainer.seen(image, output),
+            predictor=self._predictor,
             coverage=self._start,
-            level=self._level(self._start),
             n_nearest=0,
             explainer=self._explainer,
             colours=self._colours,
             class_images={},
         )
-        self._report.add_image(explanation, None, sets)
+        self._report.add_image(explanation, None)
 
     def write(self, path: Path) -> None:
         """Write the page."""
         self._report.write(path)
-
-    def _activations(self, seen: SeenImage) -> np.ndarray:
-        if self._hierarchy is None:
-            return self._explainer.weight[seen.predicted] * seen.features
-        return self._hierarchy.activations(seen.features).numpy()
-
-    def _level(self, coverage: float) -> int | None:
-        return None if self._hierarchy is None else self._hierarchy.level(coverage)

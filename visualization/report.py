@@ -20,10 +20,11 @@ from scipy.special import softmax
 
 from architectures.inference import FeatureTable
 from configs.run_folder import write_text
+from conformal.predictor import ConformalPredictor
 from evaluation.part_purity import UsualPart
 from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
-from visualization.local_explanation import LocalExplanation
+from visualization.local_explanation import LocalExplanation, level_of
 from visualization.representatives import strongest_images
 from visualization.tree_layout import drawn_leaves, layout, node_activations, tree_with_set
 
@@ -137,38 +138,31 @@ class ReportBuilder:
         }
 
     def set_coverages(
-        self, coverages: Sequence[float], levels: Sequence[int], start: float
+        self, predictor: ConformalPredictor, coverages: Sequence[float], start: float
     ) -> None:
         """The slider's positions, the level of the hierarchy at each (if there is one), and where it starts."""
-        self.page |= {"coverages": list(coverages), "levels": list(levels), "startCoverage": start}
+        levels = [level for c in coverages if (level := level_of(predictor, c)) is not None]
+        self.page |= {"coverages": list(coverages), "levels": levels, "startCoverage": start}
 
-    def add_image(
-        self, explanation: LocalExplanation, label: int | None, sets: Sequence[frozenset[int]]
-    ) -> None:
+    def add_image(self, explanation: LocalExplanation, label: int | None) -> None:
         """One explained image; arguments as in `image`."""
         subject = f"image{len(self.page['images'])}"
         columns, _ = explanation.columns
         self.pictures[subject] = self.picture(explanation.seen, columns)
         for c in explanation.classes:
             self._add_heatmaps(f"class{c}", columns)
-        self.page["images"].append(self.image(explanation, subject, label, sets))
+        self.page["images"].append(self.image(explanation, subject, label))
 
-    def image(
-        self,
-        explanation: LocalExplanation,
-        subject: str,
-        label: int | None,
-        sets: Sequence[frozenset[int]],
-    ) -> dict:
+    def image(self, explanation: LocalExplanation, subject: str, label: int | None) -> dict:
         """What the page says about one image.
 
         Args:
             explanation: the image as the figures show it.
             subject: name of its picture.
             label: its true class, if known.
-            sets: its prediction set at every coverage of the slider.
         """
         seen, (columns, _) = explanation.seen, explanation.columns
+        sets = explanation.sets(self.page["coverages"])
         distinct = list(dict.fromkeys(sets))
         return {
             "name": explanation.name,
@@ -180,9 +174,7 @@ class ReportBuilder:
             "colours": self._hex(self.colours.distinct(columns)),
             "nearest": explanation.classes,
             "sets": [sorted(s, key=lambda c: -seen.logits[c]) for s in distinct],
-            "trees": [
-                self._tree(explanation, s) for s in distinct if explanation.level is not None
-            ],
+            "trees": [self._tree(explanation, s) for s in distinct if self.page["levels"]],
             "setOfCoverage": [distinct.index(s) for s in sets],
         }
 

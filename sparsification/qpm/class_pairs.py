@@ -3,7 +3,12 @@
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from sparsification.qpm.arrays import to_float64
+
+def to_float64(values) -> np.ndarray:
+    """The values as a float64 array, from a torch tensor on any device or any array-like."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float64)
 
 
 def most_similar_pairs(correlation: np.ndarray, count: int) -> np.ndarray:

@@ -17,8 +17,7 @@ from math import comb
 import numpy as np
 
 from configs.errors import RunError, UsageError
-from sparsification.qpm.arrays import to_float64
-from sparsification.qpm.class_pairs import most_similar_pairs
+from sparsification.qpm.class_pairs import most_similar_pairs, to_float64
 from sparsification.qpm.components import Component, split_classes
 from sparsification.qpm.threshold import redundancy_threshold
 

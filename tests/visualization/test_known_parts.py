@@ -82,7 +82,7 @@ def test_a_feature_is_right_where_its_peak_lies_on_the_part_that_causes_it():
 
 def test_the_square_is_what_the_cell_under_the_peak_sees():
     seen = explainer().look(TwoParts(), 0)
-    left, top, right, bottom = explainer().seen_square(seen, 2)
+    left, top, right, bottom = explainer().squares(seen, [2])[2]
     row = (top * 4, bottom * 4)
     assert (left * 4, right * 4) == (3, 4) and row in ((1, 2), (2, 3))
 

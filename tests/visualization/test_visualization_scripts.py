@@ -15,6 +15,7 @@ import compare_classes
 import visualize_tree
 from compare_classes import CompareFlags, chosen_comparisons
 from configs.errors import RunError, UsageError
+from visualization.local_explanation import LocalExplanation
 
 
 def test_all_close_pairs_are_compared_on_both_splits(small_run, tmp_path):
@@ -110,22 +111,19 @@ def test_pairs_that_are_alike_in_truth_come_first():
 @pytest.fixture(scope="module")
 def report(small_run, tmp_path_factory):
     """A report on three test images, and the prediction sets that Python computes for them."""
-    output = tmp_path_factory.mktemp("report")
-    computed = {}
+    output, computed = tmp_path_factory.mktemp("report"), []
 
-    def remember(predictor, seen, coverage, original=visualize_tree.prediction_set):
-        members = original(predictor, seen, coverage)
-        computed[seen.logits.tobytes(), coverage] = members
-        return members
+    def remember(explanation, coverages, original=LocalExplanation.sets):
+        sets = original(explanation, coverages)
+        if len(sets) > 1:  # of the page
+            computed.append(dict(zip(coverages, sets, strict=True)))
+        return sets
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visualize_tree, "prediction_set", remember)
+        patch.setattr(LocalExplanation, "sets", remember)
         flags = ["--index", "1", "30", "50", "--coverage", "0.9", "--report", "--output", output]
         call(visualize_tree, *small_run, *flags)
-    by_image = {}
-    for (logits, coverage), members in computed.items():
-        by_image.setdefault(logits, {})[coverage] = members
-    return output / "CHiQPMExplanations" / "report.html", list(by_image.values())
+    return output / "CHiQPMExplanations" / "report.html", computed
 
 
 def test_the_report_is_one_file_without_a_network(report):
