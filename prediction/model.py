@@ -14,7 +14,7 @@ from configs.settings import Settings
 from conformal.calibrate import calibrate, saved_calibration
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import data_of_model
+from dataset_classes.registry import DataSplits, data_of_model
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,9 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
         return FinishedModel(
             load_finished_model(settings, run, data.classes, hardware), data, predictor
         )
-    try:
-        splits = data_of_model(settings, run, backbone_of(settings))
-    except RunError as error:
-        lacks = "class names" if data is None else "calibration of this model"
-        raise RunError(
-            f"{run.path} has no {lacks} (config.json, manifest.json, *_Calibration.npz), so the dataset is needed: "
-            f"{error}"
-        ) from None
+    lacks = "class names" if data is None else "calibration of this model"
+    said = f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)"
+    splits = _needed_data(settings, run, said)
     model = load_finished_model(settings, run, splits.test.classes, hardware)
     opened = OpenRun(settings, run, hardware, splits)
     table = feature_table(opened, model, "test")
@@ -63,11 +58,14 @@ def training_table(
     table = saved_feature_table(settings, run, "train")
     if table is not None:
         return table
-    try:
-        splits = data_of_model(settings, run, backbone_of(settings))
-    except RunError as error:
-        raise RunError(
-            f"{run.path} lacks what heatmaps are scaled by (manifest.json, *_Features_train.npz), so the dataset is "
-            f"needed: {error}"
-        ) from None
+    said = "lacks what heatmaps are scaled by (manifest.json, *_Features_train.npz)"
+    splits = _needed_data(settings, run, said)
     return feature_table(OpenRun(settings, run, hardware, splits), finished.model, "train")
+
+
+def _needed_data(settings: Settings, run: RunFolder, why: str) -> DataSplits:
+    """The data of a finished model; a RunError, if it is not there, begins with why it is needed."""
+    try:
+        return data_of_model(settings, run, backbone_of(settings))
+    except RunError as error:
+        raise RunError(f"{run.path} {why}, so the dataset is needed: {error}") from None

@@ -90,16 +90,24 @@ def whole_run(launcher) -> WholeRun:
     return WholeRun(ended.events, launcher.results("whole"))
 
 
+@pytest.fixture
+def browser(chromium):
+    """A browser whose console is to stay without errors in the test."""
+    chromium.get_log("browser")
+    yield chromium
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 @pytest.fixture(scope="session")
-def browser():
+def chromium():
     """Headless Chromium that reaches this machine only, or a skip that says what is missing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs: pip install selenium")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    program = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
     driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
+    if program is None or driver is None:
         pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location = program
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1200"):
         options.add_argument(f"--{flag}")

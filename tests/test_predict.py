@@ -113,7 +113,6 @@ def test_the_page_opens_in_a_browser(finished, browser, tmp_path, model_type):
     assert len(browser.find_elements("css selector", ".grid .photo")) == 1
     trees = browser.find_elements("id", "tree")
     assert len(trees) == (model_type == "chiqpm")
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_folders_are_searched_and_the_table_has_a_line_per_image(finished, tmp_path):

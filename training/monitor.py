@@ -1,6 +1,7 @@
 """What is watched while a model is trained: accuracy on held-out images, rows of metrics, time left."""
 
 import logging
+import sys
 
 import torch
 
@@ -90,7 +91,5 @@ def memory_used(device: torch.device) -> float | None:
         import resource
     except ImportError:  # Windows
         return None
-    import sys
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, else KiB

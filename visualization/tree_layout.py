@@ -6,6 +6,7 @@ it. A subtree fills neighbouring rows, so no branch can pass through a name.
 
 from collections.abc import Set
 from dataclasses import dataclass
+from itertools import takewhile
 
 import networkx as nx
 import numpy as np
@@ -135,9 +136,6 @@ def layout(leaves: list[Leaf]) -> tuple[dict[tuple[int, ...], float], list[tuple
 
 
 def _shared_prefix(path: tuple[int, ...], other: tuple[int, ...]) -> int:
-    length = 0
-    for a, b in zip(path, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+    return sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, other, strict=False))
+    )

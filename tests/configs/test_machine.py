@@ -26,7 +26,7 @@ from configs.loading import Batches
 from configs.paths import cache_folder, expanded
 from configs.run_folder import RunFolder, write_atomically
 from configs.script import one_line, run_script
-from configs.settings import parse_settings, resolve
+from configs.settings import Settings, parse_settings, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -123,7 +123,7 @@ def test_without_a_home_only_what_needs_it_is_refused(homeless, tmp_path):
 def test_an_unknown_home_in_the_environment_is_named(monkeypatch):
     monkeypatch.setenv("CHIQPM_DATA", "~birds")
     with pytest.raises(UsageError, match="CHIQPM_DATA: ~birds"):
-        resolve(parse_settings(["--data_root", "x"], "")[0].__class__())
+        resolve(Settings())
 
 
 def raising(error):

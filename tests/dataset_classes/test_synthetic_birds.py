@@ -27,13 +27,8 @@ def few(monkeypatch):
     monkeypatch.setattr(synthetic_birds, "IMAGES_PER_CLASS", 2)
 
 
-def test_classes_are_distinct_and_many_pairs_differ_in_one_part():
+def test_classes_are_distinct_and_each_family_differs_from_its_first_species_in_one_part():
     assert len(np.unique(CLASS_PARTS, axis=0)) == len(SPECIES) == 48
-    differing = (CLASS_PARTS[:, None] != CLASS_PARTS[None]).sum(2)
-    assert (np.triu(differing, 1) == 1).sum() >= 36
-
-
-def test_each_family_differs_from_its_first_species_in_one_part():
     for first in range(0, len(SPECIES), 4):
         differing = (CLASS_PARTS[first : first + 4] != CLASS_PARTS[first]).sum(axis=1)
         assert differing.tolist() == [0, 1, 1, 1]
@@ -45,27 +40,12 @@ def test_every_look_occurs():
 
 
 WORDS = {
-    "Red-crested": "red crest",
-    "Blue-hooded": "blue hood",
-    "Black-capped": "black cap",
-    "Gold-plumed": "gold plumes",
-    "Hookbill": "hook",
-    "Spearbill": "spear",
-    "Conebill": "cone",
-    "Spoonbill": "spoon",
-    "Spotted": "spotted",
-    "Striped": "striped",
-    "Rose-breasted": "rose",
-    "Cream-breasted": "cream",
-    "Fork-tailed": "fork",
-    "Fan-tailed": "fan",
-    "Ribbon-tailed": "ribbon",
-    "Stub-tailed": "stub",
-    "Violet-winged": "violet",
-    "Green-winged": "green",
-    "Flame-winged": "flame",
-    "Bar-winged": "barred",
-}
+    "Red-crested": "red crest", "Blue-hooded": "blue hood", "Black-capped": "black cap", "Gold-plumed": "gold plumes",
+    "Hookbill": "hook", "Spearbill": "spear", "Conebill": "cone", "Spoonbill": "spoon", "Spotted": "spotted",
+    "Striped": "striped", "Rose-breasted": "rose", "Cream-breasted": "cream", "Fork-tailed": "fork",
+    "Fan-tailed": "fan", "Ribbon-tailed": "ribbon", "Stub-tailed": "stub", "Violet-winged": "violet",
+    "Green-winged": "green", "Flame-winged": "flame", "Bar-winged": "barred",
+}  # fmt: skip
 
 
 def test_names_tell_the_truth():

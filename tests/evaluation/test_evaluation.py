@@ -223,15 +223,8 @@ def test_methods_are_compared_on_the_same_images():
     weight = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
     logits = features @ weight.T.float()
     labels = torch.multinomial((3 * logits).softmax(dim=1), 1, generator=generator).squeeze(1)
-    table = FeatureTable(
-        features,
-        pooled=features,
-        labels=labels,
-        predictions=logits.argmax(dim=1),
-        peaks=torch.zeros(300, 4, 2),
-        sid=torch.ones(300),
-        logits=logits,
-    )
+    peaks = torch.zeros(300, 4, 2)
+    table = FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits)
     by_name = methods(weight, table[:200])
     results = compare_methods(by_name, table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
     for method, by_coverage in results.items():
@@ -297,14 +290,10 @@ def test_random_peaks_explain_no_better_than_chance():
     generator = torch.Generator().manual_seed(0)
     birds = Birds()
     n = len(birds)
-    table = FeatureTable(
-        features=torch.rand(n, 6, generator=generator),
-        pooled=torch.zeros(n, 6),
-        labels=torch.from_numpy(birds.labels),
-        predictions=torch.zeros(n),
-        peaks=torch.rand(n, 6, 2, generator=generator),
-        sid=torch.ones(n),
-    )
+    features = torch.rand(n, 6, generator=generator)
+    peaks = torch.rand(n, 6, 2, generator=generator)
+    labels = torch.from_numpy(birds.labels)
+    table = FeatureTable(features, torch.zeros(n, 6), labels, torch.zeros(n), peaks)
     weight = torch.tensor(
         [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]]
     )

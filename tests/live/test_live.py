@@ -29,8 +29,8 @@ from visualization.explained_run import open_hierarchical_run
 pytest.importorskip("starlette", reason="needs: pip install starlette uvicorn")
 
 from live import crops, server
-from live.answers import COVERAGES, LiveModel, class_map
-from live.uploads import UploadError
+from live.answers import COVERAGES, LiveModel, Question, class_map
+from live.uploads import Box, UploadError
 
 NAMES = [name.replace("_", " ") for name in CLASSES]
 
@@ -105,7 +105,7 @@ def test_a_feature_switched_off_lowers_the_logits_of_its_classes_alone(model):
 
 def test_what_is_greyed_out_is_not_seen(model):
     question = model.test_image(0)
-    grey = model.answer(question.__class__(question.photo, "", grey=server.Box(0, 0, 1, 1)))
+    grey = model.answer(Question(question.photo, "", grey=Box(0, 0, 1, 1)))
     uniform = model.answer(model.photo(Image.new("RGB", question.photo.size, (127, 127, 127))))
     assert grey["activations"] == uniform["activations"]
 
@@ -148,7 +148,7 @@ def test_the_map_joins_classes_that_share_most_features_first():
         lambda m: m.test_image(-1),
         lambda m: m.comparison([1, 1]),
         lambda m: m.comparison([1, 4]),
-        lambda m: m.answer(m.test_image(0).__class__(Image.new("RGB", (9, 9)), "", off=(6,))),
+        lambda m: m.answer(Question(Image.new("RGB", (9, 9)), "", off=(6,))),
     ],
 )
 def test_what_does_not_exist_is_refused(model, wrong):
@@ -261,11 +261,9 @@ def test_ctrl_c_ends_it(small_run):
 
 @pytest.fixture
 def page(browser, address):
-    browser.get_log("browser")
     browser.get(address)
     wait(browser, "#verdict")
-    yield browser
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    return browser
 
 
 def wait(browser, selector, until=lambda element: True):
@@ -328,7 +326,7 @@ def test_two_classes_of_the_map_are_compared_with_the_keyboard_alone(page):
 
 def test_why_not_another_class_names_the_features_that_differ(page):
     page.execute_script(
-        "const m = document.getElementById('other'); m.value = [...m.options].at(-1).value; m.onchange; "
+        "const m = document.getElementById('other'); m.value = [...m.options].at(-1).value; "
         "m.dispatchEvent(new Event('change'))"
     )
     rows = wait(page, "#why-place table").text

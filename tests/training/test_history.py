@@ -1,5 +1,7 @@
 """What a training reports while it runs."""
 
+import sys
+
 import pytest
 
 from configs.errors import UsageError
@@ -61,7 +63,7 @@ def test_time_left_counts_coarse_epochs_for_what_they_cost():
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_tracker_that_is_not_installed_is_one_line(name, tmp_path, monkeypatch):
     for module in ("wandb", "tensorboard", "torch.utils.tensorboard"):
-        monkeypatch.setitem(__import__("sys").modules, module, None)
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=f"--track {name} needs a package: pip install {name}"):
         make_tracker(name, tmp_path)
 

@@ -273,16 +273,8 @@ def test_captions_of_narrow_groups_leave_room_for_each_other(name):
 
 
 def table(features, logits, labels, peaks):
-    features = torch.tensor(features)
-    return FeatureTable(
-        features=features,
-        pooled=features,
-        labels=torch.tensor(labels),
-        predictions=torch.tensor(logits).argmax(dim=1),
-        peaks=torch.tensor(peaks),
-        sid=torch.ones(len(labels)),
-        logits=torch.tensor(logits),
-    )
+    features, logits, labels, peaks = map(torch.tensor, (features, logits, labels, peaks))
+    return FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits)
 
 
 TOGETHER, APART = [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.1], [0.9, 0.9]]
