@@ -172,7 +172,7 @@ def command(experiment: Experiment, processes: int, typed: bool = False) -> list
 
 
 def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list[str]:
-    """Run them, some at a time; the names and errors of those that failed."""
+    """Run them, `flags.jobs` at a time; returns the names and errors of those that failed."""
     failed: list[str] = []
     done = itertools.count(1)
 
@@ -198,13 +198,13 @@ def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list
 
 
 def rehearse(experiment: Experiment) -> bool:
-    """Let main.py say what a run would do and cost; whether it could be done."""
+    """Let main.py say what a run would do and cost; returns whether that succeeded."""
     log.info("\n%s", experiment.name)
     return subprocess.run([*command(experiment, 1), "--dry_run"], check=False).returncode == 0
 
 
 def run(experiment: Experiment, flags: ExperimentFlags) -> str | None:
-    """Start a run and wait for it; the line that says why it failed, or None."""
+    """Start a run and wait for it; returns the line that says why it failed, or None."""
     alone = flags.jobs == 1
     ended = subprocess.run(
         command(experiment, flags.processes),

@@ -123,7 +123,7 @@ def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
         length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
         return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
 
-    for library in ("onnx_ir", "onnxscript"):  # they tell of every constant
+    for library in ("onnx_ir", "onnxscript"):  # they log every constant
         logging.getLogger(library).setLevel(logging.WARNING)
     transform = finished.data.transform
     module = ExportedModel(finished.model, transform.mean, transform.std, finished.predictor)

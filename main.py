@@ -15,7 +15,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.runs import (
     IMAGE_LIST,
-    keep_models_of_other_images,
+    refuse_to_overwrite_models,
     training_run,
     with_seed,
     write_config,
@@ -52,7 +52,7 @@ def main() -> None:
     run = OpenRun(settings, training_run(settings), hardware, data)
     check_weights(run, download=not flags.dry_run)
     if processes.is_main() and not flags.overwrite:
-        keep_models_of_other_images(run.folder, data.fingerprints())
+        refuse_to_overwrite_models(run.folder, data.fingerprints())
     if flags.dry_run:
         log.info(forecast(run, pipeline))
         return

@@ -66,7 +66,7 @@ def main() -> None:
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
-    tell_trained(settings, run, files)
+    warn_of_trained_images(settings, run, files)
     outputs = list(map(Path, dict.fromkeys(flags.output)))
     page = None
     if any(path.suffix.lower() == PAGE for path in outputs):
@@ -99,7 +99,7 @@ def main() -> None:
         )
 
 
-def tell_trained(settings: Settings, run: RunFolder, files: Sequence[str]) -> None:
+def warn_of_trained_images(settings: Settings, run: RunFolder, files: Sequence[str]) -> None:
     """Log how many of the images the model was trained on."""
     images = listed_images(settings, run)
     trained = [] if images is None else images.trained_on(files)

@@ -26,12 +26,7 @@ SHAPE = (
 
 Matrix = Sequence[Sequence[float]]
 # The transforms of one dimension, for the points 0, 1, -1, 2, -2: tile = A^T [(G filter) * (B^T patch)].
-_A_T: Matrix = [
-    [1, 1, 1, 1, 1, 0],
-    [0, 1, -1, 2, -2, 0],
-    [0, 1, 1, 4, 4, 0],
-    [0, 1, -1, 8, -8, 1],
-]
+_A_T: Matrix = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 _B_T: Matrix = [
     [4, 0, -5, 0, 1, 0],
     [0, -4, -4, 1, 1, 0],

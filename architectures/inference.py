@@ -108,7 +108,7 @@ def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[
 def features_and_peaks(
     model: InterpretableClassifier, dataset, hardware: Hardware
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a dataset: what a model's head multiplies, `[N, n]`, labels `[N]`, where its maps are largest `[N, n, 2]`."""
+    """What a model's head multiplies, `[N, n]`, the labels, `[N]`, and where its maps are largest, `[N, n, 2]`."""
     table = collect_feature_table(model, dataset, hardware, with_results=False)
     return table.features, table.labels, table.peaks
 

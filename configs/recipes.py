@@ -235,12 +235,7 @@ FROZEN = Regime(
     {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
     schedule_scale=1,
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
-    one_round={
-        "round_epochs": (40,),
-        "weight_decay": 0.1,
-        "dropout": 0.0,
-        "grounding_epochs": 18,
-    },
+    one_round={"round_epochs": (40,), "weight_decay": 0.1, "dropout": 0.0, "grounding_epochs": 18},
     # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
     class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 3.0, "schedule": "cosine"},
 )
@@ -355,11 +350,7 @@ def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseR
 
 
 def finetune_recipe(
-    recipe: FinetuneRecipe,
-    class_sets: bool,
-    regime: Regime,
-    scale: float,
-    batch_size: int | None,
+    recipe: FinetuneRecipe, class_sets: bool, regime: Regime, scale: float, batch_size: int | None
 ) -> FinetuneRecipe:
     """The finetuning recipe of a run.
 

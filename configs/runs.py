@@ -226,12 +226,8 @@ def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
     return None
 
 
-def keep_models_of_other_images(run: RunFolder, images: dict[str, str]) -> None:
-    """Refuse to train where a finished model of other images would be overwritten.
-
-    Raises:
-        UsageError: names the folder and the ways out.
-    """
+def refuse_to_overwrite_models(run: RunFolder, images: dict[str, str]) -> None:
+    """Raise a UsageError, which names the ways out, if a run would overwrite a finished model of other images."""
     path = model_of_other_images(run.path, images)
     if path is None:
         return

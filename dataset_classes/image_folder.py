@@ -158,7 +158,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         classes = used_classes(folder, skipped)
         refuse_outer_folder(classes, folder)
         refuse_splits_inside(classes, folder)
-        told(skipped)
+        log_skipped(skipped)
         warn_once(
             logger,
             "%s is not split into training and test images: by its content, every image is kept for testing with a "
@@ -169,7 +169,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         return split_classes(classes, root, known)
     train_folder, test_folder = Path(parts[TRAIN]), Path(parts[TEST])
     train, test = used_classes(train_folder, skipped), used_classes(test_folder, skipped)
-    told(skipped)
+    log_skipped(skipped)
     unknown = sorted(set(test) - set(train))
     if unknown:
         alike = [name for name in train if same_name(name) == same_name(unknown[0])]
@@ -180,7 +180,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
     return train, test
 
 
-def told(skipped: Skipped) -> None:
+def log_skipped(skipped: Skipped) -> None:
     """Log what was left out."""
     if skipped.line():
         warn_once(logger, "%s", skipped.line())

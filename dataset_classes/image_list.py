@@ -55,13 +55,13 @@ class ImageList:
         """The split of an image, by its content, else by its name; None if it is not listed."""
         return self._by_digest.get(digest) or self._by_file.get(file)
 
-    def has_trained(self, digest: str | None) -> bool:
+    def was_trained_on(self, digest: str | None) -> bool:
         """Whether an image of this content was trained on."""
         return self._by_digest.get(digest) == "train"
 
     def trained_on(self, paths: Sequence[str]) -> list[str]:
         """Those of some image files whose content was trained on."""
-        return [p for p in paths if self.has_trained(read_content(p).digest)]
+        return [p for p in paths if self.was_trained_on(read_content(p).digest)]
 
     def write(self, path: Path) -> None:
         """Write the list as CSV.

@@ -211,7 +211,7 @@ def load_data(
     train, test = dataset.both(root, img_size=img_size, crop_gt=crop_gt, known=known)
     check_splits(train, test, root)
     if known is not None:
-        tell_trained(known, test)
+        warn_of_trained_images(known, test)
     if backbone is not None and backbone.mean is not None:
         for split in (train, test):
             split.mean, split.std = backbone.mean, backbone.std
@@ -227,10 +227,10 @@ def load_data(
     )
 
 
-def tell_trained(known: ImageList, test: ImageDataset) -> None:
+def warn_of_trained_images(known: ImageList, test: ImageDataset) -> None:
     """Log how many test images the model of a run was trained on."""
     images = zip(test.paths, test.digests(), strict=True)
-    trained = [path for path, digest in images if known.has_trained(digest)]
+    trained = [path for path, digest in images if known.was_trained_on(digest)]
     if trained:
         logger.warning(
             "%d of %d test images were trained on, the first is %s: results on them are too good.",

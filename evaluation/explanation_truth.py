@@ -12,7 +12,7 @@ from torch import Tensor
 
 from architectures.inference import FeatureTable
 
-# Of a part that is not visible: no peak is nearest to it.
+# Distance to a part that is not visible.
 FAR = math.inf
 
 

@@ -105,10 +105,12 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
     }
     n_cells = cells[0] * cells[1]
     orders["random"] = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
-    taken = {name: steps_of(order, cells) for name, order in orders.items()}
-    blurred = [*taken.values(), *(~taken[name] for name in maps), torch.ones(1, *cells).bool()]
+    blurred = {name: steps_of(order, cells) for name, order in orders.items()}
+    blurred |= {f"{name} insertion": ~blurred[name] for name in maps}
+    blurred["all"] = torch.ones(1, *cells).bool()
 
-    changed = model(partly_blurred(image.to(device), torch.cat(blurred).to(device)))
+    masks = torch.cat(list(blurred.values()))
+    changed = model(partly_blurred(image.to(device), masks.to(device)))
     pooled = model.backbone.pool(torch.cat([seen.feature_maps, changed.feature_maps])).cpu()
     values = {"Class": torch.cat([seen.logits, changed.logits]).softmax(dim=1)[:, predicted].cpu()}
     if feature is not None:
@@ -116,12 +118,12 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
 
     areas = {}
     for name, value in values.items():
-        start, *parts = value.split([1, *(len(b) for b in blurred[:-1]), 1])
-        end = parts.pop()
-        by_kind = dict(zip([*taken, *(f"{m} insertion" for m in maps)], parts, strict=True))
-        areas[f"{name}, deletion"] = area(start.item(), by_kind[name], end.item())
-        areas[f"{name}, insertion"] = area(end.item(), by_kind[f"{name} insertion"], start.item())
-        areas[f"{name}, random cells"] = area(start.item(), by_kind["random"], end.item())
+        start, *parts = value.split([1, *map(len, blurred.values())])
+        under = dict(zip(blurred, parts, strict=True))
+        whole, none = start.item(), under["all"].item()
+        areas[f"{name}, deletion"] = area(whole, under[name], none)
+        areas[f"{name}, insertion"] = area(none, under[f"{name} insertion"], whole)
+        areas[f"{name}, random cells"] = area(whole, under["random"], none)
     return areas
 
 

@@ -52,7 +52,7 @@ def published_entries(results: dict) -> dict:
 
 
 def recorded_results(path: Path) -> dict:
-    """The numbers in a file of results that others may have written or edited; none if it is none."""
+    """The numbers in a file of results that others may have written or edited; empty if it is no such file."""
     results = read_json(path)
     numbers = results.items() if isinstance(results, dict) else ()
     return {

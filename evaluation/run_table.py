@@ -20,7 +20,7 @@ KEPT = "Share of the dense accuracy"
 SETS, LEVELS = "Prediction sets", "Level accuracies"
 TRUTH, FAITHFUL = "Explanation truth", "Faithfulness"
 LOWER_IS_BETTER = ("Correlation", "Dependence", "Dependence on test images")
-NOT_A_MATTER_OF_BETTER = (
+NEUTRAL = (
     "Number of features",
     "Features per class",
     "Calibration images",
@@ -212,7 +212,7 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
     for name in dict.fromkeys(key for row in rows for key in row.entries()):
         if name in PUBLISHED_NAMES.values():
             continue  # the same number under our name
-        better = -1 if name in LOWER_IS_BETTER else 0 if name in NOT_A_MATTER_OF_BETTER else 1
+        better = -1 if name in LOWER_IS_BETTER else 0 if name in NEUTRAL else 1
         found.append(Metric(name, (name,), name in (*PERCENT, KEPT), better))
     for group, title in ((LEVELS, "Accuracy, level {}"), (TRUTH, "{}")):
         for name in dict.fromkeys(key for row in rows for key in row.entries(group)):

@@ -191,7 +191,7 @@ def listening_socket(port: int) -> socket.socket:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    listening.listen()  # who opens the page before the model is ready waits
+    listening.listen()  # whoever opens the page before the model is ready waits
     return listening
 
 

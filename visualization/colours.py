@@ -1,4 +1,4 @@
-"""Colours of features and branches: one home, so that every figure of a run speaks the same language."""
+"""Colours of features and branches, the same in every figure of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ PALETTES = {
         in_set="#0072b2",
     ),
 }
-# A feature that a figure shows no heatmap of needs no colour to look up.
+# Of features without a heatmap in a figure.
 NEUTRAL: Colour = to_rgb("#c8c8c8")
 
 

@@ -47,7 +47,7 @@ def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> Tensor:
     maps = maps.reshape(*leading, height, width)
     certainty = torch.as_tensor(activation_scale, dtype=maps.dtype).clamp(0, 1)
     peak = maps.amax(dim=(-2, -1), keepdim=True)
-    # A constant map has no place to point at: it stays blank.
+    # A constant map marks no place: it stays blank.
     shape = torch.where(peak > 0, maps / peak, 0.0) ** gamma
     return shape * peak * certainty[..., None, None]
 

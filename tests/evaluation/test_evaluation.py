@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.functional import to_tensor
 
 from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
@@ -15,15 +16,11 @@ from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
-from configs.runs import (
-    DENSE_MODEL_FILE,
-    calibration_file,
-    sparse_model_file,
-    sparse_results_file,
-)
+from configs.runs import DENSE_MODEL_FILE, calibration_file, sparse_model_file, sparse_results_file
 from configs.settings import Settings
 from conformal import METHODS, HierarchicalPredictor
 from conformal.calibrate import calibrate
+from dataset_classes.synthetic_birds import DrawnImages
 from evaluation import metrics
 from evaluation.evaluate import (
     class_attribute_table,
@@ -48,44 +45,29 @@ CPU = Hardware(torch.device("cpu"), workers=0)
 C, N_PER_CLASS, P = 4, 24, 2
 
 
-class Birds(torch.utils.data.Dataset):
+class Birds(DrawnImages):
     """Noise images of four classes: two looks of two parts."""
 
-    classes = ("a", "b", "c", "d")
     class_parts = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
     def __init__(self):
-        self.labels = np.repeat(np.arange(C), N_PER_CLASS)
-        self.images = torch.rand(len(self.labels), 3, 32, 32, generator=torch.manual_seed(0))
-        self.part_locations = np.tile([[0.2, 0.5], [0.8, 0.5]], (len(self.labels), 1, 1))
-        self.part_visibility = np.ones((len(self.labels), P), dtype=bool)
+        labels = np.repeat(np.arange(C), N_PER_CLASS)
+        n = len(labels)
+        attributes = np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
+        super().__init__(map(str, range(n)), labels, "abcd", root=".", attributes=attributes)
+        self._images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+        self.transform = to_tensor
+        self.part_locations = np.tile([[0.2, 0.5], [0.8, 0.5]], (n, 1, 1))
+        self.part_visibility = np.ones((n, P), dtype=bool)
 
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        return self.images[index], int(self.labels[index])
-
-    def fingerprint(self):
-        return "noise"
-
-    def class_attributes(self):
-        return np.concatenate([np.eye(2)[self.class_parts[:, p]] for p in range(P)], axis=1)
+    def tensor(self):
+        return torch.stack([image for image, _ in self])
 
     def image_attributes(self):
         present = self.class_attributes()[self.labels].astype(int)
         image, attribute = np.indices(present.shape)
         rows = image + 1, attribute + 1, present, np.full_like(present, 4)
         return np.stack(rows, axis=2).reshape(-1, 4)
-
-    def attributes_fingerprint(self):
-        return "parts"
-
-    def keypoints(self):
-        return None
-
-    def class_similarity(self):
-        return self.class_attributes() @ self.class_attributes().T / 2 - np.eye(C)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +97,7 @@ def test_results_of_a_sparse_model(finished):
     results = evaluate_sparse(run, model, tables)
     assert results == json.loads(run.folder.file(sparse_results_file(run.settings)).read_text())
     with torch.inference_mode():
-        output = model(run.data.test.images)
+        output = model(run.data.test.tensor())
     expected = metrics.sid_at_k(output.feature_maps, output.logits, model.class_weight)
     assert results["SID@5"] is None and math.isnan(expected)  # only 3 features per class
     assert results["Accuracy"] == pytest.approx(tables.test.accuracy)
@@ -184,7 +166,6 @@ def test_results_are_measured_again_when_the_attributes_changed(finished, monkey
     tables = feature_tables(run, model)
     before = evaluate_sparse(run, model, tables)
     monkeypatch.setattr(Birds, "class_attributes", lambda self: np.eye(C))
-    monkeypatch.setattr(Birds, "attributes_fingerprint", lambda self: "one each")
     after = evaluate_sparse(run, model, tables)
     name = "Alignment with class attributes"
     assert after[name] != before[name]
@@ -195,7 +176,7 @@ def test_sid_is_streamed_over_batches(finished, monkeypatch):
     monkeypatch.setattr("architectures.inference.INFERENCE_BATCH", 10)
     model.eval()
     with torch.inference_mode():
-        output = model(run.data.test.images)
+        output = model(run.data.test.tensor())
     dense = torch.rand(C, 6, generator=torch.manual_seed(1))
     model.linear.layer.weight.data, weight = dense, model.class_weight.clone()
     with torch.inference_mode():
