@@ -30,8 +30,8 @@ async function fetched(address, options) {
 }
 function merge(pictures) {
   for (const [subject, picture] of Object.entries(pictures)) {
-    const heat = subject === "photo" ? {} : (report.pictures[subject] || {}).heat;
-    report.pictures[subject] = { src: picture.src, heat: { ...heat, ...picture.heat } };
+    const known = subject === "photo" ? {} : report.pictures[subject] || {};
+    report.pictures[subject] = { ...picture, heat: { ...known.heat, ...picture.heat }, squares: { ...known.squares, ...picture.squares } };
   }
 }
 async function ask(path, what = {}) {

@@ -334,6 +334,15 @@ def test_why_not_another_class_names_the_features_that_differ(page):
     wait(page, "#why-place .grid")
 
 
+def test_squares_and_ticks_of_a_picture_stay_when_further_heatmaps_come(page):
+    seen = page.execute_script(
+        "const got = f => ({src: '', heat: {[f]: ''}, squares: {[f]: [0, 0, 1, 1]}, marks: {1: true}});"
+        "for (const f of [1, 2]) merge({class0: got(f)}); return report.pictures.class0"
+    )
+    assert seen["marks"] == {"1": True}
+    assert {"1", "2"} <= seen["squares"].keys() and {"1", "2"} <= seen["heat"].keys()
+
+
 @pytest.mark.parametrize("width, scheme", [(1300, "light"), (1300, "dark"), (390, "light")])
 def test_no_serious_accessibility_finding(page, address, width, scheme):
     axe = pytest.importorskip(
