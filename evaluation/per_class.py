@@ -103,28 +103,22 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
             rival = f"{row['times']} times taken for {row['most often taken for']}"
             line += f", {rival}, mostly by feature {row['feature']}"
         lines.append(line)
-    return "\n".join(
-        [
-            *lines,
-            f"Expected calibration error {calibration_error(curve):.1%}.",
-            f"Pages: {folder / 'index.html'}",
-        ]
-    )
+    lines.append(f"Expected calibration error {calibration_error(curve):.1%}.")
+    return "\n".join([*lines, f"Pages: {folder / 'index.html'}"])
 
 
 def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
     others = confused[c].clone()
     others[c] = 0
     rival = int(others.argmax())
-    row = {"class": classes[c], "images": int(confused[c].sum()), "correct": int(confused[c, c])}
-    if not others[rival]:
-        return {**row, "most often taken for": "", "times": 0, "feature": ""}
-    feature = confusing_feature(mistakes, c, rival)
+    times = int(others[rival])
     return {
-        **row,
-        "most often taken for": classes[rival],
-        "times": int(others[rival]),
-        "feature": feature,
+        "class": classes[c],
+        "images": int(confused[c].sum()),
+        "correct": int(confused[c, c]),
+        "most often taken for": classes[rival] if times else "",
+        "times": times,
+        "feature": confusing_feature(mistakes, c, rival) if times else "",
     }
 
 

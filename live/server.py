@@ -54,9 +54,7 @@ def application(model: LiveModel) -> Starlette:
         ),
         "/script.js": (
             "text/javascript",
-            report.read("paint.js")
-            + report.read("report.js")
-            + (own / "live.js").read_text("utf-8"),
+            report.read("paint.js", "report.js") + (own / "live.js").read_text("utf-8"),
         ),
         "/page.json": ("application/json", json.dumps(model.page(), separators=(",", ":"))),
     }

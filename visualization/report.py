@@ -35,17 +35,6 @@ PATCH_SIDE = 96
 PATCH_SHARE = 0.4  # side of a patch, as a fraction of the image's
 PATCHES = 6
 TREE_ROWS = 32
-INDEX_PAGE = """<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 24px; }}
-figure {{ display: inline-block; margin: 0 24px 28px 0; vertical-align: top; }}
-img {{ width: 560px; max-width: 94vw; }}
-</style>
-<h1>{title}</h1>
-{figures}
-</html>
-"""
 
 
 class ReportBuilder:
@@ -194,14 +183,9 @@ class ReportBuilder:
         page = {**self.page, "pictures": self.pictures}
         # "</script" would end the script element that holds the data, "<!--" change how it is read.
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
-        parts = {"__CSS__": read("paint.css"), "__SCRIPTS__": read("paint.js") + read("report.js")}
-        text = read("report.html")
-        for place, part in {
-            **parts,
-            "__REPORT__": data,
-        }.items():  # the data last: they may hold a place's name
-            text = text.replace(place, part, 1)
-        write_text(path, text)
+        # The data last: they may hold a place's name.
+        parts = {"CSS": read("paint.css"), "SCRIPTS": read("paint.js", "report.js"), "REPORT": data}
+        write_text(path, filled("report.html", parts))
 
     def _class(self, c: int) -> dict:
         features = self.explainer.class_features(c)
@@ -256,9 +240,17 @@ class ReportBuilder:
         return {feature: to_hex(colour) for feature, colour in colours.items()}
 
 
-def read(name: str) -> str:
-    """A file of the report's page: template, style or script."""
-    return (PAGE / name).read_text(encoding="utf-8")
+def read(*names: str) -> str:
+    """Files of the report's page, one after the other: template, style or scripts."""
+    return "".join((PAGE / name).read_text(encoding="utf-8") for name in names)
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template of the page with parts, in this order, in their places: `__NAME__`."""
+    text = read(template)
+    for name, part in parts.items():
+        text = text.replace(f"__{name}__", part)
+    return text
 
 
 def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -> Path:
@@ -270,9 +262,9 @@ def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -
         entries.append(
             f'<figure><figcaption>{text}</figcaption><a href="{name}">{shown}</a></figure>'
         )
-    page = INDEX_PAGE.format(title=html.escape(title), figures="\n".join(entries))
     index = folder / "index.html"
-    write_text(index, page)
+    parts = {"TITLE": html.escape(title), "FIGURES": "\n".join(entries)}
+    write_text(index, filled("index.html", parts))
     return index
 
 
