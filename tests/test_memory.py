@@ -54,6 +54,7 @@ def test_metrics_do_not_depend_on_the_parts(table, monkeypatch):
         "independence": lambda: metrics.class_independence(features, labels, C),
         "correlation": lambda: metrics.feature_correlation(features),
         "contrastiveness": lambda: metrics.contrastiveness(features[:, :3]),
+        "coherence": lambda: metrics.set_coherence(features > 0.5, torch.eye(F).roll(1, dims=0)),
     }
     whole = {name: call() for name, call in calls.items()}
     monkeypatch.setattr(metrics, "ELEMENTS_PER_CHUNK", 9 * F)

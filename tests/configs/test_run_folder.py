@@ -73,12 +73,6 @@ def test_what_killed_runs_were_writing_is_cleared_away(run):
         assert not any(file.exists() for file in leftovers) and all(file.exists() for file in kept)
 
 
-def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path):
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(RunError, match="cannot write in the run folder"):
-        RunFolder(tmp_path / "runs" / "7").locked().__enter__()
-
-
 def test_json_is_written_readably(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Grünfink"})
     assert "Grünfink" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -264,11 +264,3 @@ def test_box_outside_the_image_is_named(tmp_path):
     boxes.write_text(boxes.read_text().replace("1 10.0 5.0", "1 500.0 5.0", 1))
     with refused(RunError, "bounding box", "image_0.jpg"):
         CUB2011(root, "train").image(0)
-
-
-@pytest.mark.parametrize(
-    ("classes", "train", "test"), [((1,), 2, 1), ((1, 2), 1, 1), ((1, 2), 2, 0)]
-)
-def test_too_little_data_is_refused(tmp_path, classes, train, test):
-    with refused(RunError, str(tmp_path)):
-        load("CUB2011", make_cub(tmp_path, class_ids=classes, train=train, test=test))

@@ -16,10 +16,9 @@ from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder, read_json
-from configs.runs import DENSE_MODEL_FILE, calibration_file, sparse_model_file, sparse_results_file
+from configs.runs import DENSE_MODEL_FILE, sparse_model_file, sparse_results_file
 from configs.settings import Settings
-from conformal import METHODS, HierarchicalPredictor
-from conformal.calibrate import calibrate
+from conformal import METHODS
 from dataset_classes.synthetic_birds import DrawnImages
 from evaluation import metrics
 from evaluation.evaluate import (
@@ -141,14 +140,6 @@ def test_results_of_the_dense_model_have_the_same_names(finished):
     assert 1 / 5 < results["SID@5"] <= 1
     untrained = replace(run, settings=replace(run.settings, do_dense=False))
     assert evaluate_dense(untrained, model, train_features) == {"Accuracy": None}
-
-
-def test_a_run_keeps_its_calibration(finished):
-    run, model = finished
-    tables = feature_tables(run, model)
-    predictor = calibrate(run, model.class_weight, tables.test)
-    kept = HierarchicalPredictor.load(run.folder.file(calibration_file(run.settings)))
-    assert kept.threshold(0.8) == predictor.threshold(0.8)
 
 
 def test_current_results_are_not_measured_again(finished):

@@ -70,13 +70,6 @@ def test_alignment_matrix_golden(golden):
     np.testing.assert_allclose(matrix, g["out_metric_matrix"], atol=1e-9)
 
 
-def test_chunks_do_not_change_a_metric(golden, monkeypatch):
-    g = golden("set_coherence_1")
-    whole = metrics.set_coherence(g["in_sets"], g["in_class_similarity"])
-    monkeypatch.setattr(metrics, "ELEMENTS_PER_CHUNK", 30)
-    assert metrics.set_coherence(g["in_sets"], g["in_class_similarity"]) == pytest.approx(whole)
-
-
 def test_features_that_stare_at_one_place_have_the_least_diversity():
     maps = torch.zeros(1, 5, 4, 4)
     maps[:, :, 1, 2] = 100.0
