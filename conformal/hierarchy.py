@@ -3,8 +3,8 @@
 For one image every class orders its k features by activation. A class shares level j with the
 predicted class while their first j features agree, so the ordered features of the prediction are a
 path from the root of a tree to a leaf, and every other class leaves this path at one depth, through
-one feature: its branch. All quantities here are constant on branches, which is what keeps
-prediction sets coherent.
+one feature. Classes that also have the feature after that in common are a branch. All quantities
+here are constant on branches, which is what keeps prediction sets coherent.
 
 Pure functions on arrays; the level that is used and the threshold belong to `conformal.scores.hierarchical`.
 """
@@ -51,8 +51,9 @@ class Hierarchy:
         path: activations of the predicted class's features, most active first, `[N, k]`.
         depth: number of leading features shared with the predicted class, `[N, M]`, 0..k.
         own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
-        branch: number of the branch that a class is in, `[N, M]`, below (k + 1) * (n_features + 1). Silent features
-            (activation 0) do not tell classes apart.
+        branch: key of the branch that a class is in, `[N, M]`: equal for classes that leave the path at the same
+            depth through the same feature and go on with the same one. Silent features (activation 0) do not tell
+            classes apart.
     """
 
     path: Tensor
@@ -92,10 +93,13 @@ def prediction_hierarchy(
         ranks.masked_fill_(dropped, n_features)
     # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
     own_rank = ranks.amin(dim=1).long()
-    own = F.pad(activations, (0, 1)).gather(1, own_rank)
+    next_rank = ranks.masked_fill(ranks == own_rank.unsqueeze(1), n_features).amin(dim=1).long()
+    activations = F.pad(activations, (0, 1))
+    own, following = (activations.gather(1, rank) for rank in (own_rank, next_rank))
     path = activations.gather(1, path_rank.long())
-    active_depth = torch.minimum(depth, (path > 0).sum(dim=1, keepdim=True))
-    branch = active_depth * (n_features + 1) + own_rank.where(own > 0, n_features)
+    branch = torch.minimum(depth, (path > 0).sum(dim=1, keepdim=True))
+    for beyond, activation in ((own_rank, own), (next_rank, following)):
+        branch = branch * (n_features + 1) + beyond.where(activation > 0, n_features)
     return Hierarchy(path, depth, own, branch)
 
 
@@ -133,8 +137,10 @@ def branch_nonconformity(hierarchy: Hierarchy, logits: Tensor) -> Tensor:
         hierarchy: of all C classes.
         logits: `[N, C]`; their softmax gives the probabilities, their largest the prediction.
     """
-    branch = hierarchy.branch
-    total, count = logits.new_zeros(2, len(branch), int(branch.max()) + 1)
+    keys, order = hierarchy.branch.sort(dim=1)
+    first = F.pad(keys.diff(dim=1) != 0, (1, 0))  # of every branch but the first
+    branch = torch.empty_like(order).scatter_(1, order, first.cumsum(dim=1))  # numbered from 0
+    total, count = torch.zeros_like(logits).expand(2, -1, -1).clone()
     total.scatter_add_(1, branch, logits.softmax(dim=1))
     count.scatter_add_(1, branch, torch.ones_like(logits))
     # Computed once per branch and looked up, so classes of one branch have equal scores to the last bit.

@@ -30,15 +30,14 @@ EVERY_PERCENT = tuple(percent / 100 for percent in range(50, 100))
 PAIRS_PER_CHUNK = 2**20
 
 
-def in_chunks(function, *rows, width: int = 0):
+def in_chunks(function, *rows):
     """Concatenated results of `function` over chunks of samples.
 
     Args:
         function: of a chunk of each of the rows.
         rows: tensors of equal lengths; the last is `[N, C]`.
-        width: entries that the function needs for one sample, where they are more than C.
     """
-    size = max(1, PAIRS_PER_CHUNK // max(width, rows[-1].shape[1]))
+    size = max(1, PAIRS_PER_CHUNK // rows[-1].shape[1])
     return torch.cat(
         [function(*chunk) for chunk in zip(*(r.split(size) for r in rows), strict=True)]
     )

@@ -20,7 +20,7 @@ from conformal.predictor import ConformalPredictor, Method, in_chunks, validated
 from conformal.quantiles import ROUNDING
 
 # Of mode "exact": what was calibrated with another is redone.
-SCORE = "mean probability of a branch"
+SCORE = "mean probability of a branch, two features off the path"
 
 
 class HierarchicalPredictor(ConformalPredictor):
@@ -144,7 +144,6 @@ class HierarchicalPredictor(ConformalPredictor):
             lambda f, s: score(prediction_hierarchy(f, s.argmax(dim=1), class_features), s),
             self.activations(features),
             logits,
-            width=(self.n_per_class + 1) * (features.shape[1] + 1),
         )
 
     def _true_scores(self, coverage: float) -> Tensor:

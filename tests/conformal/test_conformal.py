@@ -49,22 +49,23 @@ def calibrated_predictors(weight, mode, table):
     return [method.calibrate(*table) for method in methods]
 
 
-def branches(weight, activation, predicted, *, active_only):
-    """Branch of every class by its definition: its ordered features up to where it leaves the path.
+def branches(weight, activation, predicted, mode):
+    """Branch of every class by its definition: its ordered features up to the one through which it leaves the path.
 
-    With `active_only` features without activation are no nodes, as in the drawn tree.
+    In mode "exact", up to the one after it; there, features without activation are no nodes, as in the drawn tree.
     """
+    beyond = 2 if mode == "exact" else 1
     orders = [
         tuple(
             f
             for f in sorted(np.flatnonzero(row), key=lambda f: (-activation[f], f))
-            if activation[f] > 0 or not active_only
+            if activation[f] > 0 or mode == "paper"
         )
         for row in weight
     ]
     path = orders[predicted]
     depths = [max(d for d in range(len(path) + 1) if order[:d] == path[:d]) for order in orders]
-    return [order[: depth + 1] for order, depth in zip(orders, depths, strict=True)]
+    return [order[: depth + beyond] for order, depth in zip(orders, depths, strict=True)]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -85,7 +86,7 @@ def test_sets_are_unions_of_branches_and_hold_the_prediction(mode, seed, coverag
     for row, activation, predicted in zip(sets, features, logits.argmax(1), strict=True):
         assert row[predicted]
         members = defaultdict(set)
-        branch = branches(weight, activation, predicted, active_only=mode == "exact")
+        branch = branches(weight, activation, predicted, mode)
         for member, path in zip(row, branch, strict=True):
             members[path].add(bool(member))
         assert all(len(answers) == 1 for answers in members.values())
@@ -99,10 +100,13 @@ def test_branches_are_ranked_by_the_mean_probability_of_their_classes():
     logits = torch.tensor([[0.5, 0.2, 0.1, 0.15, 0.05]]).log()
     scores = branch_nonconformity(hierarchy, logits)
     torch.testing.assert_close(scores, torch.tensor([[0, 0.8, 0.9, 0.85, 0.95]]))
-    # Two classes that leave at the root through feature 2 share a branch.
-    weight[2] = torch.tensor([0, 0, 1, 1])
+    # Classes 2, 3 and 4 leave at the root through feature 2; then 2 and 4 go on with feature 3, and class 3 with 4.
+    weight = torch.tensor(
+        [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1], [0, 0, 1, 1, 0]]
+    )
+    features = torch.tensor([[3.0, 2.0, 1.0, 0.5, 0.2]])
     hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
-    expected = torch.tensor([[0, 0.8, 0.875, 0.875, 0.95]])
+    expected = torch.tensor([[0, 0.8, 0.925, 0.85, 0.925]])
     torch.testing.assert_close(branch_nonconformity(hierarchy, logits), expected)
 
 
@@ -112,7 +116,7 @@ def test_exact_sets_follow_the_formula_class_by_class(rng):
 
     def scores(activation, of_classes):
         probabilities = torch.as_tensor(of_classes).softmax(0).numpy()
-        branch = branches(weight, activation, of_classes.argmax(), active_only=True)
+        branch = branches(weight, activation, of_classes.argmax(), "exact")
         together = [[b == other for other in branch] for b in branch]
         path = together[of_classes.argmax()]
         return [
