@@ -1,41 +1,25 @@
 """Changes of single recipe fields from the command line: `--set dense.lr=0.01`."""
 
 import difflib
+import typing
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
+from configs import recipes
 from configs.arguments import boolean
-from configs.recipes import (
-    DenseRecipe,
-    FinetuneRecipe,
-    GroupsRecipe,
-    HeadRecipe,
-    PartsRecipe,
-    SelectionRecipe,
-)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 RECIPES = {
-    "dense": DenseRecipe,
-    "selection": SelectionRecipe,
-    "groups": GroupsRecipe,
-    "parts": PartsRecipe,
-    "head": HeadRecipe,
-    "finetune": FinetuneRecipe,
+    "dense": recipes.DenseRecipe,
+    "selection": recipes.SelectionRecipe,
+    "groups": recipes.GroupsRecipe,
+    "parts": recipes.PartsRecipe,
+    "head": recipes.HeadRecipe,
+    "finetune": recipes.FinetuneRecipe,
 }
 NAMES = [f"{recipe}.{field.name}" for recipe, kind in RECIPES.items() for field in fields(kind)]
 R = TypeVar("R", bound="DataclassInstance")
@@ -83,7 +67,7 @@ def overridden(recipe: R, name: str, overrides: Sequence[str]) -> R:
 
 def _value(name: str, text: str) -> Any:
     group, _, field = name.partition(".")
-    kind = get_type_hints(RECIPES[group], include_extras=True)[field]
+    kind = typing.get_type_hints(RECIPES[group], include_extras=True)[field]
     try:
         return _parsed(kind, text)
     except ValueError as error:
@@ -92,7 +76,7 @@ def _value(name: str, text: str) -> Any:
 
 def _parsed(kind: Any, text: str) -> Any:
     """The text as a value of an annotated type; ValueError says what it should be."""
-    form, inner = get_origin(kind), get_args(kind)
+    form, inner = typing.get_origin(kind), typing.get_args(kind)
     if form is Annotated:
         return inner[1].checked(_parsed(inner[0], text))
     if form is Literal:

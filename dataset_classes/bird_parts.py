@@ -279,14 +279,10 @@ def fan_tail(scene):
 
 def ribbon_tail(scene):
     """Two thin streamers that end in teal discs."""
-    teal = (0, 170, 170)
+    teal, root = (0, 170, 170), np.array([-0.38, 0.24])
     for bend, end in (((-0.70, 0.10), (-0.94, -0.06)), ((-0.66, 0.42), (-0.86, 0.58))):
         t = np.linspace(0, 1, 12)[:, None]
-        path = (
-            (1 - t) ** 2 * np.array([-0.38, 0.24])
-            + 2 * t * (1 - t) * np.array(bend)
-            + t**2 * np.array(end)
-        )
+        path = (1 - t) ** 2 * root + 2 * t * (1 - t) * np.array(bend) + t**2 * np.array(end)
         side = np.array([0.03, 0.04])
         scene.shape(np.concatenate([path - side, path[::-1] + side]), shade(teal, 0.7))
         scene.shape(ellipse(*end, 0.18), teal)

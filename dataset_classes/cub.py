@@ -169,14 +169,8 @@ def read_index(root: Path, dataset: str) -> Index:
         raise RunError(
             f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
         )
-    return Index(
-        root,
-        list(images),
-        [name for (name,) in images.values()],
-        class_ids,
-        is_train == 1,
-        class_names,
-    )
+    names = [name for (name,) in images.values()]
+    return Index(root, list(images), names, class_ids, is_train == 1, class_names)
 
 
 def read_part_locations(

@@ -258,11 +258,7 @@ def same_classes(first: Place, second: Place) -> bool:
 
 def refuse_unknown_split(root: Path, places: list[Place]) -> None:
     """Raise a RunError if folders look like a split under names that are not understood."""
-    found = {
-        SPLIT_WORD.search(place.name)[1].lower(): place
-        for place in places
-        if SPLIT_WORD.search(place.name)
-    }
+    found = {word[1].lower(): p for p in places if (word := SPLIT_WORD.search(p.name))}
     parts = list(found.values())
     if "train" in found and len(found) > 1 and same_classes(parts[0], parts[1]):
         raise RunError(

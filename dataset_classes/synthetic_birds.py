@@ -263,17 +263,12 @@ def contact_sheet(per_class: int = 4, img_size: int = 112) -> Image.Image:
         "RGB", (columns * cell_width + margin, rows * cell_height + margin), (250, 249, 245)
     )
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(17)
+    font, small_font = ImageFont.load_default(17), ImageFont.load_default(12)
     for label, (name, looks) in enumerate(SPECIES.items()):
         x, y = margin + label % columns * cell_width, margin + label // columns * cell_height
         draw.text((x, y), name, fill=(40, 40, 48), font=font)
         x_looks = x + draw.textlength(name, font=font) + 10
-        draw.text(
-            (x_looks, y + 4),
-            ", ".join(looks),
-            fill=(130, 126, 120),
-            font=ImageFont.load_default(12),
-        )
+        draw.text((x_looks, y + 4), ", ".join(looks), fill=(130, 126, 120), font=small_font)
         for i in range(per_class):
             bird = draw_specimen(label, img_size, (SEED, len(SPLITS), label * per_class + i))
             sheet.paste(Image.fromarray(bird.image), (x + i * (img_size + 4), y + caption))

@@ -143,14 +143,10 @@ def drawn_train(img_size, mean, std) -> ImageTransform:
 def imagenet_train(img_size, mean, std) -> ImageTransform:
     """Training on ImageNet: random resized crop, flip, jitter 0.1, PCA lighting 0.05."""
     to_tensor, normalise = to_normalised(mean, std)
-    augment = [
-        transforms.RandomResizedCrop(img_size),
-        transforms.RandomHorizontalFlip(),
-        jitter(0.1),
-    ]
-    return ImageTransform(
-        None, transforms.Compose([*augment, to_tensor, Lighting(0.05), normalise])
-    )
+    crop = transforms.RandomResizedCrop(img_size)
+    augment = [crop, transforms.RandomHorizontalFlip(), jitter(0.1)]
+    finish = transforms.Compose([*augment, to_tensor, Lighting(0.05), normalise])
+    return ImageTransform(None, finish)
 
 
 def imagenet_test(img_size, mean, std) -> FixedTransform:

@@ -156,11 +156,8 @@ def _models(folder: Path) -> Iterator[Measured]:
             log.warning("%s is not a file of results; it is left out.", path)
             continue
         if dense.get("Accuracy"):
-            results = {
-                "Accuracy": results["Accuracy"],
-                KEPT: results["Accuracy"] / dense["Accuracy"],
-                **results,
-            }
+            own = results["Accuracy"]
+            results = {"Accuracy": own, KEPT: own / dense["Accuracy"], **results}
         yield measured(model, results, f"{stem}_FinetunedModel.pth", f"{stem}_Selection.npz")
 
 

@@ -104,15 +104,11 @@ class Questions:
         """The explanation of the photo in the body, or of the test image `test`."""
 
         def question(data: bytes) -> dict:
-            asked = _optional(request, "test", int)
-            base = (
-                self._model.photo(self._decoded(data))
-                if asked is None
-                else self._model.test_image(asked)
-            )
+            asked, model = _optional(request, "test", int), self._model
+            base = model.photo(self._decoded(data)) if asked is None else model.test_image(asked)
             crop, grey = (_optional(request, name, Box.parse) for name in ("crop", "grey"))
             off = tuple(int(f) for f in request.query_params.get("off", "").split(",") if f)
-            return self._model.answer(replace(base, crop=crop, grey=grey, off=off))
+            return model.answer(replace(base, crop=crop, grey=grey, off=off))
 
         return await self._asked(request, question)
 

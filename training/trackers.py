@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from configs import processes
 from configs.errors import UsageError
 
+POSITION = ("epoch", "step")  # of a row: no measurements
+
 
 class Tracker(Protocol):
     """What a training tells its rows to."""
@@ -103,8 +105,4 @@ def epochs(rows: list[dict]) -> Iterator[dict[str, float]]:
     """The numbers of the rows of whole epochs, by name."""
     for row in rows:
         if row["kind"] == "epoch":
-            yield {
-                k: v
-                for k, v in row.items()
-                if isinstance(v, int | float) and k not in ("epoch", "step")
-            }
+            yield {k: v for k, v in row.items() if isinstance(v, int | float) and k not in POSITION}

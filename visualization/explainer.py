@@ -74,11 +74,8 @@ class SeenImage:
             return {}
         right = {int(f): int(self.parts.cause[f]) for f in np.flatnonzero(self.features > 0)}
         right |= {f: part for f, part in (expected or {}).items() if f in right}
-        return {
-            f: int(self.parts.under_peak[f]) == part
-            for f, part in right.items()
-            if self.parts.visible[part]
-        }
+        seen_on, visible = self.parts.under_peak, self.parts.visible
+        return {f: int(seen_on[f]) == part for f, part in right.items() if visible[part]}
 
 
 class Explainer:

@@ -12,6 +12,7 @@ import torch
 from architectures.activations import strongest_first
 
 ROOT = 0
+NOTHING = {"feature": -1, "classes": (), "activation": 0.0}  # what a node has by default
 
 
 def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGraph:
@@ -77,18 +78,10 @@ def active_paths(features: np.ndarray, weight: np.ndarray) -> dict[int, tuple[in
     return paths
 
 
-def _add(tree, kind, *, path, feature=-1, classes=(), depth=None, activation=0.0) -> int:
-    node = len(tree)
-    depth = len(path) if depth is None else depth
-    tree.add_node(
-        node,
-        kind=kind,
-        feature=feature,
-        classes=classes,
-        depth=depth,
-        path=path,
-        activation=activation,
-    )
+def _add(tree: nx.DiGraph, kind: str, *, path: tuple[int, ...], **attributes) -> int:
+    """Add a node of a path and return its number; see `NOTHING` for attributes not given."""
+    node, defaults = len(tree), NOTHING | {"depth": len(path)}
+    tree.add_node(node, kind=kind, path=path, **(defaults | attributes))
     return node
 
 

@@ -266,11 +266,7 @@ def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
 def _strides(convolution: nn.Conv2d, times: int) -> tuple[dict, dict]:
     """Attributes of a late convolution: the ordinary ones, and the fine ones."""
     ordinary = {key: getattr(convolution, key) for key in ("stride", "padding", "dilation")}
-    fine = {
-        **ordinary,
-        "stride": (1, 1),
-        "dilation": tuple(times * d for d in ordinary["dilation"]),
-    }
+    fine = ordinary | {"stride": (1, 1), "dilation": tuple(times * d for d in convolution.dilation)}
     if max(convolution.stride) > 1:
         fine["padding"] = "same"
     elif isinstance(convolution.padding, tuple):

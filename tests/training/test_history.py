@@ -12,15 +12,8 @@ from training.trackers import make_tracker
 
 
 def row(epoch: int, kind: str = "epoch", **more) -> dict:
-    return {
-        "phase": "Dense",
-        "kind": kind,
-        "epoch": epoch,
-        "step": 4 * epoch,
-        "loss": 1 / epoch,
-        "lr": 0.1,
-        **more,
-    }
+    measured = {"epoch": epoch, "step": 4 * epoch, "loss": 1 / epoch, "lr": 0.1}
+    return {"phase": "Dense", "kind": kind, **measured, **more}
 
 
 def test_rows_of_a_killed_training_are_neither_lost_nor_doubled(tmp_path):
@@ -75,8 +68,5 @@ def test_tensorboard_shows_every_epoch_once(tmp_path):
         tracker.begin("dense", kept)
         tracker.add([row(e) for e in range(len(kept) + 1, 4)])
     shown = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "dense")).Reload()
-    assert [(e.step, round(e.value, 3)) for e in shown.Scalars("loss")] == [
-        (1, 1),
-        (2, 0.5),
-        (3, 0.333),
-    ]
+    losses = [(e.step, round(e.value, 3)) for e in shown.Scalars("loss")]
+    assert losses == [(1, 1), (2, 0.5), (3, 0.333)]

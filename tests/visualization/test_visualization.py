@@ -206,11 +206,8 @@ def test_classes_are_found_by_index_and_name(text):
 
 
 def test_a_name_as_it_is_comes_before_one_in_another_case():
-    assert [find_class(text, ["Plain", "plain", "0"]) for text in ("plain", "PLAIN", "0")] == [
-        1,
-        0,
-        2,
-    ]
+    names = ["Plain", "plain", "0"]
+    assert [find_class(text, names) for text in ("plain", "PLAIN", "0")] == [1, 0, 2]
 
 
 @pytest.mark.parametrize(
