@@ -63,16 +63,6 @@ def test_a_file_is_not_entered_while_another_run_writes(run):
     assert [*run.manifest()] == ["a.txt"]
 
 
-def test_what_killed_runs_were_writing_is_cleared_away(run):
-    leftovers = [run.file(".writing-a-x1y2z3w4.npz"), run.file("plots") / ".writing-b-x1y2z3w4.png"]
-    kept = [run.file("a.npz"), run.file("plots") / "b.png", run.file("a.partial")]
-    run.file("plots").mkdir()
-    for file in leftovers + kept:
-        file.touch()
-    with run.locked():
-        assert not any(file.exists() for file in leftovers) and all(file.exists() for file in kept)
-
-
 def test_json_is_written_readably(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Grünfink"})
     assert "Grünfink" in (tmp_path / "a.json").read_text(encoding="utf-8")

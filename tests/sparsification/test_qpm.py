@@ -71,6 +71,13 @@ def random_problem(seed, *, n_pool=9, n_classes=4, n_features=5, n_per_class=2, 
     )
 
 
+def valid_selection(problem, **options):
+    """What `solve` selects, which breaks no rule."""
+    selection = solve(problem, **options)
+    assert problem.violations(selection.selected, selection.weight) == []
+    return selection
+
+
 @pytest.mark.parametrize("name", SMALL + LARGE)
 def test_objective_and_rules_agree_with_the_reference_solutions(qp_instance, name):
     case = qp_instance(name)
@@ -249,8 +256,7 @@ def test_published_threshold_fails_clearly(qp_instance, monkeypatch):
 def test_search_finds_the_proven_optimum(qp_instance, name):
     case = qp_instance(name)
     problem = instance_problem(case)
-    selection = solve(problem)
-    assert problem.violations(selection.selected, selection.weight) == []
+    selection = valid_selection(problem)
     assert selection.objective == pytest.approx(case["optimum"], rel=1e-6)
     assert selection.gap == 0.0
     assert problem.objective(selection.selected, selection.weight) == selection.objective
@@ -283,18 +289,16 @@ def test_search_proves_what_enumeration_finds(seed, pairs):
                 row[list(subset)] = 1
             if not problem.violations(selected, weight):
                 best = max(best, problem.objective(selected, weight))
-    selection = solve(problem)
+    selection = valid_selection(problem)
     assert selection.objective == pytest.approx(best)
     assert selection.gap == 0.0
-    assert problem.violations(selection.selected, selection.weight) == []
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_any_pairs_hardly_cost_anything(qp_instance, name):
     case = qp_instance(name)
     problem = instance_problem(case, rho=0.5)
-    selection = solve(problem, time_limit=600.0)
-    assert problem.violations(selection.selected, selection.weight) == []
+    selection = valid_selection(problem, time_limit=600.0)
     assert selection.objective > 0.997 * case["best_known"]
 
 
@@ -305,8 +309,7 @@ def test_named_pairs_all_share_at_a_known_price(qp_instance, monkeypatch):
         monkeypatch.setattr(named_pairs, name, value)
     case = qp_instance("large_qpm_512x196")
     problem = instance_problem(case, rho=0.5, pairs="named")
-    selection = solve(problem, time_limit=600.0)
-    assert problem.violations(selection.selected, selection.weight) == []
+    selection = valid_selection(problem, time_limit=600.0)
     assert problem.count_named_pairs(selection.weight) == len(problem.named_pairs)
     assert selection.objective > 0.96 * case["best_known"]
     assert selection.upper_bound < case["best_known"]  # a bound that knows the rule
@@ -326,8 +329,7 @@ def clique_problem(n_classes, n_features, n_per_class, n_pool=12, pairs="named")
 @pytest.mark.parametrize(("n_classes", "n_features"), [(4, 6), (5, 5)])
 def test_classes_of_which_all_pairs_are_named_share_a_core_or_a_superset(n_classes, n_features):
     problem = clique_problem(n_classes, n_features, n_features - 1 if n_features == 5 else 3)
-    selection = solve(problem)
-    assert problem.violations(selection.selected, selection.weight) == []
+    selection = valid_selection(problem)
     assert selection.gap == 0.0
 
 
@@ -450,11 +452,10 @@ def test_general_solvers_agree_with_the_search(qp_instance, solver, name):
     case = qp_instance(name)
     problem = instance_problem(case)
     try:
-        selection = solve(problem, solver=solver)
+        selection = valid_selection(problem, solver=solver)
     except UsageError as error:
         assert solver == "gurobi"
         pytest.skip(str(error))
-    assert problem.violations(selection.selected, selection.weight) == []
     assert selection.objective == pytest.approx(case["optimum"], rel=1e-6)
     assert selection.upper_bound == pytest.approx(case["optimum"], rel=1e-6)
 
@@ -462,10 +463,9 @@ def test_general_solvers_agree_with_the_search(qp_instance, solver, name):
 @pytest.mark.parametrize("solver", ["gurobi", "highs"])
 def test_general_solvers_force_named_pairs_too(solver):
     problem = random_problem(1, n_pool=8, n_classes=4, rho=0.75, pairs="named")
-    selection, proven = solve(problem, solver=solver), solve(problem)
+    selection, proven = valid_selection(problem, solver=solver), solve(problem)
     assert proven.gap == 0.0
     assert problem.count_named_pairs(selection.weight) == 3
-    assert problem.violations(selection.selected, selection.weight) == []
     assert selection.objective == pytest.approx(proven.objective)
 
 
@@ -508,10 +508,9 @@ def test_interrupt_returns_the_best_selection_so_far(qp_instance, pairs, monkeyp
         return real(self)
 
     monkeypatch.setattr(SwapNeighbourhood, "evaluate", evaluate)
-    selection = solve(problem, time_limit=600.0)
+    selection = valid_selection(problem, time_limit=600.0)
     assert next(interrupts, None) is None
     assert selection.seconds < 600.0
-    assert problem.violations(selection.selected, selection.weight) == []
 
 
 def test_waiting_for_other_programs_does_not_count(monkeypatch):
@@ -547,6 +546,5 @@ def test_a_gap_is_explained_where_it_is_logged(caplog):
 
 def test_all_features_selected():
     problem = random_problem(2, n_pool=5, n_features=5)
-    selection = solve(problem)
-    assert problem.violations(selection.selected, selection.weight) == []
+    selection = valid_selection(problem)
     assert selection.gap == 0.0
