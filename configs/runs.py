@@ -232,14 +232,10 @@ def refuse_to_overwrite_models(run: RunFolder, images: dict[str, str]) -> None:
     if path is None:
         return
     card = ModelCard.read(path)
-    whose = (
-        ""
-        if card is None
-        else f" ({card.settings.get('dataset')} under {card.settings.get('data_root')})"
-    )
+    whose = card and f" ({card.settings.get('dataset')} under {card.settings.get('data_root')})"
     raise UsageError(
-        f"{run.path} holds {path.name}, a finished model of other images{whose}, which is kept: choose another --seed "
-        "or --log_dir, or give --overwrite to have it made again from these"
+        f"{run.path} holds {path.name}, a finished model of other images{whose or ''}, which is kept: choose another "
+        "--seed or --log_dir, or give --overwrite to have it made again from these"
     )
 
 

@@ -14,14 +14,6 @@ from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
 from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
-from configs.recipes import (
-    DenseRecipe,
-    FinetuneRecipe,
-    GroupsRecipe,
-    HeadRecipe,
-    PartsRecipe,
-    SelectionRecipe,
-)
 from configs.run_folder import sha256
 
 log = logging.getLogger(__name__)
@@ -248,13 +240,13 @@ class Settings:
         return recipes.regime_of(self.dataset, self.arch, self.weights, self.freeze_backbone)
 
     @property
-    def dense(self) -> DenseRecipe:
+    def dense(self) -> recipes.DenseRecipe:
         """Recipe of the dense training."""
         recipe = recipes.dense_recipe(self.regime, self.schedule_scale, self.batch_size)
         return overridden(recipe, "dense", self.set)
 
     @property
-    def finetuning(self) -> FinetuneRecipe:
+    def finetuning(self) -> recipes.FinetuneRecipe:
         """Recipe of the finetuning."""
         recipe = recipes.finetune_recipe(
             self.kind.finetuning,
@@ -266,24 +258,24 @@ class Settings:
         return overridden(recipe, "finetune", self.set)
 
     @property
-    def head(self) -> HeadRecipe:
+    def head(self) -> recipes.HeadRecipe:
         """What kind of sparse head the model type has."""
         return overridden(self.kind.head, "head", self.set)
 
     @property
-    def selection(self) -> SelectionRecipe:
+    def selection(self) -> recipes.SelectionRecipe:
         """Numbers of the choice of features."""
         return overridden(self.kind.selection, "selection", self.set)
 
     @property
-    def groups(self) -> GroupsRecipe:
+    def groups(self) -> recipes.GroupsRecipe:
         """How groups of alternatives are found among local features."""
-        return overridden(GroupsRecipe(), "groups", self.set)
+        return overridden(recipes.GroupsRecipe(), "groups", self.set)
 
     @property
-    def parts(self) -> PartsRecipe:
+    def parts(self) -> recipes.PartsRecipe:
         """How parts are found among local features."""
-        return overridden(PartsRecipe(), "parts", self.set)
+        return overridden(recipes.PartsRecipe(), "parts", self.set)
 
     @property
     def kind(self) -> ModelType:
@@ -340,16 +332,9 @@ class Settings:
     def selection_dependencies(self) -> dict:
         """What the choice of features depends on beside the features."""
         keys = (
-            "model_type",
-            "n_features",
-            "n_per_class",
-            "solver",
-            "selection_seconds",
-            "redundancy_threshold",
-            "pairs",
-            "certificate",
-            "glm_solver",
-        )
+            "model_type", "n_features", "n_per_class", "solver", "selection_seconds", "redundancy_threshold", "pairs",
+            "certificate", "glm_solver",
+        )  # fmt: skip
         depends_on = {**{key: getattr(self, key) for key in keys}, **vars(self.selection)}
         if self.local and self.kind.class_sets:
             # "groups" is a number of the selection itself: whether there are any.
@@ -384,15 +369,11 @@ def completed(settings: Settings) -> Settings:
 
 def resolve(settings: Settings) -> Settings:
     """The settings with the dataset's own defaults where a flag was left out."""
-    own = recipes.DATASETS[settings.dataset]
+    defaults = vars(recipes.DATASETS[settings.dataset])
+    left_out = {k: defaults[k] for k, v in vars(settings).items() if v is None and k in defaults}
     return replace(
         settings,
-        arch=settings.arch or own.arch,
-        img_size=own.img_size if settings.img_size is None else settings.img_size,
-        weights=settings.weights or own.weights,
-        do_dense=own.do_dense if settings.do_dense is None else settings.do_dense,
-        n_features=own.n_features if settings.n_features is None else settings.n_features,
-        n_per_class=own.n_per_class if settings.n_per_class is None else settings.n_per_class,
+        **left_out,
         # Absolute: it is recorded, and compared with what later commands ask for.
         data_root=_data_root(settings.data_root),
         log_dir=expanded_default(settings.log_dir),

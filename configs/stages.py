@@ -2,19 +2,9 @@
 
 from dataclasses import dataclass
 
+from configs import runs
 from configs.arguments import flag
 from configs.run_folder import UNFINISHED, RunFolder
-from configs.runs import (
-    DENSE_MODEL_FILE,
-    DENSE_RESULTS_FILE,
-    POOLED_FILE,
-    STATISTICS_FILE,
-    calibration_file,
-    feature_table_file,
-    selection_file,
-    sparse_model_file,
-    sparse_results_file,
-)
 from configs.settings import OUTPUT, Settings, choice
 
 STAGES = ("dense", "features", "selection", "finetune", "calibration", "evaluation")
@@ -56,13 +46,13 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
 def stage_files(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The files that every stage leaves, by stage in order."""
     return {
-        "dense": (DENSE_MODEL_FILE,),
-        "features": (POOLED_FILE, STATISTICS_FILE),
-        "selection": (selection_file(settings),),
-        "finetune": (sparse_model_file(settings),),
+        "dense": (runs.DENSE_MODEL_FILE,),
+        "features": (runs.POOLED_FILE, runs.STATISTICS_FILE),
+        "selection": (runs.selection_file(settings),),
+        "finetune": (runs.sparse_model_file(settings),),
         "calibration": (
-            *(feature_table_file(settings, split) for split in ("train", "test")),
-            calibration_file(settings),
+            *(runs.feature_table_file(settings, split) for split in ("train", "test")),
+            runs.calibration_file(settings),
         ),
-        "evaluation": (DENSE_RESULTS_FILE, sparse_results_file(settings)),
+        "evaluation": (runs.DENSE_RESULTS_FILE, runs.sparse_results_file(settings)),
     }

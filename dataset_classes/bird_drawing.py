@@ -8,21 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset_classes.bird_parts import (
-    BEAKS,
-    BELLIES,
-    HEADS,
-    LOOKS,
-    PART_NAMES,
-    TAILS,
-    WINGS,
-    draw_body,
-    draw_eye,
-)
+from dataset_classes import bird_parts
 from dataset_classes.bird_scene import Scene
 from dataset_classes.bird_scenery import draw_background, draw_clutter, draw_perch
-
-__all__ = ["LOOKS", "PART_NAMES", "DrawnBird", "draw_bird"]
 
 VISIBLE_SHARE = 0.5  # of a part's pixels that clutter must leave uncovered
 
@@ -47,18 +35,18 @@ def draw_bird(looks, size, rng):
     Returns:
         DrawnBird.
     """
-    scene = Scene(size, rng, PART_NAMES)
+    scene = Scene(size, rng, bird_parts.PART_NAMES)
     draw_background(scene)
     scene.take_pose()
     draw_perch(scene)
     head, beak, wing, belly, tail = looks
-    scene.part("tail", TAILS[tail])
-    draw_body(scene)
-    scene.part("belly", BELLIES[belly])
-    scene.part("wing", WINGS[wing])
-    scene.part("beak", BEAKS[beak])
-    scene.part("head", HEADS[head])
-    draw_eye(scene)
+    scene.part("tail", bird_parts.TAILS[tail])
+    bird_parts.draw_body(scene)
+    scene.part("belly", bird_parts.BELLIES[belly])
+    scene.part("wing", bird_parts.WINGS[wing])
+    scene.part("beak", bird_parts.BEAKS[beak])
+    scene.part("head", bird_parts.HEADS[head])
+    bird_parts.draw_eye(scene)
     locations, areas = scene.part_centres(), scene.part_areas()
     draw_clutter(scene, locations)
     return DrawnBird(scene.finish(), locations, scene.part_areas() >= VISIBLE_SHARE * areas)

@@ -26,7 +26,8 @@ from configs.run_folder import write_atomically
 from configs.script import progress, run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset
-from dataset_classes.bird_drawing import LOOKS, draw_bird
+from dataset_classes.bird_drawing import draw_bird
+from dataset_classes.bird_parts import LOOKS
 from dataset_classes.keypoints import Keypoints
 
 logger = logging.getLogger(__name__)

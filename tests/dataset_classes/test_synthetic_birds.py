@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dataset_classes import synthetic_birds
-from dataset_classes.bird_drawing import LOOKS, PART_NAMES, draw_bird
+from dataset_classes.bird_drawing import draw_bird
+from dataset_classes.bird_parts import LOOKS, PART_NAMES
 from dataset_classes.bird_scene import Scene
 from dataset_classes.registry import load_data
 from dataset_classes.synthetic_birds import (
