@@ -80,14 +80,11 @@ class DataSplits:
         Raises:
             RunError: if an image cannot be read.
         """
+        splits = (("train", self.train), ("train", self.held_out), ("test", self.test))
         return ImageList(
             tuple(
                 ListedImage(split, digest, relative_name(path, data.root))
-                for split, data in (
-                    ("train", self.train),
-                    ("train", self.held_out),
-                    ("test", self.test),
-                )
+                for split, data in splits
                 if data is not None
                 for digest, path in zip(data.digests(), data.paths, strict=True)
             )

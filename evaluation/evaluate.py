@@ -91,26 +91,24 @@ def model_results(
     """
     weight = weight.detach().cpu()
     similarity, attributes = train_data.class_similarity(), train_data.class_attributes()
-    image_attributes = train_data.image_attributes()
+    grounding = None if similarity is None else metrics.structural_grounding(weight, similarity)
+    if attributes is not None:
+        attributes = class_attribute_table(train_labels.numpy(), attributes)
+    alignment, alignment_of_classes = (
+        None if table is None else metrics.attribute_alignment(train_features, table)
+        for table in (train_data.image_attributes(), attributes)
+    )
     return {
         "Accuracy": (test.logits.argmax(dim=1) == test.labels).double().mean().item(),
         "SID@5": test.sid.nanmean().item(),
         "Class-Independence": metrics.class_independence(train_features, train_labels, len(weight)),
         "Contrastiveness": metrics.contrastiveness(train_features),
-        "Structural Grounding": None
-        if similarity is None
-        else metrics.structural_grounding(weight, similarity),
+        "Structural Grounding": grounding,
         "Correlation": metrics.feature_correlation(train_features),
         "Dependence": metrics.dependence_of_predictions(train_features, train_predictions, weight),
         "Dependence on test images": metrics.dependence(test.features, test.logits, weight),
-        "Alignment": None
-        if image_attributes is None
-        else metrics.attribute_alignment(train_features, image_attributes),
-        "Alignment with class attributes": None
-        if attributes is None
-        else metrics.attribute_alignment(
-            train_features, class_attribute_table(train_labels.numpy(), attributes)
-        ),
+        "Alignment": alignment,
+        "Alignment with class attributes": alignment_of_classes,
         "Number of features": int(weight.any(dim=0).sum()),
         "Features per class": weight.count_nonzero(dim=1).double().mean().item(),
     }

@@ -54,15 +54,14 @@ def compare_methods(by_name: dict, test: FeatureTable, coverages, class_similari
         coverages: targeted coverages, fractions.
         class_similarity: `[C, C]` for the set coherence, where the dataset knows it.
     """
-    return {
-        name: {
+    results = {}
+    for name, method in by_name.items():
+        all_sets = method.predict_each(test.features, test.logits, coverages)
+        results[name] = {
             f"{coverage:g}": set_results(sets, test.labels, class_similarity)
-            for coverage, sets in zip(
-                coverages, method.predict_each(test.features, test.logits, coverages), strict=True
-            )
+            for coverage, sets in zip(coverages, all_sets, strict=True)
         }
-        for name, method in by_name.items()
-    }
+    return results
 
 
 def coverage_per_class(sets: Tensor, labels: Tensor) -> Tensor:

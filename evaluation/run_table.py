@@ -120,7 +120,10 @@ def gather(paths: Iterable[str]) -> list[Row]:
 def tell_apart(rows: list[Row]) -> None:
     """Set in every row the settings in which it differs from the others of its model."""
     for row in rows:
-        row.differing = _differing(row, [r for r in rows if r.model == row.model])
+        same = [other.settings for other in rows if other.model == row.model]
+        row.differing = {
+            k: v for k, v in row.settings.items() if any(other.get(k) != v for other in same)
+        }
 
 
 def _run_folders(paths: Iterable[str]) -> list[Path]:
@@ -169,14 +172,6 @@ def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield prefix + key, ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _differing(row: Row, others: list[Row]) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in row.settings.items()
-        if any(other.settings.get(key) != value for other in others)
-    }
-
-
 def _numbers_first(settings: dict[str, str]) -> list:
     """A key that sorts numbers by size."""
     return [
@@ -205,22 +200,25 @@ class Metric:
 def metrics_of(rows: list[Row]) -> list[Metric]:
     """All numbers in the results of some rows."""
     found = []
-    rows = sorted(rows, key=lambda row: row.model == DENSE)  # metrics of sparse models first
-    for name in dict.fromkeys(key for row in rows for key in row.entries()):
+    sparse_first = sorted(rows, key=lambda row: row.model == DENSE)
+
+    def entries(*keys: str) -> list[str]:
+        return list(dict.fromkeys(entry for row in sparse_first for entry in row.entries(*keys)))
+
+    for name in entries():
         if name in PUBLISHED_NAMES.values():
             continue  # the same number under our name
         better = -1 if name in LOWER_IS_BETTER else 0 if name in NEUTRAL else 1
         found.append(Metric(name, (name,), name in (*PERCENT, KEPT), better))
     for group, title in ((LEVELS, "Accuracy, level {}"), (TRUTH, "{}")):
-        for name in dict.fromkeys(key for row in rows for key in row.entries(group)):
+        for name in entries(group):
             better = 0 if name.endswith(("chance", "standard deviation")) else 1
             found.append(Metric(title.format(name), (group, name), better=better))
-    for name in dict.fromkeys(key for row in rows for key in row.entries(FAITHFUL)):
+    for name in entries(FAITHFUL):
         better = 0 if name.endswith("cells") else 1 if name.endswith("insertion") else -1
         found.append(Metric(name, (FAITHFUL, name), percent=False, better=better))
-    methods = dict.fromkeys(key for row in rows for key in row.entries(SETS))
-    for method in methods:
-        for target in dict.fromkeys(key for row in rows for key in row.entries(SETS, method)):
+    for method in entries(SETS):
+        for target in entries(SETS, method):
             title = f"{method} at {100 * float(target):g} %"
             at = (SETS, method, target)
             found += [
@@ -258,14 +256,8 @@ def cells_of(rows: list[Row], metric: Metric) -> list[Cell | None]:
     ]
     rivals = [s for s, row in zip(shown, rows, strict=True) if s is not None and row.model != DENSE]
     contest = metric.better != 0 and len(rivals) > 1
-    return [
-        Cell(
-            mean(v),
-            stdev(v) if len(v) > 1 else None,
-            len(v),
-            contest and row.model != DENSE and s == max(rivals),
-        )
-        if v
-        else None
-        for v, s, row in zip(values, shown, rows, strict=True)
-    ]
+    cells = []
+    for v, s, row in zip(values, shown, rows, strict=True):
+        best = contest and row.model != DENSE and s == max(rivals)
+        cells.append(Cell(mean(v), stdev(v) if len(v) > 1 else None, len(v), best) if v else None)
+    return cells

@@ -94,22 +94,18 @@ def describe(
         predicted = ranked[0]
         contribution = weight[predicted] * features[row]
         used = [f for f in strongest_first(contribution).tolist() if weight[predicted, f] != 0]
-        yield (
-            classes[predicted],
-            round(scores.softmax(dim=0)[predicted].item(), 4),
-            {
-                f"{coverage:g}": [classes[c] for c in ranked if in_set[row, c]]
-                for coverage, in_set in zip(coverages, sets, strict=True)
-            },
-            [
-                {
-                    "feature": f,
-                    "activation": round(features[row, f].item(), 3),
-                    "weight": round(weight[predicted, f].item(), 4),
-                }
-                for f in used
-            ],
-        )
+        probability = round(scores.softmax(dim=0)[predicted].item(), 4)
+        members = {
+            f"{coverage:g}": [classes[c] for c in ranked if in_set[row, c]]
+            for coverage, in_set in zip(coverages, sets, strict=True)
+        }
+        activations = [round(features[row, f].item(), 3) for f in used]
+        weights = [round(weight[predicted, f].item(), 4) for f in used]
+        shown = [
+            {"feature": f, "activation": a, "weight": w}
+            for f, a, w in zip(used, activations, weights, strict=True)
+        ]
+        yield classes[predicted], probability, members, shown
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

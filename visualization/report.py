@@ -26,7 +26,7 @@ from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
 from visualization.local_explanation import LocalExplanation, level_of
 from visualization.representatives import strongest_images
-from visualization.tree_layout import drawn_leaves, layout, node_activations, tree_with_set
+from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations, tree_with_set
 
 PAGE = Path(__file__).with_name("page")
 PICTURE_SIDE = 192  # pixels
@@ -212,27 +212,20 @@ class ReportBuilder:
         nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, TREE_ROWS))
         activations = node_activations(tree)
         strongest = max((activations[path] for path in nodes if path), default=1.0)
-        names = self.explainer.class_names
+
+        def node(path: tuple[int, ...], row: float) -> dict:
+            active = activations.get(path, 0.0)
+            size = float(np.sqrt(active / strongest))
+            return {"path": list(path), "row": row, "activation": active, "size": size}
+
+        def end(leaf: Leaf, row: int) -> dict:
+            label, classes = leaf.label(self.explainer.class_names), list(leaf.classes)
+            place = {"path": list(leaf.path), "row": row}
+            return {**place, "label": label, "classes": classes, "inSet": leaf.in_set}
+
         return {
-            "nodes": [
-                {
-                    "path": list(path),
-                    "row": row,
-                    "activation": activations.get(path, 0.0),
-                    "size": float(np.sqrt(activations.get(path, 0.0) / strongest)),
-                }
-                for path, row in nodes.items()
-            ],
-            "leaves": [
-                {
-                    "path": list(leaf.path),
-                    "row": row,
-                    "label": leaf.label(names),
-                    "classes": list(leaf.classes),
-                    "inSet": leaf.in_set,
-                }
-                for leaf, row in rows
-            ],
+            "nodes": [node(path, row) for path, row in nodes.items()],
+            "leaves": [end(leaf, row) for leaf, row in rows],
         }
 
     @staticmethod

@@ -92,17 +92,12 @@ def run(
 
 def log_summary(problem: SelectionProblem, selection: Selection, seed: int) -> None:
     """Log one line on the selection, and one on its pairs where the problem asks for any."""
-    logger.info(
-        "%s: objective %.3f, %s, %.1f s, seed %s",
-        selection.solver,
-        selection.objective,
-        "proven to be the largest possible"
-        if selection.gap == 0.0
-        else f"no selection can exceed {selection.upper_bound:.3f} "
-        f"(gap {100 * selection.gap:.2f} %: at most that much is missing)",
-        selection.seconds,
-        seed,
-    )
+    s, proved = selection, "proven to be the largest possible"
+    if s.gap != 0.0:
+        missing = f"gap {100 * s.gap:.2f} %: at most that much is missing"
+        proved = f"no selection can exceed {s.upper_bound:.3f} ({missing})"
+    numbers = (s.solver, s.objective, proved, s.seconds, seed)
+    logger.info("%s: objective %.3f, %s, %.1f s, seed %s", *numbers)
     if problem.n_required_pairs:
         logger.info(
             "%d pairs of classes share %d features (%d required), %d of the %d most similar do",
