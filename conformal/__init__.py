@@ -1,6 +1,5 @@
 """Calibrated prediction sets: the hierarchy of a prediction and the softmax baselines."""
 
-from conformal.coverage_law import coverage_law
 from conformal.scores import METHODS
 from conformal.scores.aps import aps
 from conformal.scores.hierarchical import HierarchicalPredictor
@@ -13,7 +12,6 @@ __all__ = [
     "HierarchicalPredictor",
     "aps",
     "calibration_split",
-    "coverage_law",
     "raps",
     "thr",
 ]

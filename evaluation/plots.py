@@ -11,7 +11,8 @@ from torch import Tensor
 from architectures.inference import FeatureTable
 from configs.fonts import prepare_fonts
 from configs.run_folder import write_atomically
-from conformal import METHODS, coverage_law
+from conformal import METHODS
+from conformal.coverage_law import coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered
 
 LONGEST_NAME = 30  # characters of a class
