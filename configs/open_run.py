@@ -24,8 +24,8 @@ class OpenRun:
         folder: where its files are.
         hardware: where it computes.
         data: its images.
-        frozen_maps: what a frozen network has made of the training images, by the seed of their augmentation, and of
-            the images on which the accuracy is measured, by None.
+        frozen_maps: what the part of a network that is not trained has made of the training images, by the seed of
+            their augmentation, and of the images on which the accuracy is measured, by None.
     """
 
     settings: Settings

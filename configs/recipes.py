@@ -96,6 +96,8 @@ class FinetuneRecipe:
     coarse_rounds: Rounds = 0  # so many, the first ones, keep the ordinary strides
     # Where features lie in [0, 1] and classes are sets: they learn to be in all images of their classes, and no others.
     presence: bool = False
+    # Train no more than the network's last stage and what follows it; a frozen network's last stage, too.
+    last_stage: bool = False
     views: Count | None = None  # as in dense training
     # Mean and std, where they are trained, in units of the std instead of plain.
     normalisation_in_own_units: bool = False
@@ -218,9 +220,9 @@ SHORT = Regime(
     schedule_scale=0.06,
 )
 
-# What is trained behind a frozen network is one layer: it needs many epochs, and a weight decay that keeps the few
-# features small (measured in docs/earlier_results.md). Of a few views of every image the network's maps are stored, and
-# epochs take less than a second.
+# What is trained behind a frozen network is one layer, and in finetuning of class sets its last stage: they need many
+# epochs, and a weight decay that keeps the few features small (measured in docs/earlier_results.md). Of a few views of
+# every image the maps of what is not trained are stored, and epochs take seconds.
 FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
 FROZEN = Regime(
     replace(
@@ -237,7 +239,13 @@ FROZEN = Regime(
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
     one_round={"round_epochs": (40,), "weight_decay": 0.1, "dropout": 0.0, "grounding_epochs": 18},
     # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
-    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 3.0, "schedule": "cosine"},
+    class_sets={
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1.0,
+        "schedule": "cosine",
+        "last_stage": True,
+    },
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.

@@ -112,7 +112,9 @@ class Settings:
         "with a state dict (default: imagenet; SyntheticBirds none)", parse=_weights,
     )  # fmt: skip
     freeze_backbone: bool = flag(
-        MODEL, False, "keep the backbone's weights and train a 1 x 1 convolution behind it"
+        MODEL,
+        False,
+        "keep the backbone; train a 1 x 1 convolution behind it, finetune its last stage",
     )
     reduced_strides: bool = flag(
         MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"

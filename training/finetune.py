@@ -50,10 +50,19 @@ def finetune(
         model.load_state_dict(load_state_dict(artefact.path))
         return model
 
+    if recipe.last_stage:
+        run.frozen_maps.clear()  # dense training stored maps of other layers
+        if not model.backbone.train_last_stage():
+            log.info(
+                "%s has no last stage to train alone: as much is trained as else.", settings.arch
+            )
+
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
             _set_head(model, refit(run, model), settings)
         model.backbone.reduce_strides(round_is_reduced(settings, index))
+        if index and round_is_reduced(settings, index) != round_is_reduced(settings, index - 1):
+            run.frozen_maps.clear()
         presence = recipe.presence and settings.kind.class_sets
         return finetune_phase(model, recipe, index, presence)
 
@@ -71,7 +80,7 @@ def finetune(
 
 def _set_head(model: InterpretableClassifier, layer: SparseLayer, settings: Settings) -> None:
     head = build_head(layer, settings.head)
-    if model.backbone.frozen:
+    if settings.freeze_backbone:
         equalise_spread(model.backbone, head)
     model.set_sparse_head(head, settings.finetuning.dropout)
 

@@ -19,7 +19,7 @@ from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, STORED_COST, PlannedPhase, planned_phases
+from training.plan import DENSE, PlannedPhase, planned_phases
 
 MEASURED_STEPS = 3
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
@@ -129,8 +129,13 @@ def measured_pace(run: OpenRun) -> Pace:
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     memory = memory_used(hardware.device)
     if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
-        stages = settings.dense, settings.finetuning  # both show the same views
-        memory += max(sum(stored_bytes(run, model.backbone, stage.views)) for stage in stages) / 1e6
+        stored = sum(stored_bytes(run, model.backbone, recipe.views))
+        if settings.finetuning.last_stage:
+            model.backbone.train_last_stage()
+        # Finetuning goes on with the views of dense training, or makes others of another size in their place.
+        memory += (
+            max(stored, sum(stored_bytes(run, model.backbone, settings.finetuning.views))) / 1e6
+        )
     return Pace(seconds, memory, size, model.backbone.n_features)
 
 
@@ -168,9 +173,10 @@ def _cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -
     cost, first = 0.0, 1
     for phase in phases:
         n = phase.epochs // settings.eval_every if settings.eval_every else 0
-        stored = n - min(n, first) if settings.freeze_backbone else 0
+        last_stage = phase.stage != DENSE and settings.finetuning.last_stage
+        stored = n - min(n, first) if settings.freeze_backbone or last_stage else 0
         if phase.stage == stage:
-            cost += phase.cost * (n - stored) + STORED_COST * stored
+            cost += phase.cost * (n - stored) + phase.stored_cost * stored
         first = 0 if n else first
     return cost
 

@@ -1,8 +1,8 @@
-"""The maps of a frozen network, which it has to make only once.
+"""The maps of a network, or of its first stages, that are not trained: they have to be made only once.
 
-A frozen network gives the same maps of the same view of an image in every epoch. Where a recipe shows every image in a
-few views, one after the other, they are kept in memory and only what follows the network is computed again. So are
-those of the images on which the accuracy is measured.
+They are the same of the same view of an image in every epoch. Where a recipe shows every image in a few views, one
+after the other, they are kept in memory and only what follows is computed again. So are those of the images on which
+the accuracy is measured.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from architectures.backbones.base import Backbone
-from architectures.backbones.frozen import FrozenNetwork
+from architectures.backbones.frozen import KeptPart
 from architectures.inference import collect_columns, measured_batches
 from configs import processes
 from configs.hardware import machine_memory
@@ -26,7 +26,7 @@ SHARE_OF_MEMORY = 1 / 4  # of the machine, at most
 
 
 class StoredView(Dataset):
-    """All images in one view; item i is `(maps, label)`, the maps `[F, H, W]` as the frozen network made them."""
+    """All images in one view; item i is `(maps, label)`, the maps `[F', H', W']` as what is not trained made them."""
 
     def __init__(self, maps: Tensor, dataset):
         self._maps = maps
@@ -40,11 +40,11 @@ class StoredView(Dataset):
 
 
 def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredView:
-    """Images in one view: remembered by the run, or seen by the network now.
+    """Images in one view: remembered by the run, or seen now by the part of the network that is not trained.
 
     Args:
         run: remembers the maps until its model is trained.
-        backbone: frozen.
+        backbone: whose first part is not trained.
         view: seed of the augmentation of the training images; None: the watched images, which are not augmented.
     """
     dataset = run.data.watched if view is None else run.data.train
@@ -52,10 +52,10 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
         images = dataset if view is None else SeededImages(dataset, view)
         dtype = STORED_WATCHED if view is None else STORED
         batches = measured_batches(
-            FrozenNetwork(backbone),
+            KeptPart(backbone),
             images,
             run.hardware,
-            f"Frozen network, {len(run.frozen_maps) + 1}",
+            f"Maps to keep, {len(run.frozen_maps) + 1}",
             lambda maps, labels: (maps.to(dtype),),
         )
         run.frozen_maps[view] = collect_columns(batches, len(dataset))[0]
@@ -70,18 +70,18 @@ class StoredBytes(NamedTuple):
 
 
 def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredBytes:
-    """What is stored of a phase: if the network is frozen, the maps for which there is memory.
+    """What is stored of a phase: if a first part of the network is not trained, its maps for which there is memory.
 
     Args:
         run: its training images, and the watched ones if their accuracy is measured.
         backbone: makes the maps.
         views: how many there are of every training image; None: a new one in every epoch.
     """
-    if not backbone.frozen:
+    if not backbone.has_kept_part:
         return StoredBytes()
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         image, _ = run.data.train[0]
-        n_values = backbone.eval().maps(run.hardware.to_device(image[None])).numel()
+        n_values = backbone.eval().kept_maps(run.hardware.to_device(image[None])).numel()
     room = SHARE_OF_MEMORY * machine_memory() / processes.local_count()
     training = n_values * STORED.itemsize * len(run.data.train) * (views or 0)
     training = training if training <= room else 0

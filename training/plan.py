@@ -10,6 +10,7 @@ DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
 # Costs of an epoch, where one with reduced strides costs 1: with ordinary strides about a fourth to a fifth, and next
 # to nothing on stored maps of a frozen network.
 COARSE_COST, STORED_COST = 0.22, 0.004
+LAST_STAGE_COST = 0.05  # of the last stage alone, on stored maps, as a share of the whole network's
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,30 @@ class PlannedPhase:
         epochs: how many.
         cost: of an epoch; that of one at the final resolution is 1.
         new_views: the epochs, from 0, whose maps of a frozen network are not stored yet; None: those of all epochs.
+        stored_cost: of an epoch on stored maps.
     """
 
     stage: str
     epochs: int
     cost: float = 1.0
     new_views: range | None = None
+    stored_cost: float = STORED_COST
 
     def epoch_cost(self, epoch: int) -> float:
         """Cost of one epoch, from 0."""
-        return self.cost if self.new_views is None or epoch in self.new_views else STORED_COST
+        return self.cost if self.new_views is None or epoch in self.new_views else self.stored_cost
 
     def cost_after(self, done: float = 0) -> float:
         """Cost of the epochs that are left after so many."""
         left = range(int(done), self.epochs)
         new = left if self.new_views is None else self.new_views
         n_new = len(range(max(new.start, left.start), min(new.stop, left.stop)))
-        cost = self.cost * n_new + STORED_COST * (len(left) - n_new)
+        cost = self.cost * n_new + self.stored_cost * (len(left) - n_new)
         return cost - (self.epoch_cost(left.start) * (done % 1) if left else 0)
 
 
 def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[PlannedPhase]:
-    """All phases that a call trains, in order; the maps of a frozen network are taken to fit into memory.
+    """All phases that a call trains, in order; maps of what is not trained are taken to fit into memory.
 
     Args:
         settings: of the run.
@@ -62,12 +65,16 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
     stored = 0  # views
     for stage, epochs, coarse in kinds:
         cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
+        last_stage = stage != DENSE and recipe.last_stage
         views = settings.dense.views if stage == DENSE else recipe.views
-        new_views = None
-        if views and settings.freeze_backbone:
+        new_views, stored_cost = None, STORED_COST
+        if views and (settings.freeze_backbone or last_stage):
+            if last_stage and not any(p.stage == stage for p in phases):
+                stored = 0  # those of dense training were made by other layers
             new_views = range(stored, views)
             stored = max(stored, min(views, epochs))
-        phases.append(PlannedPhase(stage, epochs, cost, new_views))
+            stored_cost = LAST_STAGE_COST * cost if last_stage else STORED_COST
+        phases.append(PlannedPhase(stage, epochs, cost, new_views, stored_cost))
     return phases
 
 

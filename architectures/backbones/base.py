@@ -1,6 +1,7 @@
 """What the classifier asks of a backbone, and what is known of one before it is built."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +22,7 @@ class Backbone(nn.Module, ABC):
         first_centre: where the middle of what the first cell sees is, pixels from the edge of the image.
         pooling: how a feature of an image follows from its map: `mean` or `max`.
         ends_in_relu: whether the network's last maps are >= 0 anyway.
-        frozen: whether no more than the adapter is trained.
+        frozen: whether the network is not trained, no more than the adapter.
         adapter: 1 x 1 convolutions behind the network, or None.
     """
 
@@ -36,6 +37,7 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.frozen = False
         self.register_module("adapter", None)
+        self._kept: list[nn.Module] = []  # what is not trained, though the rest is
 
     @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
@@ -53,6 +55,10 @@ class Backbone(nn.Module, ABC):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.maps(images)
+        return self._features(maps, wanted)
+
+    def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
+        """Feature maps from the network's last maps, `[B, F, H, W]`; otherwise as `forward`."""
         if isinstance(self.adapter, nn.Conv2d) and wanted is not None:
             return conv2d(maps, self.adapter.weight[wanted], self.adapter.bias[wanted]).relu()
         if self.adapter is not None:
@@ -82,15 +88,43 @@ class Backbone(nn.Module, ABC):
     def freeze(self) -> None:
         """Train no more than a 1 x 1 convolution behind the network, which changes nothing at first.
 
-        Batch normalisation keeps its statistics. Maps are mixed before they are made >= 0, so nothing is lost of
-        networks whose maps have signs.
+        Maps are mixed before they are made >= 0, so nothing is lost of networks whose maps have signs.
         """
+        self._keep(self.children())
         self.frozen = True
-        self.requires_grad_(False)
         self.adapter = nn.Conv2d(self.n_features, self.n_features, 1)
         nn.init.dirac_(self.adapter.weight)
         nn.init.zeros_(self.adapter.bias)
+
+    def train_last_stage(self) -> bool:
+        """Train the last stage of the network, frozen or not, and what follows it, but nothing before it.
+
+        Returns:
+            Whether it has a stage that can be trained alone; if not, nothing happens.
+        """
+        return False
+
+    def _keep(self, modules: Iterable[nn.Module]) -> None:
+        """Train all but these modules; their batch normalisation keeps its statistics."""
+        self.frozen = False
+        self._kept = list(modules)
+        self.requires_grad_(True)
+        for module in self._kept:
+            module.requires_grad_(False)
         self.train(self.training)
+
+    @property
+    def has_kept_part(self) -> bool:
+        """Whether a first part of the network is not trained, so that what it makes of an image stays the same."""
+        return bool(self._kept)
+
+    def kept_maps(self, images: Tensor) -> Tensor:
+        """What the part that is not trained makes of normalised images: `[B, 3, S, S]` -> `[B, F', H', W']`."""
+        return self.maps(images)
+
+    def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
+        return self._features(kept, wanted)
 
     def scale_maps(self, indices: Tensor, factors: Tensor) -> None:
         """Multiply maps of a frozen network, by means of the adapter.
@@ -106,11 +140,10 @@ class Backbone(nn.Module, ABC):
         last.bias[indices] *= factors
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module; of a frozen network only the adapter is ever in training mode."""
+        """As of any module; what is not trained is never in training mode."""
         super().train(mode)
-        if self.frozen:
-            for child in self.children():
-                child.train(mode and child is self.adapter)
+        for module in self._kept:
+            module.eval()
         return self
 
 

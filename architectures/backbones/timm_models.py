@@ -12,7 +12,8 @@ instead would make every feature present everywhere; splitting each in two would
 import logging
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # With reduced strides no cell is larger than so many pixels, as in the papers' ResNets (28 x 28 cells of 224 pixels).
 FINE_CELL = 8
+SMALLEST_STAGE = 0.1  # of a network's weights, that it is worth to train alone
 # torch means to say that a kernel of 2 x 2 pixels costs a copy of its input.
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
 
@@ -45,6 +47,8 @@ class Layout:
         late: convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
             `FINE_CELL` that is: what reduced strides change.
         classifier: name of timm's classifier if it takes the average of the maps and nothing lies between.
+        last_stage: name of the last stage, as timm has it; None of vision transformers.
+        early: names of the modules that have done their work before it.
     """
 
     spec: BackboneSpec
@@ -52,6 +56,12 @@ class Layout:
     idle: tuple[str, ...]
     late: dict[str, int]
     classifier: str | None
+    last_stage: str | None
+    early: tuple[str, ...]
+
+
+class _Reached(Exception):
+    """The last stage is about to begin."""
 
 
 class TimmBackbone(Backbone):
@@ -97,6 +107,82 @@ class TimmBackbone(Backbone):
     def maps(self, images: Tensor) -> Tensor:
         """The last maps: of convolutions after their activation, of transformers after the last normalisation."""
         return _maps(self.network, images)
+
+    def train_last_stage(self) -> bool:
+        """Train the last stage, as timm has it, and what follows it, if that works on the maps before it alone.
+
+        Nor is a stage trained alone that has less than `SMALLEST_STAGE` of the weights.
+        """
+        if not self._has_last_stage():
+            return False
+        self._keep(self.network.get_submodule(key) for key in self.layout.early)
+        return True
+
+    @torch.no_grad()
+    def _has_last_stage(self) -> bool:
+        if self.layout.last_stage is None:
+            return False
+        n_all, n_early = (
+            sum(p.numel() for p in parameters)
+            for parameters in (
+                self.network.parameters(),
+                {
+                    p
+                    for key in self.layout.early
+                    for p in self.network.get_submodule(key).parameters()
+                },
+            )
+        )
+        if n_all - n_early < SMALLEST_STAGE * n_all:
+            return False
+        was_training = self.training
+        self.eval()
+        weight = next(self.parameters())
+        image = torch.linspace(-1, 1, 3 * self.layout.spec.min_size**2).to(weight)
+        image = image.view(1, 3, self.layout.spec.min_size, -1)
+        whole = self.maps(image)
+        try:
+            return torch.allclose(self._after(self._before(image)), whole, rtol=1e-3, atol=1e-5)
+        except Exception:  # timm's networks raise whatever they like where a stage needs more than the maps before it
+            return False
+        finally:
+            self.train(was_training)
+
+    def kept_maps(self, images: Tensor) -> Tensor:
+        """Of a frozen network its last maps, else those before the last stage."""
+        return self.maps(images) if self.frozen else self._before(images)
+
+    def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
+        return self._features(kept if self.frozen else self._after(kept), wanted)
+
+    def _before(self, images: Tensor) -> Tensor:
+        """What the last stage is given, for images."""
+        given = []
+
+        def stop(stage, inputs):
+            given.append(inputs[0])
+            raise _Reached
+
+        with self._at_last_stage(stop), suppress(_Reached):
+            self.maps(images)
+        return given[0]
+
+    def _after(self, maps: Tensor) -> Tensor:
+        """The last maps, from what the last stage is given."""
+        side = self.layout.spec.min_size
+        with self._at_last_stage(
+            lambda stage, inputs: (maps,)
+        ):  # in place of those of some small image
+            return self.maps(maps.new_zeros(1, 3, side, side))
+
+    @contextmanager
+    def _at_last_stage(self, hook) -> Iterator[None]:
+        handle = self.network.get_submodule(self.layout.last_stage).register_forward_pre_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 @cache
@@ -177,6 +263,7 @@ def _look_at(name: str) -> Layout:
         idle=idle,
         late={} if patches or fixed else _late_strides(network, side, sides),
         classifier=config["classifier"] if ends_in_average else None,
+        **_last_stage(network, sides, patches),
     )
     return layout if _becomes_finer(network, layout) else replace(layout, late={})
 
@@ -225,6 +312,17 @@ def _idle_children(network: nn.Module, sides: dict) -> tuple[str, ...]:
         if next(child.parameters(), None) is not None
         and not any(f"{used}.".startswith(f"{key}.") for used in sides)
     )
+
+
+def _last_stage(network: Any, sides: dict, patches: bool) -> dict[str, Any]:
+    """`Layout.last_stage` and `Layout.early`."""
+    done = list(sides)  # in the order in which they had done their work
+    info = getattr(network, "feature_info", None)
+    stage = None if patches or not info else list(info)[-1]["module"]
+    first = next((i for i, key in enumerate(done) if f"{key}.".startswith(f"{stage}.")), None)
+    if first is None:
+        return {"last_stage": None, "early": ()}
+    return {"last_stage": stage, "early": tuple(done[:first])}
 
 
 def _smallest(network: nn.Module, cell: int, side: int) -> int:

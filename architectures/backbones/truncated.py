@@ -65,9 +65,8 @@ class TruncatedBackbone(Backbone):
 
     def freeze(self) -> None:
         """Train no more than the 1 x 1 convolutions; what lies before them keeps its statistics too."""
+        self._keep([self.network])
         self.frozen = True
-        self.network.requires_grad_(False)
-        self.train(self.training)
 
 
 def network_of(name: str) -> str:

@@ -13,14 +13,15 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.recipes import HeadRecipe
 from configs.run_folder import RunFolder
+from configs.runs import selection_file
 from configs.settings import parse_settings
 from dataset_classes.registry import data_of
 from training import forecast, frozen_maps
 from training.dense import train_dense
-from training.finetune import equalise_spread
+from training.finetune import equalise_spread, finetune
 from training.frozen_maps import stored_bytes, stored_view
 from training.monitor import Monitor
-from training.plan import STORED_COST, epochs_left, planned_phases
+from training.plan import epochs_left, planned_phases
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,39 @@ def test_accuracies_on_stored_maps_are_those_of_the_whole_model_for_one_pass(
         assert torch.equal(whole(images).logits, behind(maps).logits)
 
 
+def test_finetuning_the_last_stage_on_stored_maps_is_finetuning_it_on_images(tmp_path, monkeypatch):
+    make_image_folder(tmp_path / "photos", train=4, test=2)
+    dense = build_dense_model("resnet18", 5)
+    weights = tmp_path / "weights.pth"
+    torch.save(dense.state_dict(), weights)
+    flags = (
+        f"--dataset ImageFolder --data_root {tmp_path / 'photos'} --arch resnet18 --img_size 64 --seed 0 "
+        f"--weights {weights} --batch_size 4 --eval_every 1 --n_features 4 --n_per_class 3 --set finetune.views=2 "
+        "--set finetune.last_stage=True --set finetune.round_epochs=1,2 --set finetune.coarse_rounds=1"
+    )
+    classes = torch.tensor([[1.0, 1, 1, 0], [1, 1, 0, 1], [0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 0]])
+    layer = SparseLayer(torch.arange(4), classes, torch.zeros(4), torch.ones(4))
+
+    def finetuned(folder):
+        run, passes = open_run(flags, tmp_path / folder), []
+        run.folder.artefact(selection_file(run.settings), {}).write(layer.save)
+        model = build_dense_model("resnet18", 5)
+        model.load_state_dict(dense.state_dict())
+        model.backbone.conv1.register_forward_hook(lambda *_: passes.append(1))
+        return finetune(run, model, layer).state_dict(), len(passes)
+
+    of_maps, few = finetuned("stored")
+    monkeypatch.setattr(frozen_maps, "SHARE_OF_MEMORY", 0)
+    of_images, many = finetuned("images")
+    assert few < many
+    for key, start in dense.state_dict().items():
+        if key.startswith("layer4.") and key.endswith("conv1.weight"):
+            learnt = (of_images[key] - start).norm()
+            assert learnt > 1e-3 and (of_maps[key] - of_images[key]).norm() < 0.1 * learnt
+        elif not key.startswith(("layer4.", "linear.")):
+            assert start.equal(of_maps[key]) and start.equal(of_images[key])
+
+
 def test_a_forecast_counts_the_stored_maps(flags, tmp_path, monkeypatch):
     run = open_run(flags, tmp_path)
     monkeypatch.setattr(forecast, "memory_used", lambda device: 100.0)
@@ -103,7 +137,10 @@ def test_a_forecast_counts_the_stored_maps(flags, tmp_path, monkeypatch):
 
 
 def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
-    settings = open_run(flags, tmp_path).settings
+    last_stage = planned_phases(open_run(flags, tmp_path).settings)[1]
+    settings = open_run(f"{flags} --set finetune.last_stage=False", tmp_path).settings
+    # Dense training stores maps of other layers than those before the last stage.
+    assert last_stage.new_views == range(settings.finetuning.views)
     assert settings.reduced_strides and not settings.trained_with_reduced_strides
     dense, *finetuning = planned_phases(settings)
     assert (dense.epochs, dense.new_views) == (3, range(2))
@@ -136,8 +173,8 @@ def test_a_schedule_of_any_length_is_estimated_at_once(flags, tmp_path):
     settings = open_run(f"{flags} --schedule_scale 1e9 --eval_every 5", tmp_path).settings
     dense, *_ = phases = planned_phases(settings)
     assert dense.epochs == 3 and phases[-1].cost_after(1.5) == pytest.approx(
-        STORED_COST * (phases[-1].epochs - 1.5)
+        phases[-1].stored_cost * (phases[-1].epochs - 1.5)
     )
     looks = forecast._cost_of_looks(settings, phases, phases[-1].stage)
     n = sum(p.epochs for p in phases[1:]) // 5
-    assert looks == pytest.approx(1 + STORED_COST * (n - 1))
+    assert looks == pytest.approx(phases[-1].cost + phases[-1].stored_cost * (n - 1))
