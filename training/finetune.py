@@ -53,9 +53,7 @@ def finetune(
     if recipe.last_stage:
         run.frozen_maps.clear()  # dense training stored maps of other layers
         if not model.backbone.train_last_stage():
-            log.info(
-                "%s has no last stage to train alone: as much is trained as else.", settings.arch
-            )
+            log.info("%s has no last stage that can be trained alone.", settings.arch)
 
     def make_round(index: int, begins: bool) -> Phase:
         if recipe.refit and begins and index > 0:
