@@ -54,16 +54,9 @@ def main() -> None:
     explained = open_run(settings, run, flags.palette)
     explainer, data, tables = explained.explainer, explained.data, explained.tables
     comparisons = chosen_comparisons(
-        flags,
-        explainer.weight,
-        explainer.class_names,
-        settings.n_per_class,
-        data.test.class_similarity(),
+        flags, explainer.weight, explainer.class_names, settings.n_per_class, data.test.class_similarity()
     )
-    for split, dataset, table in (
-        ("Train", data.train_unaugmented, tables.train),
-        ("Test", data.test, tables.test),
-    ):
+    for split, dataset, table in (("Train", data.train_unaugmented, tables.train), ("Test", data.test, tables.test)):
         folder = flags.output_folder / f"{split}vizQPMClassComparisons"
         images = ClassImages(explainer, dataset, table)
         figures = draw(explained, images, comparisons, folder, flags.format)
@@ -99,9 +92,7 @@ def chosen_comparisons(
     assigned = (weight != 0).astype(int)
     most = int(np.triu(assigned @ assigned.T, k=1).max())
     if flags.min_shared is not None and flags.min_shared > most:
-        raise UsageError(
-            f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}"
-        )
+        raise UsageError(f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}")
     wanted = min(n_per_class - 1, most) if flags.min_shared is None else flags.min_shared
     pairs: list[tuple[int, ...]] = [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
     if class_similarity is None:
@@ -126,8 +117,7 @@ def draw(
             continue
         columns = comparison_columns(weight, classes)
         rows = [
-            explainer.row(images[c], columns, names[c], c, expected=explained.expected(classes, c))
-            for c in classes
+            explainer.row(images[c], columns, names[c], c, expected=explained.expected(classes, c)) for c in classes
         ]
         figure = class_grid(
             rows,
@@ -145,11 +135,7 @@ def draw(
 
 
 def write_report(
-    explained: ExplainedRun,
-    images: ClassImages,
-    comparisons: Sequence[tuple[int, ...]],
-    kind: str,
-    path: Path,
+    explained: ExplainedRun, images: ClassImages, comparisons: Sequence[tuple[int, ...]], kind: str, path: Path
 ) -> None:
     """Write the page with all comparisons, classes and features."""
     report = explained.report(f"class comparisons, {kind}", images)

@@ -33,12 +33,10 @@ GROUP = "comparison"
 class ComparisonFlags:
     """What is compared, and where the tables go."""
 
-    runs: tuple[str, ...] = flag(
-        GROUP, (), "run folders, or folders that hold some", parse=expanded, many=True
-    )
+    runs: tuple[str, ...] = flag(GROUP, (), "run folders, or folders that hold some", parse=expanded, many=True)
     page: str | None = flag(
         GROUP, None, "fill a template, NAME.template.md, and write NAME.md beside it", parse=expanded
-    )  # fmt: skip
+    )
     output: str = flag(GROUP, "comparison", "folder for tables and plots", parse=expanded)
 
 

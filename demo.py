@@ -45,16 +45,12 @@ def main() -> None:
     try:
         listening = listening_socket(flags.port)
     except OSError as error:
-        raise RunError(
-            f"port {flags.port} cannot be used ({error.strerror}); choose another with --port"
-        ) from None
+        raise RunError(f"port {flags.port} cannot be used ({error.strerror}); choose another with --port") from None
     explained, predictor = open_hierarchical_run(settings, run, "vivid")
     log.info("Preparing the pictures of %d classes ...", len(explained.explainer.class_names))
     app = application(LiveModel(explained, predictor, settings.coverage[0]))
     with suppress(KeyboardInterrupt):
-        log.info(
-            "Open http://127.0.0.1:%d in a browser; Ctrl-C ends it.", listening.getsockname()[1]
-        )
+        log.info("Open http://127.0.0.1:%d in a browser; Ctrl-C ends it.", listening.getsockname()[1])
         serve(app, listening)
     log.info("Stopped.")
 

@@ -48,9 +48,7 @@ class ExperimentFlags:
     """Which runs, and how they are started."""
 
     file: str | None = flag(GROUP, None, "table of runs, TOML; may be named first", parse=expanded)
-    jobs: int = flag(
-        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone"
-    )
+    jobs: int = flag(GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone")
     processes: int = flag(GROUP, 1, "processes of every run, started by torchrun")
     stop: bool = flag(GROUP, False, "stop at the first run that fails")
     print_commands: bool = flag(
@@ -140,9 +138,7 @@ def combinations(flags: Mapping[str, Any]) -> Iterator[list[str]]:
     choices = []
     for name, value in flags.items():
         several = name.lower().replace("-", "_") in SEVERAL
-        ranged = isinstance(value, list) and (
-            not several or any(isinstance(v, list) for v in value)
-        )
+        ranged = isinstance(value, list) and (not several or any(isinstance(v, list) for v in value))
         choices.append([(name, v) for v in (value if ranged else [value])])
     # The first flags change slowest, so that runs of one folder mostly follow one another.
     for chosen in itertools.product(*choices):

@@ -49,9 +49,7 @@ class ExportFlags:
     """What is written."""
 
     format: str = flag(EXPORT, "onnx", "onnx", parse=choice(("onnx",), "format"))
-    output: str | None = flag(
-        EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file
-    )
+    output: str | None = flag(EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file)
 
 
 class ExportedModel(nn.Module):

@@ -13,13 +13,7 @@ from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import (
-    IMAGE_LIST,
-    refuse_to_overwrite_models,
-    training_run,
-    with_seed,
-    write_config,
-)
+from configs.runs import IMAGE_LIST, refuse_to_overwrite_models, training_run, with_seed, write_config
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings, with_model_size
 from configs.stages import StageFlags, forget_from
@@ -44,9 +38,7 @@ def main() -> None:
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
     data = data_of(settings, backbone)
-    settings = with_model_size(
-        settings, n_classes=len(data.train.classes), available=backbone.n_features
-    )
+    settings = with_model_size(settings, n_classes=len(data.train.classes), available=backbone.n_features)
     settings = processes.broadcast(lambda: with_seed(settings, data.fingerprints()))
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)

@@ -86,13 +86,7 @@ def main() -> None:
         else:
             write_predictions(path, predictions)
     written = ", ".join(map(str, outputs))
-    log.info(
-        "%d image(s) predicted with %s of %s: %s",
-        len(predictions),
-        settings.model_name,
-        run.path,
-        written,
-    )
+    log.info("%d image(s) predicted with %s of %s: %s", len(predictions), settings.model_name, run.path, written)
     if unreadable:
         raise RunError(
             f"{len(unreadable)} of {len(files)} images could not be read and are not in {written} (named above)"

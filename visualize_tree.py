@@ -40,9 +40,7 @@ def _count(text: str) -> int:
 class TreeFlags(FigureFlags):
     """Which images are explained."""
 
-    index: tuple[int, ...] = flag(
-        EXPLANATION, (), "test images to explain, by index", parse=int, many=True
-    )
+    index: tuple[int, ...] = flag(EXPLANATION, (), "test images to explain, by index", parse=int, many=True)
     image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=str, many=True)
     nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=_count)
 
@@ -62,9 +60,7 @@ def main() -> None:
     settings, run, flags = finished_run(None, __doc__, TreeFlags)
     explained, predictor = open_hierarchical_run(settings, run, flags.palette)
     samples = chosen_samples(flags, explained)
-    class_images = ClassImages(
-        explained.explainer, explained.data.train_unaugmented, explained.tables.train
-    )
+    class_images = ClassImages(explained.explainer, explained.data.train_unaugmented, explained.tables.train)
 
     def explanation(sample: Sample, coverage: float) -> LocalExplanation:
         return LocalExplanation(

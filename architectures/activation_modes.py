@@ -39,8 +39,7 @@ class ActivationModes:
         """Overlapping coefficient of the two modes, `[n_features]`, 0 (apart) to 1 (the same)."""
         pairs = zip(self.means.tolist(), self.deviations.tolist(), strict=True)
         return torch.tensor(
-            [NormalDist(m[0], s[0]).overlap(NormalDist(m[1], s[1])) for m, s in pairs],
-            dtype=torch.float64,
+            [NormalDist(m[0], s[0]).overlap(NormalDist(m[1], s[1])) for m, s in pairs], dtype=torch.float64
         )
 
 

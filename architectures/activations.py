@@ -14,9 +14,7 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
     """Row and column of every map's first maximum: `[..., H, W]` -> `[..., 2]`, integers."""
     width = feature_maps.shape[-1]
     flat = feature_maps.flatten(-2).argmax(dim=-1)
-    return (flat[..., None] // flat.new_tensor([width, 1])) % flat.new_tensor(
-        [feature_maps.shape[-2], width]
-    )
+    return (flat[..., None] // flat.new_tensor([width, 1])) % flat.new_tensor([feature_maps.shape[-2], width])
 
 
 def strongest_first(features: Tensor | np.ndarray) -> Tensor:

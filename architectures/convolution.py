@@ -20,9 +20,7 @@ PATCH = TILE + 2  # pixels of the input that they depend on
 FEWEST_CHANNELS = 128  # with fewer, the transforms cost more than they save
 FEWEST_TILES = 32  # with fewer, transforming the filters does
 # What is the same of two convolutions of one shape, by the names of PyTorch's.
-SHAPE = (
-    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"
-)  # fmt: skip
+SHAPE = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 Matrix = Sequence[Sequence[float]]
 # The transforms of one dimension, for the points 0, 1, -1, 2, -2: tile = A^T [(G filter) * (B^T patch)].
@@ -141,10 +139,7 @@ class WinogradConvolution(torch.autograd.Function):
         tiles = _joined_tiles_transposed(gradient)
         by_filters = torch.bmm(patches.transpose(1, 2), tiles)
         by_patches = torch.bmm(tiles, filters.transpose(1, 2))
-        return (
-            _transformed_patches_transposed(by_patches, ctx.shape),
-            _transformed_filters_transposed(by_filters),
-        )
+        return (_transformed_patches_transposed(by_patches, ctx.shape), _transformed_filters_transposed(by_filters))
 
 
 def _tiles(side: int) -> int:
@@ -205,7 +200,5 @@ def _joined_tiles_transposed(maps: Tensor) -> Tensor:
     _, n_channels, height, width = maps.shape
     rows, columns = _tiles(height), _tiles(width)
     padded = pad(maps.permute(0, 2, 3, 1), (0, 0, 0, -width % TILE, 0, -height % TILE))
-    tiles = (
-        padded.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(2, 4, 0, 1, 3, 5)
-    )
+    tiles = padded.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(2, 4, 0, 1, 3, 5)
     return _transform(TILE_TRANSFORM.t(), tiles.reshape(TILE**2, -1, n_channels))

@@ -34,18 +34,13 @@ def load_finished_model(
     head = _sparse_head(state, settings, path)
     _check_classes(len(head.weight), classes, settings, run)
     model = build_dense_model(
-        settings.arch,
-        len(classes),
-        reduced_strides=settings.reduced_strides,
-        frozen=settings.freeze_backbone,
+        settings.arch, len(classes), reduced_strides=settings.reduced_strides, frozen=settings.freeze_backbone
     )
     model.set_sparse_head(head)
     own = model.state_dict()
     wrong = [f"{key} is unknown" for key in state if key not in own] + misfits(state, own)
     if wrong:
-        raise RunError(
-            f"{path} does not fit --arch {settings.arch}: {wrong[0]}; give the --arch it was trained with"
-        )
+        raise RunError(f"{path} does not fit --arch {settings.arch}: {wrong[0]}; give the --arch it was trained with")
     if not (head.selection.min() >= 0 and head.selection.max() < model.backbone.n_features):
         raise RunError(f"{path} selects features that {settings.arch} does not have")
     model.load_state_dict({**own, **state})
@@ -63,9 +58,7 @@ def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> Sp
     missing = [key for key in needed.values() if key not in state]
     if missing:
         raise RunError(f"{path} is not a sparse model: {missing[0]} is missing")
-    layer = SparseLayer(
-        **{name: state[key] for name, key in needed.items()}, bias=state.get("linear.layer.bias")
-    )
+    layer = SparseLayer(**{name: state[key] for name, key in needed.items()}, bias=state.get("linear.layer.bias"))
     try:
         head = build_head(layer, settings.head)
     except ValueError as error:
@@ -81,9 +74,7 @@ def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> Sp
     return head
 
 
-def _check_classes(
-    n_classes: int, classes: Sequence[str], settings: Settings, run: RunFolder
-) -> None:
+def _check_classes(n_classes: int, classes: Sequence[str], settings: Settings, run: RunFolder) -> None:
     """Raise a RunError unless these are the classes of a model, as far as its file and its run say."""
     path = run.file(sparse_model_file(settings))
     if n_classes != len(classes):

@@ -105,9 +105,7 @@ def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[
     return columns
 
 
-def features_and_peaks(
-    model: InterpretableClassifier, dataset, hardware: Hardware
-) -> tuple[Tensor, Tensor, Tensor]:
+def features_and_peaks(model: InterpretableClassifier, dataset, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
     """What a model's head multiplies, `[N, n]`, the labels, `[N]`, and where its maps are largest, `[N, n, 2]`."""
     table = collect_feature_table(model, dataset, hardware, with_results=False)
     return table.features, table.labels, table.peaks
@@ -171,9 +169,7 @@ def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> F
 
     def make(path: Path | None) -> None:
         description = f"Sparse features ({split})"
-        table = collect_feature_table(
-            model, images, run.hardware, description, with_results=split == "test"
-        )
+        table = collect_feature_table(model, images, run.hardware, description, with_results=split == "test")
         if path is not None:
             table.save(path)
 

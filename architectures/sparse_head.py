@@ -56,9 +56,7 @@ class SparseHead(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, selection, weight, mean, std, bias=None, train_normalisation=False, relu=False
-    ):
+    def __init__(self, selection, weight, mean, std, bias=None, train_normalisation=False, relu=False):
         super().__init__()
         if weight.ndim != 2:
             raise ValueError(f"weight must have shape [C, n], not {list(weight.shape)}")

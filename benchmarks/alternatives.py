@@ -28,9 +28,7 @@ def tables(run_folder: str) -> Iterator[str]:
     data = data_of_model(settings, folder, backbone_of(settings))
     hardware = Hardware.choose(settings.device, settings.workers)
     network = hardware.place(
-        build_dense_model(
-            settings.arch, len(data.train.classes), settings.weights, reduced_strides=False
-        )
+        build_dense_model(settings.arch, len(data.train.classes), settings.weights, reduced_strides=False)
     )
     train, test = (
         [column.numpy() for column in features_and_peaks(network, images, hardware)[:2]]

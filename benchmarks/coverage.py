@@ -50,11 +50,7 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
 
 
 def tables(
-    run_folder: str | None = None,
-    *,
-    model: str = "chiqpm_50_5",
-    splits: int = 1000,
-    stratified: bool = False,
+    run_folder: str | None = None, *, model: str = "chiqpm_50_5", splits: int = 1000, stratified: bool = False
 ) -> Iterator[str]:
     """Coverage and size of every method at every coverage; of simulated features without a run folder."""
     if run_folder is None:

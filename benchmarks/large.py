@@ -113,20 +113,15 @@ TASKS: dict[str, Case] = {
     "sparse linear model": partial(reading, sparse_linear_model),
     "metrics of the sparse model": partial(simulating, sparse_metrics),
     **{
-        method.name: partial(simulating, partial(prediction_sets, method=index))
-        for index, method in enumerate(METHODS)
+        method.name: partial(simulating, partial(prediction_sets, method=index)) for index, method in enumerate(METHODS)
     },
 }
 
 
-def tables(
-    *, images: tuple[int, ...] = (20_000, 80_000), features: int = 2048, classes: int = 1000
-) -> Iterator[str]:
+def tables(*, images: tuple[int, ...] = (20_000, 80_000), features: int = 2048, classes: int = 1000) -> Iterator[str]:
     """All tasks at all numbers of images."""
     yield f"{features} features, {classes} classes"
     for number in images:
         with tempfile.TemporaryDirectory() as folder:
             sizes = dict(folder=Path(folder), images=number, features=features, classes=classes)
-            yield comparison(
-                [Row(f"{name}, {number} images", task, sizes) for name, task in TASKS.items()]
-            )
+            yield comparison([Row(f"{name}, {number} images", task, sizes) for name, task in TASKS.items()])

@@ -15,9 +15,7 @@ N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for o
 PENALTY = ElasticNet(PATH_ALPHA)
 
 
-def generated_features(
-    n_features: int, n_samples: int, n_classes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def generated_features(n_features: int, n_samples: int, n_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Non-negative features `[N, n_features]`, each led by one attribute, and labels `[N]`."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(n_samples) % n_classes

@@ -62,18 +62,13 @@ def synthetic(n_pool: int, n_classes: int, **settings) -> SelectionProblem:
     return problem_of(correlation, bias, n_features=50, n_per_class=5, **settings)
 
 
-PROBLEMS = {name: partial(load, name) for name in LARGE} | {
-    "synthetic 2048x200": partial(synthetic, 2048, 200)
-}
+PROBLEMS = {name: partial(load, name) for name in LARGE} | {"synthetic 2048x200": partial(synthetic, 2048, 200)}
 
 
 def proven(features: int, classes: int, seconds: float):
     """A problem small enough for the optimum to be proven, by our search and by a general solver."""
     problem = excerpt(features, classes)
-    return (
-        lambda: solve(problem).objective,
-        lambda: solve(problem, "highs", time_limit=seconds).objective,
-    )
+    return (lambda: solve(problem).objective, lambda: solve(problem, "highs", time_limit=seconds).objective)
 
 
 def certified(instance: str, bound_seconds: float):
@@ -82,9 +77,7 @@ def certified(instance: str, bound_seconds: float):
     return lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
 
 
-def tables(
-    *, seconds: float = 60.0, certificate: float = 60.0, seeds: int = 3, figure: str = ""
-) -> Iterator[str]:
+def tables(*, seconds: float = 60.0, certificate: float = 60.0, seeds: int = 3, figure: str = "") -> Iterator[str]:
     """Objectives, gaps and thresholds under every rule on pairs of classes; draws the figure if asked.
 
     Args:
@@ -104,10 +97,7 @@ def tables(
 def quality_row(name: str, rule: str, limit: float, certificate: float, seeds: int) -> list[str]:
     """Objectives and time over seeds, the bound after the last of them, and the gap of the best to it."""
     problem = PROBLEMS[name](**RULES[rule])
-    runs = [
-        solve(problem, "auto", limit, seed, certificate=certificate * (seed == seeds - 1))
-        for seed in range(seeds)
-    ]
+    runs = [solve(problem, "auto", limit, seed, certificate=certificate * (seed == seeds - 1)) for seed in range(seeds)]
     best, bound = max(runs, key=lambda run: run.objective), runs[-1].upper_bound
     return [
         name,

@@ -18,9 +18,7 @@ FALSE_WORDS = ("false", "no", "0", "off")
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def flag(
-    group: str, default: Any, meaning: str, *, parse=None, many=False, repeated=False, metavar=None
-) -> Any:
+def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repeated=False, metavar=None) -> Any:
     """A dataclass field that is a command line flag.
 
     Args:
@@ -100,9 +98,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
-    parser = _OneLineParser(
-        script_name(), description=description, formatter_class=_HelpFormatter, allow_abbrev=False
-    )
+    parser = _OneLineParser(script_name(), description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
     titles = dict.fromkeys(f.metadata["group"] for f in declared)
     groups = {title: parser.add_argument_group(title) for title in titles}
     for f in declared:

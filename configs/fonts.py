@@ -60,8 +60,7 @@ def prepare_fonts(names: Iterable[str]) -> None:
     unknown = [
         character
         for character in sorted(set("".join(names)))
-        if character.isprintable()
-        and not any(font.get_char_index(ord(character)) for font in fonts)
+        if character.isprintable() and not any(font.get_char_index(ord(character)) for font in fonts)
     ]
     if unknown:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")

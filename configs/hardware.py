@@ -35,9 +35,7 @@ class Hardware:
     training_dtype: torch.dtype = torch.float32
 
     @classmethod
-    def choose(
-        cls, device: str = "auto", workers: int | None = None, precision: str = "auto"
-    ) -> "Hardware":
+    def choose(cls, device: str = "auto", workers: int | None = None, precision: str = "auto") -> "Hardware":
         """The asked device, workers and precision.
 
         By default a GPU if there is one (each process of a run its own), a worker per spare core up to 8, and bfloat16

@@ -42,13 +42,7 @@ class Batches:
         collate: makes a batch of its items.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        batches: Sequence[list[int]],
-        hardware: Hardware,
-        collate: Callable = stacked,
-    ):
+    def __init__(self, dataset: Dataset, batches: Sequence[list[int]], hardware: Hardware, collate: Callable = stacked):
         self._dataset, self._batches, self._hardware = dataset, batches, hardware
         self._collate = collate
 

@@ -44,10 +44,7 @@ MODEL_TYPES = {
         finetuning=FinetuneRecipe(FOUR_ROUNDS, grounding_weight=3.0, grounding_epochs=30),
     ),
     "qpm": ModelType(
-        title="QPM",
-        chooser="sparsification.select:quadratic_program",
-        class_sets=True,
-        hierarchical=True,
+        title="QPM", chooser="sparsification.select:quadratic_program", class_sets=True, hierarchical=True
     ),
     "qsenn": ModelType(
         title="Q-SENN",

@@ -18,9 +18,7 @@ def expanded(text: str) -> str:
     name = text.partition("/")[0]
     if name == "~":
         raise ValueError(f"{text}: this user has no home folder here; give the whole path")
-    raise ValueError(
-        f"{text}: there is no user {name[1:]!r}; write ~/{name[1:]} for a folder in your own home"
-    )
+    raise ValueError(f"{text}: there is no user {name[1:]!r}; write ~/{name[1:]} for a folder in your own home")
 
 
 def expanded_default(text: str) -> str:

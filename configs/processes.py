@@ -84,9 +84,7 @@ def join(device: "torch.device") -> None:
         if not distributed.is_initialized():
             distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     except (ValueError, RuntimeError) as error:
-        raise RunError(
-            f"the processes that torchrun started do not find each other: {reason(error)}"
-        ) from error
+        raise RunError(f"the processes that torchrun started do not find each other: {reason(error)}") from error
 
 
 def leave() -> None:

@@ -239,13 +239,7 @@ FROZEN = Regime(
     # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
     one_round={"round_epochs": (40,), "weight_decay": 0.1, "dropout": 0.0, "grounding_epochs": 18},
     # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
-    class_sets={
-        "optimizer": "adamw",
-        "lr": 1e-3,
-        "weight_decay": 1.0,
-        "schedule": "cosine",
-        "last_stage": True,
-    },
+    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0, "schedule": "cosine", "last_stage": True},
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
@@ -280,9 +274,7 @@ DATASETS = {
     "ImageNet": DatasetRecipe(
         "imagenet:ImageNet",
         do_dense=False,
-        regime=Regime(
-            DenseRecipe(batch_size=64), {"lr": 0.005 * 0.4**4, "batch_size": 64}, schedule_scale=1
-        ),
+        regime=Regime(DenseRecipe(batch_size=64), {"lr": 0.005 * 0.4**4, "batch_size": 64}, schedule_scale=1),
     ),
     "ImageFolder": DatasetRecipe(
         "image_folder:ImageFolder", own_images=True, regime=SHORT, n_features=None, n_per_class=None
@@ -296,9 +288,7 @@ DATASETS = {
         n_features=20,
         # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
         regime=Regime(
-            replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0),
-            {"lr": 2e-3},
-            schedule_scale=0.1,
+            replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0), {"lr": 2e-3}, schedule_scale=0.1
         ),
         local_regime=Regime(
             replace(
@@ -408,9 +398,7 @@ def _scaled(epochs: int, scale: float) -> int:
     return max(1, round(epochs * scale))
 
 
-def model_size(
-    n_classes: int, n_features: int | None, n_per_class: int | None, available: int
-) -> tuple[int, int]:
+def model_size(n_classes: int, n_features: int | None, n_per_class: int | None, available: int) -> tuple[int, int]:
     """How many features a model gets and how many each of its classes, where these are not given.
 
     Where every class shares all but one of its k features with one other, as CHiQPM asks of the most similar ones, C

@@ -294,9 +294,7 @@ class RunFolder:
                 f"another run is working in {self.path}; wait for it or choose another --seed or --log_dir"
             ) from None
         except OSError as error:
-            raise RunError(
-                f"cannot write in the run folder {self.path}: {error.strerror}"
-            ) from error
+            raise RunError(f"cannot write in the run folder {self.path}: {error.strerror}") from error
         try:
             for level in ("", "*/"):  # plots have a folder of their own
                 for leftover in self.path.glob(f"{level}{TEMPORARY}*"):

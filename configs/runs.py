@@ -282,9 +282,7 @@ def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
             raise UsageError("it holds no arguments")
         return parse_settings(_as_flags(noted, RESTORED), "")[0]
     except UsageError as error:
-        raise RunError(
-            f"{path} is damaged: {error}; remove it and give the flags the model was trained with"
-        ) from None
+        raise RunError(f"{path} is damaged: {error}; remove it and give the flags the model was trained with") from None
 
 
 def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
@@ -371,19 +369,12 @@ def _asked_model(settings: Settings) -> dict:
     if not models:
         raise RunError(_no_model(settings, settings.runs_folder))
     n_features, n_per_class = models[0].name.removesuffix(SPARSE_MODEL).split("_")[1:]
-    return {
-        **name,
-        "folder": str(models[0].parent),
-        "n_features": int(n_features),
-        "n_per_class": int(n_per_class),
-    }
+    return {**name, "folder": str(models[0].parent), "n_features": int(n_features), "n_per_class": int(n_per_class)}
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
     now, defaults = settings.as_dict(), Settings().as_dict()
-    return bool(earlier) and all(
-        earlier.get(key, defaults[key]) == now[key] for key in now if key not in INCIDENTAL
-    )
+    return bool(earlier) and all(earlier.get(key, defaults[key]) == now[key] for key in now if key not in INCIDENTAL)
 
 
 def _newest_first(settings: Settings, file: str) -> list[Path]:

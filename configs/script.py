@@ -19,9 +19,7 @@ from configs.errors import RunError, UsageError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = (
-    "out of memory; a smaller --batch_size or --img_size needs less, and so do fewer --workers"
-)
+OUT_OF_MEMORY = "out of memory; a smaller --batch_size or --img_size needs less, and so do fewer --workers"
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "can't allocate memory",

@@ -91,9 +91,7 @@ class Settings:
         DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=expanded
     )  # fmt: skip
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
-    img_size: int | None = flag(
-        DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=int
-    )
+    img_size: int | None = flag(DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=int)
 
     arch: str | None = flag(
         MODEL, None,
@@ -112,9 +110,7 @@ class Settings:
         "with a state dict (default: imagenet; SyntheticBirds none)", parse=_weights,
     )  # fmt: skip
     freeze_backbone: bool = flag(
-        MODEL,
-        False,
-        "keep the backbone; train a 1 x 1 convolution behind it, finetune its last stage",
+        MODEL, False, "keep the backbone; train a 1 x 1 convolution behind it, finetune its last stage"
     )
     reduced_strides: bool = flag(
         MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"
@@ -138,23 +134,15 @@ class Settings:
         "train the dense model; False starts from --weights as they are (default: True; ImageNet False)",
         parse=boolean,
     )  # fmt: skip
-    batch_size: int | None = flag(
-        TRAINING, None, "images a step (default: the recipe's)", parse=int
-    )
-    balanced: bool = flag(
-        TRAINING, False, "show all classes equally often in training, however many images they have"
-    )
-    schedule_scale: float = flag(
-        TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look"
-    )
+    batch_size: int | None = flag(TRAINING, None, "images a step (default: the recipe's)", parse=int)
+    balanced: bool = flag(TRAINING, False, "show all classes equally often in training, however many images they have")
+    schedule_scale: float = flag(TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look")
     validation: float = flag(
         TRAINING, 0.0,
         "share of every class's training images that is held out: not trained on, measured by --eval_every",
     )  # fmt: skip
     eval_every: int = flag(
-        TRAINING,
-        5,
-        "epochs between measurements of the accuracy on test (or held-out) images; 0: none",
+        TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: none"
     )
     set: tuple[str, ...] = flag(
         TRAINING, (),
@@ -198,12 +186,7 @@ class Settings:
         parse=_coverage, many=True,
     )  # fmt: skip
 
-    log_dir: str = flag(
-        OUTPUT,
-        "~/tmp",
-        "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED",
-        parse=expanded,
-    )
+    log_dir: str = flag(OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=expanded)
     folder: str | None = flag(
         OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
         parse=expanded,
@@ -213,9 +196,7 @@ class Settings:
         parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...")
-    workers: int | None = flag(
-        OUTPUT, None, "processes that load images (default: depends on the machine)", parse=int
-    )
+    workers: int | None = flag(OUTPUT, None, "processes that load images (default: depends on the machine)", parse=int)
     precision: str = flag(
         OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
         parse=choice(PRECISIONS, "precision"),
@@ -251,11 +232,7 @@ class Settings:
     def finetuning(self) -> recipes.FinetuneRecipe:
         """Recipe of the finetuning."""
         recipe = recipes.finetune_recipe(
-            self.kind.finetuning,
-            self.kind.class_sets,
-            self.regime,
-            self.schedule_scale,
-            self.batch_size,
+            self.kind.finetuning, self.kind.class_sets, self.regime, self.schedule_scale, self.batch_size
         )
         return overridden(recipe, "finetune", self.set)
 
@@ -305,9 +282,7 @@ class Settings:
         """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed; a UsageError where there is no home for it."""
         crop = "_crop" if self.crop else ""
         if self.log_dir.startswith("~"):
-            raise UsageError(
-                "there is no home folder for run folders here: give --log_dir or --folder"
-            )
+            raise UsageError("there is no home folder for run folders here: give --log_dir or --folder")
         return Path(self.log_dir) / self.arch.replace("/", "_") / f"{self.dataset}{crop}"
 
     def backbone_dependencies(self) -> dict:
@@ -427,9 +402,7 @@ def check(settings: Settings) -> None:
         if name.endswith(".batch_size") and s.batch_size not in (None, int(value)):
             raise UsageError(f"--batch_size {s.batch_size} contradicts --set {text}; leave one out")
     if s.finetuning.refit and s.kind.class_sets:
-        raise UsageError(
-            f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd"
-        )
+        raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")
     kept = {"do_dense False": not s.do_dense, "freeze_backbone": s.freeze_backbone}
     if s.weights == "none" and any(kept.values()):
         asked = next(name for name, given in kept.items() if given)

@@ -19,13 +19,9 @@ class StageFlags:
         parse=choice(STAGES, "stage"), metavar="STAGE",
     )  # fmt: skip
     dry_run: bool = flag(
-        OUTPUT,
-        False,
-        "say which stages would be done and why, and what they would cost; change nothing",
+        OUTPUT, False, "say which stages would be done and why, and what they would cost; change nothing"
     )
-    overwrite: bool = flag(
-        OUTPUT, False, "replace finished models of other images that the run folder holds"
-    )
+    overwrite: bool = flag(OUTPUT, False, "replace finished models of other images that the run folder holds")
 
 
 def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:

@@ -7,11 +7,4 @@ from conformal.scores.raps import raps
 from conformal.scores.thr import thr
 from conformal.split import calibration_split
 
-__all__ = [
-    "METHODS",
-    "HierarchicalPredictor",
-    "aps",
-    "calibration_split",
-    "raps",
-    "thr",
-]
+__all__ = ["METHODS", "HierarchicalPredictor", "aps", "calibration_split", "raps", "thr"]

@@ -13,9 +13,7 @@ from conformal.quantiles import conformal_rank
 N_BINS = 12  # of the test; fewer where single counts are more probable than a bin
 
 
-def coverage_law(
-    n_calibration: int, n_test: int, coverage: float, always_covered: int = 0
-) -> np.ndarray:
+def coverage_law(n_calibration: int, n_test: int, coverage: float, always_covered: int = 0) -> np.ndarray:
     """Probability of every number of covered test images, `[n_test + 1]`.
 
     Args:

@@ -31,14 +31,11 @@ def class_feature_indices(weight: Tensor) -> Tensor:
     """
     weight = torch.as_tensor(weight).detach()
     if weight.ndim != 2 or not ((weight == 0) | (weight == 1)).all():
-        raise ValueError(
-            "the hierarchy needs binary class-feature weights of shape [C, n_features]"
-        )
+        raise ValueError("the hierarchy needs binary class-feature weights of shape [C, n_features]")
     per_class = weight.count_nonzero(dim=1)
     if per_class.numel() == 0 or per_class.min() < 1 or per_class.min() != per_class.max():
         raise ValueError(
-            "the hierarchy needs the same number of features in every class, "
-            f"found {sorted(set(per_class.tolist()))}"
+            f"the hierarchy needs the same number of features in every class, found {sorted(set(per_class.tolist()))}"
         )
     return weight.nonzero()[:, 1].reshape(len(weight), -1)
 

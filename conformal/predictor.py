@@ -38,9 +38,7 @@ def in_chunks(function, *rows):
         rows: tensors of equal lengths; the last is `[N, C]`.
     """
     size = max(1, PAIRS_PER_CHUNK // rows[-1].shape[1])
-    return torch.cat(
-        [function(*chunk) for chunk in zip(*(r.split(size) for r in rows), strict=True)]
-    )
+    return torch.cat([function(*chunk) for chunk in zip(*(r.split(size) for r in rows), strict=True)])
 
 
 def validated(features: Tensor, logits: Tensor, labels: Tensor | None = None):
@@ -49,9 +47,7 @@ def validated(features: Tensor, logits: Tensor, labels: Tensor | None = None):
     labels = None if labels is None else torch.as_tensor(labels, device=features.device).long()
     lengths = {len(x) for x in (features, logits, labels) if x is not None}
     if len(lengths) != 1:
-        raise ValueError(
-            f"features, logits and labels must have equal lengths, found {sorted(lengths)}"
-        )
+        raise ValueError(f"features, logits and labels must have equal lengths, found {sorted(lengths)}")
     return features, logits, labels
 
 
@@ -87,9 +83,7 @@ class ConformalPredictor(ABC):
 
     def _calibrated(self):
         if self._calibration is None:
-            raise ValueError(
-                "calibrate the predictor first: predictor.calibrate(features, logits, labels)"
-            )
+            raise ValueError("calibrate the predictor first: predictor.calibrate(features, logits, labels)")
         return self._calibration
 
     @abstractmethod
@@ -137,9 +131,7 @@ class ConformalPredictor(ABC):
         """
         return next(self.predict_each(features, logits, [coverage]))
 
-    def predict_each(
-        self, features: Tensor, logits: Tensor, coverages: Iterable[float]
-    ) -> Iterator[Tensor]:
+    def predict_each(self, features: Tensor, logits: Tensor, coverages: Iterable[float]) -> Iterator[Tensor]:
         """Prediction sets for every coverage in turn, bool `[N, C]` each; classes are scored once per level.
 
         Arguments and errors are those of `predict`.

@@ -31,9 +31,7 @@ class SoftmaxPredictor(ConformalPredictor):
         position = torch.ones(len(logits), 1, dtype=logits.dtype)
         if self._seed is not None:
             position.uniform_(generator=torch.Generator().manual_seed(2 * self._seed + stream))
-        return in_chunks(
-            lambda u, s: self._score(s.softmax(dim=1), u), position.to(logits.device), logits
-        )
+        return in_chunks(lambda u, s: self._score(s.softmax(dim=1), u), position.to(logits.device), logits)
 
     def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
         """Remember the scores of the true classes; returns the predictor."""

@@ -258,9 +258,7 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
         raise
     except Exception as error:  # of damaged files Pillow raises many kinds
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(
-            f"The image {path} cannot be read ({reason}); replace or remove it."
-        ) from None
+        raise RunError(f"The image {path} cannot be read ({reason}); replace or remove it.") from None
 
 
 def image_size(path: str) -> tuple[int, int]:
@@ -303,9 +301,7 @@ def crop(image: Image.Image, box, path: str) -> Image.Image:
     """
     left, top, right, bottom = edges(box, image.size)
     if left >= right or top >= bottom:
-        raise RunError(
-            f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels)."
-        )
+        raise RunError(f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels).")
     return image.crop((left, top, right, bottom))
 
 

@@ -53,19 +53,14 @@ def red_crest(scene):
     """Red spikes swept back over a red forehead."""
     red = (214, 38, 40)
     for angle, length in ((172, 0.60), (150, 0.68), (128, 0.66), (106, 0.56)):
-        scene.shape(
-            feather(polar(*HEAD, 0.12, angle), polar(*HEAD, length, angle + 8), 0.2, 0.45), red
-        )
+        scene.shape(feather(polar(*HEAD, 0.12, angle), polar(*HEAD, length, angle + 8), 0.2, 0.45), red)
     cap = [polar(*HEAD, HEAD_RADIUS, a) for a in range(20, 200, 12)]
     scene.shape([*cap, (0.28, -0.40), (0.52, -0.54)], red)
 
 
 def blue_hood(scene):
     """A smooth azure hood down to the throat, with a pale collar."""
-    scene.shape(
-        smooth([(0.06, -0.10), (0.30, 0.08), (0.60, 0.00), (0.58, -0.20), (0.20, -0.30)]),
-        (236, 240, 246),
-    )
+    scene.shape(smooth([(0.06, -0.10), (0.30, 0.08), (0.60, 0.00), (0.58, -0.20), (0.20, -0.30)]), (236, 240, 246))
     hood = [polar(*HEAD, HEAD_RADIUS + 0.03, a) for a in range(-30, 215, 15)]
     scene.shape(smooth([*hood, (0.16, -0.08), (0.36, 0.0), (0.58, -0.08)], 3), (36, 104, 214))
     scene.shape(ellipse(0.32, -0.54, 0.11, 0.05, -25), (96, 160, 240), outline=False)
@@ -99,17 +94,8 @@ HEADS = (red_crest, blue_hood, black_cap, gold_plumes)
 def hook_beak(scene):
     """Orange, deep at the root, curved down like a parrot's."""
     orange = (244, 116, 28)
-    scene.shape(
-        smooth([(0.58, -0.24), (0.78, -0.24), (0.76, -0.12), (0.62, -0.14)]), shade(orange, 0.8)
-    )
-    blade = [
-        (0.60, -0.54),
-        (0.84, -0.52),
-        (0.98, -0.32),
-        (0.92, -0.08),
-        (0.84, -0.24),
-        (0.60, -0.26),
-    ]
+    scene.shape(smooth([(0.58, -0.24), (0.78, -0.24), (0.76, -0.12), (0.62, -0.14)]), shade(orange, 0.8))
+    blade = [(0.60, -0.54), (0.84, -0.52), (0.98, -0.32), (0.92, -0.08), (0.84, -0.24), (0.60, -0.26)]
     scene.shape(smooth(blade), orange)
 
 
@@ -144,36 +130,21 @@ BEAKS = (hook_beak, spear_beak, cone_beak, spoon_beak)
 def green_wing(scene):
     """Long, pointed and green, with fine feather lines."""
     green = (44, 158, 68)
-    outline = [
-        (0.20, -0.06),
-        (0.22, 0.18),
-        (-0.16, 0.36),
-        (-0.86, 0.36),
-        (-0.46, 0.08),
-        (-0.06, -0.12),
-    ]
+    outline = [(0.20, -0.06), (0.22, 0.18), (-0.16, 0.36), (-0.86, 0.36), (-0.46, 0.08), (-0.06, -0.12)]
     scene.shape(smooth(outline), green)
     for y in (0.10, 0.19, 0.27):
-        scene.stroke(
-            [(0.12, y - 0.06), (-0.2, y + 0.02), (-0.58, y + 0.06)], shade(green, 0.6), 0.028
-        )
+        scene.stroke([(0.12, y - 0.06), (-0.2, y + 0.02), (-0.58, y + 0.06)], shade(green, 0.6), 0.028)
     scene.shape(ellipse(0.08, 0.02, 0.11, 0.08, -20), (150, 220, 90), outline=False)
 
 
 def barred_wing(scene):
     """Round and black with two broad white bars."""
-    outline = smooth(
-        [(0.22, 0.0), (0.14, 0.30), (-0.20, 0.44), (-0.52, 0.32), (-0.46, 0.06), (-0.06, -0.14)]
-    )
+    outline = smooth([(0.22, 0.0), (0.14, 0.30), (-0.20, 0.44), (-0.52, 0.32), (-0.46, 0.06), (-0.06, -0.14)])
     scene.shape(outline, (36, 36, 44))
 
     def bars(scene):
         for x in (0.0, -0.27):
-            scene.shape(
-                [(x + 0.02, -0.30), (x + 0.15, -0.30), (x + 0.02, 0.6), (x - 0.11, 0.6)],
-                WHITE,
-                outline=False,
-            )
+            scene.shape([(x + 0.02, -0.30), (x + 0.15, -0.30), (x + 0.02, 0.6), (x - 0.11, 0.6)], WHITE, outline=False)
 
     scene.clipped(outline, bars)
 
@@ -181,18 +152,9 @@ def barred_wing(scene):
 def violet_wing(scene):
     """Violet, built of round scales that give it a scalloped edge."""
     violet = (136, 62, 190)
-    outline = [
-        (0.20, -0.02),
-        (0.14, 0.20),
-        (-0.20, 0.36),
-        (-0.50, 0.30),
-        (-0.42, 0.04),
-        (-0.06, -0.14),
-    ]
+    outline = [(0.20, -0.02), (0.14, 0.20), (-0.20, 0.36), (-0.50, 0.30), (-0.42, 0.04), (-0.06, -0.14)]
     scene.shape(smooth(outline), violet)
-    for row, (y, left, right) in enumerate(
-        ((0.34, -0.52, -0.08), (0.20, -0.46, 0.06), (0.05, -0.32, 0.12))
-    ):
+    for row, (y, left, right) in enumerate(((0.34, -0.52, -0.08), (0.20, -0.46, 0.06), (0.05, -0.32, 0.12))):
         for x in np.arange(left, right + 0.01, 0.145):
             scene.shape(ellipse(x, y - 0.10 * (x - left), 0.1), shade(violet, 1.0 + 0.22 * row))
 
@@ -258,13 +220,8 @@ BELLIES = (cream_belly, spotted_belly, striped_belly, rose_belly)
 def fork_tail(scene):
     """Two long navy blades that part like a swallow's."""
     navy = (34, 48, 122)
-    scene.shape(
-        smooth([(-0.36, 0.12), (-0.70, 0.06), (-1.10, -0.20), (-0.80, 0.20), (-0.50, 0.34)]), navy
-    )
-    scene.shape(
-        smooth([(-0.40, 0.22), (-0.66, 0.32), (-1.00, 0.68), (-0.62, 0.54), (-0.36, 0.42)]),
-        shade(navy, 1.3),
-    )
+    scene.shape(smooth([(-0.36, 0.12), (-0.70, 0.06), (-1.10, -0.20), (-0.80, 0.20), (-0.50, 0.34)]), navy)
+    scene.shape(smooth([(-0.40, 0.22), (-0.66, 0.32), (-1.00, 0.68), (-0.62, 0.54), (-0.36, 0.42)]), shade(navy, 1.3))
 
 
 def fan_tail(scene):

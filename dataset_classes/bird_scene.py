@@ -19,9 +19,7 @@ class Scene:
         self.part_names = part_names
         self.size = size
         self.pixels = size * max(2, 256 // size)
-        self._set_canvas(
-            Image.new("RGB", (self.pixels, self.pixels)), Image.new("L", (self.pixels, self.pixels))
-        )
+        self._set_canvas(Image.new("RGB", (self.pixels, self.pixels)), Image.new("L", (self.pixels, self.pixels)))
         self.pose = np.eye(2) * self.pixels
         self.origin = np.zeros(2)
         self._part = 0
@@ -59,9 +57,7 @@ class Scene:
         self._draw.polygon(corners, fill=fill)
         if outline:
             width = max(1, round(0.007 * self.pixels))
-            self._draw.line(
-                [*corners, corners[0]], fill=shade(fill, 0.62), width=width, joint="curve"
-            )
+            self._draw.line([*corners, corners[0]], fill=shade(fill, 0.62), width=width, joint="curve")
         self._draw_map.polygon(corners, fill=self._part)
 
     def stroke(self, points, fill, width):
@@ -77,10 +73,7 @@ class Scene:
         mask = Image.new("L", self.image.size)
         corners = self._to_pixels(outline)
         ImageDraw.Draw(mask).polygon(corners, fill=255)
-        self._set_canvas(
-            Image.composite(self.image, before, mask),
-            Image.composite(self.part_map, map_before, mask),
-        )
+        self._set_canvas(Image.composite(self.image, before, mask), Image.composite(self.part_map, map_before, mask))
 
     def _small_map(self):
         """The part map at the final size, `[S, S]`."""

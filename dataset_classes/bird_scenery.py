@@ -36,9 +36,7 @@ def draw_background(scene):
         fill = tuple(int(c) for c in np.clip(base + rng.uniform(-24, 30), 0, 255))
         draw.ellipse([x - r, y - r * 0.6, x + r, y + r * 0.6], fill=fill)
     if kind < 2:
-        ridge = small * (
-            0.84 + 0.06 * np.sin(np.linspace(0, rng.uniform(3, 7), 9) + rng.uniform(0, 6))
-        )
+        ridge = small * (0.84 + 0.06 * np.sin(np.linspace(0, rng.uniform(3, 7), 9) + rng.uniform(0, 6)))
         hills = [(0, small), *zip(np.linspace(0, small, 9), ridge, strict=True), (small, small)]
         draw.polygon(hills, fill=((126, 158, 110), (112, 98, 130))[kind])
     image = image.filter(ImageFilter.GaussianBlur(1.5))
@@ -75,6 +73,4 @@ def draw_clutter(scene, locations):
     if rng.random() < HIDING_CHANCE:
         centre = to_frame @ (locations[rng.integers(len(locations))] * scene.pixels - scene.origin)
         for angle in rng.uniform(0, 360) + np.arange(0, 360, 72):
-            draw_leaf(
-                scene, centre - 0.05 * polar(0, 0, 1, angle), angle + rng.uniform(-15, 15), 0.42
-            )
+            draw_leaf(scene, centre - 0.05 * polar(0, 0, 1, angle), angle + rng.uniform(-15, 15), 0.42)

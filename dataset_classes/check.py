@@ -49,9 +49,7 @@ class Report:
         width = min(max(map(len, [*names, "class"])), WIDEST)
         yield f"\n{'class':<{width}}  " + "".join(f"{split:>8}" for split in self.counts)
         for label, name in enumerate(names):
-            yield f"{name:<{width}}  " + "".join(
-                f"{counts[label]:>8}" for counts in self.counts.values()
-            )
+            yield f"{name:<{width}}  " + "".join(f"{counts[label]:>8}" for counts in self.counts.values())
         yield ""
         yield from self.notes
         for kind, found in {**self.problems, **self.remarks}.items():
@@ -143,9 +141,7 @@ def report_copies(report: Report, seen: list[Seen]) -> None:
         other_label = next((o for o in owners if o.label != image.label), None)
         other_split = next((o for o in owners if o.split != image.split), None)
         if other_label:
-            report.problems["one picture under two labels"].append(
-                f"{other_label.path} = {image.path}"
-            )
+            report.problems["one picture under two labels"].append(f"{other_label.path} = {image.path}")
         if other_split:
             report.remarks["images in both splits"].append(f"{other_split.path} = {image.path}")
         if owners and not other_label and not other_split:
@@ -167,9 +163,7 @@ def report_near_copies(report: Report, seen: list[Seen]) -> None:
             kind = "in both splits"
         elif one.label != other.label:
             kind = "under two labels"
-        report.remarks[f"near copies by perceptual hash, {kind}"].append(
-            f"{one.path} ~ {other.path}"
-        )
+        report.remarks[f"near copies by perceptual hash, {kind}"].append(f"{one.path} ~ {other.path}")
 
 
 def report_dark(report: Report, seen: list[Seen]) -> None:
@@ -219,9 +213,7 @@ def main() -> None:
     report = check_dataset(*load_splits(settings))
     print(f"{settings.dataset} under {settings.data_root}\n" + "\n".join(report.lines()))
     if report.problems:
-        raise RunError(
-            f"{sum(map(len, report.problems.values()))} problems found in {settings.dataset}."
-        )
+        raise RunError(f"{sum(map(len, report.problems.values()))} problems found in {settings.dataset}.")
 
 
 if __name__ == "__main__":

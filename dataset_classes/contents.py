@@ -57,11 +57,7 @@ def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
     known = _known(key)
     stamps = {path: _stamp(path) for path in paths}
     now = time.time_ns()
-    unread = [
-        path
-        for path, stamp in stamps.items()
-        if stamp is None or path not in known or known[path][0] != stamp
-    ]
+    unread = [path for path, stamp in stamps.items() if stamp is None or path not in known or known[path][0] != stamp]
     found = in_threads(read_content, unread, desc="Reading image files", unit="file")
     read = dict(zip(unread, found, strict=True))
     settled = {

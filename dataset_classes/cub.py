@@ -57,9 +57,7 @@ class CUB2011(ImageDataset):
             boxes=boxes,
             attributes=attributes,
         )
-        self._image_ids = {
-            path: int(index.image_ids[i]) for path, i in zip(self.paths, chosen, strict=True)
-        }
+        self._image_ids = {path: int(index.image_ids[i]) for path, i in zip(self.paths, chosen, strict=True)}
         self._image_attribute_file = index.root / "attributes" / "image_attribute_labels.txt"
         self._part_file = index.root / "parts" / "part_locs.txt"
         self._box_file = index.root / "bounding_boxes.txt"
@@ -159,23 +157,17 @@ def read_index(root: Path, dataset: str) -> Index:
     class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]
     if not np.isin(is_train, (0, 1)).all():
-        raise RunError(
-            f"{root / 'train_test_split.txt'} says something else than 0 or 1 of an image."
-        )
+        raise RunError(f"{root / 'train_test_split.txt'} says something else than 0 or 1 of an image.")
     rows = read_rows(root, "classes", 1, str, dataset)
     class_names = {int(key): name for key, (name,) in rows.items()}
     unknown = set(class_ids.tolist()) - set(class_names)
     if unknown:
-        raise RunError(
-            f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt."
-        )
+        raise RunError(f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt.")
     names = [name for (name,) in images.values()]
     return Index(root, list(images), names, class_ids, is_train == 1, class_names)
 
 
-def read_part_locations(
-    path: Path, image_ids: list[int], part_ids: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def read_part_locations(path: Path, image_ids: list[int], part_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (x, y) of the parts of some images, `[N, P, 2]`, and which of them can be seen, `[N, P]` bool.
 
     Raises:
@@ -244,9 +236,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
         except ValueError:
             values = []
         if len(values) != width or not key.isdigit():
-            raise RunError(
-                f"{path}, line {number}: expected an id and {width} value(s), found '{line}'."
-            )
+            raise RunError(f"{path}, line {number}: expected an id and {width} value(s), found '{line}'.")
     if not rows:
         raise RunError(f"{path} is empty.")
     return rows
@@ -277,16 +267,11 @@ def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray 
         raise RunError(f"{path} is not a table of numbers ({error}).") from None
     rows = [class_ids.index(i) if len(table) == len(class_ids) else i - 1 for i in kept]
     if max(rows) >= len(table):
-        raise RunError(
-            f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each."
-        )
+        raise RunError(f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each.")
     return table[rows]
 
 
 def readable(official: str) -> str:
     """ "001.Black_footed_Albatross" -> "Black-footed Albatross": lower case continues a hyphenated word."""
     words = official.split(".", 1)[-1].split("_")
-    return "".join(
-        word if i == 0 else ("-" if word[:1].islower() else " ") + word
-        for i, word in enumerate(words)
-    )
+    return "".join(word if i == 0 else ("-" if word[:1].islower() else " ") + word for i, word in enumerate(words))

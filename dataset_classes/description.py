@@ -53,9 +53,7 @@ class DataDescription:
         try:
             return cls.from_dict(data)
         except ValueError as error:
-            warn_once(
-                log, "%s: %s; what it says of the data counts as not recorded.", source, str(error)
-            )
+            warn_once(log, "%s: %s; what it says of the data counts as not recorded.", source, str(error))
             return None
 
     @classmethod

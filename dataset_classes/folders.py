@@ -41,9 +41,7 @@ class Skipped:
         """What was left out, in one line; empty if nothing was."""
         parts = []
         if self.endings:
-            parts.append(
-                f"{self.endings.total()} file(s) that are no images Pillow can read ({listed(self.endings)})"
-            )
+            parts.append(f"{self.endings.total()} file(s) that are no images Pillow can read ({listed(self.endings)})")
         if self.leftovers:
             parts.append(f"hidden and left-over files and folders ({listed(self.leftovers)})")
         if self.links:
@@ -114,9 +112,7 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             continue
         for entry in entries:
             if is_leftover(entry.name):
-                skipped.leftovers[
-                    entry.name if _is_folder(entry) else _kind_of_leftover(entry)
-                ] += 1
+                skipped.leftovers[entry.name if _is_folder(entry) else _kind_of_leftover(entry)] += 1
             elif _is_folder(entry):
                 if entry.name.lower() in THUMBNAILS:
                     skipped.leftovers[entry.name] += 1
@@ -145,9 +141,7 @@ def class_folders(folder: str | Path, skipped: Skipped) -> dict[str, str]:
             skipped.leftovers[entry.name] += 1
             continue
         if entry.name.encode(errors="ignore").decode() != entry.name:
-            raise RunError(
-                f"The folder name {entry.name!r} in {folder} is not UTF-8 text; rename it."
-            )
+            raise RunError(f"The folder name {entry.name!r} in {folder} is not UTF-8 text; rename it.")
         found[entry.name] = entry.path
     return dict(sorted(found.items()))
 
@@ -158,9 +152,7 @@ def scan_classes(folder: str | Path, skipped: Skipped) -> dict[str, list[str]]:
     Raises:
         RunError: if a folder cannot be read, or a name in it is no text.
     """
-    return {
-        name: find_images(path, skipped) for name, path in class_folders(folder, skipped).items()
-    }
+    return {name: find_images(path, skipped) for name, path in class_folders(folder, skipped).items()}
 
 
 def scan(folder: str | Path) -> Iterator[os.DirEntry]:

@@ -40,9 +40,7 @@ ROLES = {
 }
 UNDERSTOOD = "train or training, test or testing, val, valid, validation, dev, eval or evaluation"
 # A word of a folder's name that makes it look like one of a split.
-SPLIT_WORD = re.compile(
-    r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I
-)
+SPLIT_WORD = re.compile(r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I)
 TEST_SHARE = 0.3  # expected share of every class, where one folder is split here
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
 STATISTICS_SIDE = 128  # pixels, the longer side
@@ -60,9 +58,7 @@ class ImageFolder(ImageDataset):
     name = "ImageFolder"
     upright = True
 
-    def __init__(
-        self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False, known=None
-    ):
+    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False, known=None):
         self._hold(find_splits(Path(data_root), known), split, Path(data_root))
 
     @classmethod
@@ -148,9 +144,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
     """
     if not root.is_dir():
         found = "it is a file" if root.exists() else "it does not exist"
-        raise RunError(
-            f"--data_root {root} must be a folder of class folders, but {found}; {NEEDS_NO_DOWNLOAD}."
-        )
+        raise RunError(f"--data_root {root} must be a folder of class folders, but {found}; {NEEDS_NO_DOWNLOAD}.")
     skipped = Skipped()
     parts = split_folders(root)
     if TEST not in parts:
@@ -189,9 +183,7 @@ def log_skipped(skipped: Skipped) -> None:
 def same_name(name: str) -> str:
     """A spelling that names share which differ in case, blanks or Unicode form only."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(
-        c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc")
-    )
+    return "".join(c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc"))
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -212,9 +204,7 @@ def split_folders(root: Path) -> dict[str, str]:
     roles = [place for several in named.values() for place in several]
     if others and not any(place.holds_classes for place in roles):
         flat = _names(roles)
-        warn_once(
-            logger, "%s in %s: taken as classes, since images lie directly in it.", flat, root
-        )
+        warn_once(logger, "%s in %s: taken as classes, since images lie directly in it.", flat, root)
         return {}
     train = named.get(TRAIN, [])
     test = named.get(TEST, []) or named.get(VALIDATION, [])
@@ -265,9 +255,7 @@ def refuse_unknown_split(root: Path, places: list[Place]) -> None:
             f"{root} can be read in two ways: {_names(parts)} look like a split and hold folders of the same names, "
             f"but only {UNDERSTOOD} are understood. Rename them, or put them into {root / 'train'} if they are classes."
         )
-    if len(places) in (2, 3) and all(
-        place.holds_classes and place.below == places[0].below for place in places
-    ):
+    if len(places) in (2, 3) and all(place.holds_classes and place.below == places[0].below for place in places):
         warn_once(
             logger,
             "%s: %s hold folders of the same names (%s) and are taken as classes; a split has the names %s.",
@@ -327,18 +315,14 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
             warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
         return classes
     if loose:
-        raise RunError(
-            f"{folder} holds {loose} images but no class folders; put the images of each class in a folder."
-        )
+        raise RunError(f"{folder} holds {loose} images but no class folders; put the images of each class in a folder.")
     raise RunError(
         f"No images under {folder}: expected {folder}/CLASS/IMAGE, or train/ and test/ with such folders. "
         f"{skipped.line()}".strip()
     )
 
 
-def split_classes(
-    classes: ClassImages, root: Path, known: ImageList | None = None
-) -> tuple[ClassImages, ClassImages]:
+def split_classes(classes: ClassImages, root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
     """Training and test images, decided for each image by its content.
 
     An image tests if its digest, as a fraction, is below `TEST_SHARE`: images that come or go move no others, and
@@ -368,10 +352,7 @@ def split_classes(
                 break
             sides[digest] = "test"
     train, test = (
-        {
-            name: [path for path in images if sides[digest_of[path]] == side]
-            for name, images in classes.items()
-        }
+        {name: [path for path in images if sides[digest_of[path]] == side] for name, images in classes.items()}
         for side in ("train", "test")
     )
     return train, test
@@ -390,9 +371,7 @@ def _digests(paths: list[str], root: Path) -> list[str]:
     ]
 
 
-def channel_statistics(
-    paths: list[str], root: Path, scale: PixelScale
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(paths: list[str], root: Path, scale: PixelScale) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colour channels, pixels in [0, 1], over (a sample of) the images.
 
     Remembered in the user's cache folder, by what the files hold.
@@ -433,9 +412,7 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
         raise RunError(f"{path} cannot be read as a table ({error}).") from None
     n_attributes = len(header) - 1
     if not n_attributes:
-        raise RunError(
-            f"{path}: expected a header 'class,ATTRIBUTE,...', found '{','.join(header)}'."
-        )
+        raise RunError(f"{path}: expected a header 'class,ATTRIBUTE,...', found '{','.join(header)}'.")
     rows = {}
     for line in lines:
         if line[0].strip() in rows:
@@ -445,14 +422,10 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
         except ValueError as error:
             raise RunError(f"{path}, class '{line[0]}': {error}.") from None
         if len(line) != len(header):
-            raise RunError(
-                f"{path}, class '{line[0]}': {len(line) - 1} values for {n_attributes} attributes."
-            )
+            raise RunError(f"{path}, class '{line[0]}': {len(line) - 1} values for {n_attributes} attributes.")
     missing = [name for name in classes if name not in rows]
     if missing:
-        raise RunError(
-            f"{path} has no line for class '{missing[0]}' ({len(missing)} of {len(classes)} are missing)."
-        )
+        raise RunError(f"{path} has no line for class '{missing[0]}' ({len(missing)} of {len(classes)} are missing).")
     table = np.array([rows[name] for name in classes])
     if not np.isfinite(table).all():
         raise RunError(f"{path} holds values that are not finite numbers.")

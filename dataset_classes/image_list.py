@@ -90,7 +90,5 @@ class ImageList:
             raise RunError(f"{path} is no list of images: its header is not '{','.join(HEADER)}'.")
         for number, line in enumerate(lines, start=2):
             if len(line) != 3 or line[0] not in SPLITS or len(line[1]) != 2 * DIGEST_BYTES:
-                raise RunError(
-                    f"{path}, line {number}: expected train or test, a digest and a file."
-                )
+                raise RunError(f"{path}, line {number}: expected train or test, a digest and a file.")
         return cls(tuple(ListedImage(*line) for line in lines))

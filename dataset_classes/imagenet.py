@@ -76,9 +76,7 @@ def unpack(root: Path, folder: str) -> None:
     try:
         datasets.ImageNet(root, folder)
     except (OSError, RuntimeError, EOFError) as error:
-        raise RunError(
-            f"{root / ARCHIVES[folder]} cannot be unpacked: {' '.join(str(error).split())}"
-        ) from None
+        raise RunError(f"{root / ARCHIVES[folder]} cannot be unpacked: {' '.join(str(error).split())}") from None
 
 
 def class_names(root: Path, wnids: list[str]) -> list[str]:
@@ -89,8 +87,6 @@ def class_names(root: Path, wnids: list[str]) -> list[str]:
             return [names[wnid][0] for wnid in wnids]
         # Damaged files raise many kinds; the names are not worth a failed run.
         except Exception as error:
-            logger.warning(
-                "%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error
-            )
+            logger.warning("%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error)
     known = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     return list(known) if len(wnids) == len(known) else wnids

@@ -61,13 +61,10 @@ class DataSplits:
             rows = generator.permutation(np.flatnonzero(self.train.labels == label))
             held_out[rows[: min(round(share * len(rows)), len(rows) - 2)]] = True
         train, unaugmented = (
-            images.subset(np.flatnonzero(~held_out))
-            for images in (self.train, self.train_unaugmented)
+            images.subset(np.flatnonzero(~held_out)) for images in (self.train, self.train_unaugmented)
         )
         kept_out = self.train_unaugmented.subset(np.flatnonzero(held_out))
-        return replace(
-            self, train=train, train_unaugmented=unaugmented, held_out=kept_out, whole=self.train
-        )
+        return replace(self, train=train, train_unaugmented=unaugmented, held_out=kept_out, whole=self.train)
 
     def fingerprints(self) -> dict[str, str]:
         """Which images these are, training (also held out) and test images apart."""
@@ -101,9 +98,7 @@ def dataset_class(name: str) -> type[ImageDataset]:
     return pkgutil.resolve_name(f"dataset_classes.{recipe.source}")
 
 
-def data_of(
-    settings: Settings, backbone: BackboneSpec, known: ImageList | None = None
-) -> DataSplits:
+def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None = None) -> DataSplits:
     """The data of a run, as its backbone needs them; arguments and errors as in `load_data`."""
     data = load_data(
         settings.dataset,
@@ -172,9 +167,7 @@ def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
     path = folder.file(IMAGE_LIST)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if card is not None and path.exists() and card.images.get(LISTED) != sha256(path):
-        warn_once(
-            logger, "%s is not the list that %s was made with: not used.", path, settings.model_name
-        )
+        warn_once(logger, "%s is not the list that %s was made with: not used.", path, settings.model_name)
         return None
     return ImageList.read(path)
 

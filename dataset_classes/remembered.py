@@ -31,16 +31,11 @@ def remember(kind: str, key: dict, value: Any) -> None:
     """
     path = _path(kind, key)
     if path is None:
-        warn_once(
-            logger,
-            "No home folder: what is measured of the images is not remembered (set XDG_CACHE_HOME).",
-        )
+        warn_once(logger, "No home folder: what is measured of the images is not remembered (set XDG_CACHE_HOME).")
         return
     text = json.dumps(value)
     try:
-        write_atomically(
-            path, lambda file: file.write_text(f"{_checksum(text)}\n{text}", encoding="ascii")
-        )
+        write_atomically(path, lambda file: file.write_text(f"{_checksum(text)}\n{text}", encoding="ascii"))
     except RunError as error:
         warn_once(logger, "What is measured of the images is not remembered: %s", str(error))
 

@@ -33,9 +33,7 @@ class StanfordCars(ImageDataset):
         splits = {part: read_split(root, part) for part in LAYOUT}
         paths, labels, names = splits[split]
         kept = np.unique(np.concatenate([labels for _, labels, _ in splits.values()]))
-        super().__init__(
-            paths, np.searchsorted(kept, labels), [names[i] for i in kept], root=data_root
-        )
+        super().__init__(paths, np.searchsorted(kept, labels), [names[i] for i in kept], root=data_root)
 
 
 def read_split(root: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:

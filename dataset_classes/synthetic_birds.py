@@ -82,9 +82,7 @@ SPECIES = {  # head, beak, wing, belly, tail
     "Rose-breasted Spearbill": ("blue hood", "spear", "flame", "rose", "fork"),
     "Flame-winged Spoonbill": ("gold plumes", "spoon", "flame", "rose", "fork"),
 }
-CLASS_PARTS = np.array(
-    [[LOOKS[p].index(look) for p, look in zip(LOOKS, s, strict=True)] for s in SPECIES.values()]
-)
+CLASS_PARTS = np.array([[LOOKS[p].index(look) for p, look in zip(LOOKS, s, strict=True)] for s in SPECIES.values()])
 IMAGES_PER_CLASS = 40  # in each split
 SEED = 2025  # of the dataset; the seed of a run does not change the images
 VERSION = 2  # part of the cache's name: raise it when the drawing or the species change
@@ -133,9 +131,7 @@ class SyntheticBirds(DrawnImages):
         self.mean, self.std = map(tuple, birds["statistics"].tolist())
         labels = np.repeat(np.arange(len(SPECIES)), IMAGES_PER_CLASS)
         paths = [f"{cache}/{split}_{i:04d}" for i in range(len(labels))]
-        super().__init__(
-            paths, labels, SPECIES, root=data_root, attributes=one_hot_looks(CLASS_PARTS)
-        )
+        super().__init__(paths, labels, SPECIES, root=data_root, attributes=one_hot_looks(CLASS_PARTS))
 
     def keypoints(self) -> Keypoints:
         """Where the parts are in every image."""
@@ -181,9 +177,7 @@ class SwappedLooks(DrawnImages):
 
 def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
     """`[C, P]` looks as `[C, A]` attributes, one column per look of each part."""
-    return np.concatenate(
-        [np.eye(len(looks))[class_parts[:, p]] for p, looks in enumerate(LOOKS.values())], axis=1
-    )
+    return np.concatenate([np.eye(len(looks))[class_parts[:, p]] for p, looks in enumerate(LOOKS.values())], axis=1)
 
 
 def load_arrays(cache: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -220,9 +214,7 @@ def generate(img_size: int) -> dict[str, np.ndarray]:
         birds[f"{split}_locations"] = np.stack([bird.locations for bird in drawn])
         birds[f"{split}_visible"] = np.stack([bird.visible for bird in drawn])
     pixels = birds["train_images"].reshape(-1, 3) / np.float32(255)
-    birds["statistics"] = np.stack(
-        [pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64)]
-    )
+    birds["statistics"] = np.stack([pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64)])
     return birds
 
 
@@ -260,9 +252,7 @@ def contact_sheet(per_class: int = 4, img_size: int = 112) -> Image.Image:
     columns, margin, caption = 3, 14, 26
     cell_width, cell_height = per_class * (img_size + 4) + margin, img_size + caption + margin
     rows = -(-len(SPECIES) // columns)
-    sheet = Image.new(
-        "RGB", (columns * cell_width + margin, rows * cell_height + margin), (250, 249, 245)
-    )
+    sheet = Image.new("RGB", (columns * cell_width + margin, rows * cell_height + margin), (250, 249, 245))
     draw = ImageDraw.Draw(sheet)
     font, small_font = ImageFont.load_default(17), ImageFont.load_default(12)
     for label, (name, looks) in enumerate(SPECIES.items()):
@@ -280,9 +270,7 @@ def contact_sheet(per_class: int = 4, img_size: int = 112) -> Image.Image:
 class SheetFlags:
     """Flags of this module's command line."""
 
-    sheet: str = flag(
-        "output", "synthetic_birds.png", "where to save the page of all species", metavar="FILE"
-    )
+    sheet: str = flag("output", "synthetic_birds.png", "where to save the page of all species", metavar="FILE")
 
 
 def main() -> None:

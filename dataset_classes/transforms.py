@@ -15,9 +15,7 @@ from torchvision import transforms
 
 # Eigenvalues and -vectors of RGB over ImageNet (Krizhevsky et al., 2012, section 4.1), pixels in [0, 1].
 LIGHTING_VALUES = torch.tensor([0.2175, 0.0188, 0.0045])
-LIGHTING_VECTORS = torch.tensor(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
-)
+LIGHTING_VECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,7 @@ class FixedTransform:
     @cached_property
     def finish(self) -> Callable:
         """What follows the resizing."""
-        return transforms.Compose(
-            [transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)]
-        )
+        return transforms.Compose([transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)])
 
     def places(self, fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Where points of an image are in what the network sees.
@@ -88,9 +84,7 @@ class FixedTransform:
         return self.finish(self.resize(image))
 
 
-def interpolated(
-    transform: ImageTransform | FixedTransform, interpolation: str
-) -> ImageTransform | FixedTransform:
+def interpolated(transform: ImageTransform | FixedTransform, interpolation: str) -> ImageTransform | FixedTransform:
     """The same transform with another way to resize; one that does not resize stays."""
     if transform.resize is None:
         return transform

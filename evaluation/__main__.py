@@ -49,9 +49,7 @@ def main() -> None:
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
         more = {"Faithfulness": faithfulness(run, model)} if flags.faithfulness else {}
-        results = evaluate_sparse(
-            run, model, tables, again=True, downloaded=is_downloaded(settings, folder), more=more
-        )
+        results = evaluate_sparse(run, model, tables, again=True, downloaded=is_downloaded(settings, folder), more=more)
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")
             log.info(diagnose(pages, tables.test, model.class_weight, run.data.test))

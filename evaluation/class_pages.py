@@ -52,9 +52,7 @@ def write_class_pages(
     names = images.classes
     order = sorted(range(len(names)), key=lambda c: (_accuracy(confused, c), names[c]))
     rows = ([_link(c, names), _share(confused, c)] for c in order)
-    body = '<p><img src="calibration.png" alt="Calibration curve"></p>' + _table(
-        ["class", "correct"], rows
-    )
+    body = '<p><img src="calibration.png" alt="Calibration curve"></p>' + _table(["class", "correct"], rows)
     _write(folder / "index.html", "Classes, worst first", body)
     for c in range(len(names)):
         body = "".join(
@@ -107,9 +105,7 @@ def _mistakes(c: int, mistakes: Mistakes, images) -> str:
         "</figcaption></figure>"
         for m in rows[:SHOWN_MISTAKES]
     ]
-    more = (
-        f"<p>{SHOWN_MISTAKES} of {len(rows)} are shown.</p>" if len(rows) > SHOWN_MISTAKES else ""
-    )
+    more = f"<p>{SHOWN_MISTAKES} of {len(rows)} are shown.</p>" if len(rows) > SHOWN_MISTAKES else ""
     return "".join(shown) + more if rows else "<p>None.</p>"
 
 

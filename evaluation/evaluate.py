@@ -21,12 +21,7 @@ from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
 from configs.run_folder import Artefact, read_json
-from configs.runs import (
-    DENSE_MODEL_FILE,
-    DENSE_RESULTS_FILE,
-    feature_table_file,
-    sparse_results_file,
-)
+from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
 from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
 from evaluation import metrics
@@ -165,9 +160,7 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
             labels = torch.from_numpy(train.labels)
             bias: Any = model.linear.bias
             predictions = linear_predictions(train_features, model.class_weight, bias)
-            results = model_results(
-                model.class_weight, train_features, labels, predictions, observed, train
-            )
+            results = model_results(model.class_weight, train_features, labels, predictions, observed, train)
             write_results(path, results)
 
     return artefact.load_or_make(read_json, make, together=True)
@@ -248,9 +241,7 @@ def accuracy_by_level(weight: Tensor, test: FeatureTable) -> dict[str, float]:
     return {str(i): x for i, x in enumerate(levels.level_accuracies.tolist(), start=1)}
 
 
-def sparse_results(
-    run: OpenRun, weight: Tensor, tables: FeatureTables, coverages: Sequence[float]
-) -> dict:
+def sparse_results(run: OpenRun, weight: Tensor, tables: FeatureTables, coverages: Sequence[float]) -> dict:
     """All results of the sparse model; draws the plots of its prediction sets."""
     settings, data = run.settings, run.data
     weight = weight.detach().cpu()
@@ -264,14 +255,10 @@ def sparse_results(
         tables.test,
         data.train_unaugmented,
     )
-    calibration, rest = (
-        tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed)
-    )
+    calibration, rest = (tables.test[rows] for rows in calibration_split(tables.test.labels, settings.seed))
     results["Calibration images"], results["Prediction set images"] = len(calibration), len(rest)
     by_name = methods(hierarchy, calibration, settings.seed or 0)
-    results["Prediction sets"] = compare_methods(
-        by_name, rest, coverages, data.test.class_similarity()
-    )
+    results["Prediction sets"] = compare_methods(by_name, rest, coverages, data.test.class_similarity())
     if hierarchy is not None:
         results["Level accuracies"] = accuracy_by_level(hierarchy, tables.test)
     with optional_figure("The plots of prediction sets"):
@@ -286,9 +273,7 @@ def sparse_results(
     return results
 
 
-def explanation_truth_of(
-    run: OpenRun, model: InterpretableClassifier, tables: FeatureTables
-) -> dict[str, float]:
+def explanation_truth_of(run: OpenRun, model: InterpretableClassifier, tables: FeatureTables) -> dict[str, float]:
     """What is known of how true the explanations are, from parts that the dataset knows; empty if it knows none."""
     weight, data = model.class_weight.detach().cpu(), run.data
     swapped = swapped_features(run, model)

@@ -100,9 +100,7 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
         feature = strongest_feature(model, seen)
     if feature is not None:
         maps["Feature"] = seen.feature_maps[0, feature].cpu()
-    orders = {
-        name: m.flatten().sort(descending=True, stable=True).indices for name, m in maps.items()
-    }
+    orders = {name: m.flatten().sort(descending=True, stable=True).indices for name, m in maps.items()}
     n_cells = cells[0] * cells[1]
     orders["random"] = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
     blurred = {name: steps_of(order, cells) for name, order in orders.items()}
@@ -137,16 +135,12 @@ def shuffled(model: InterpretableClassifier) -> InterpretableClassifier:
 
 
 @torch.inference_mode()
-def map_correlation(
-    model: InterpretableClassifier, other: InterpretableClassifier, image: Tensor
-) -> float:
+def map_correlation(model: InterpretableClassifier, other: InterpretableClassifier, image: Tensor) -> float:
     """Rank correlation of two models' maps of the features of the predicted class; 0 where a map is constant."""
     images = image[None].to(model.class_weight.device)
     output = model(images)
     features = model.class_weight[output.logits[0].argmax()].nonzero().flatten()
-    pairs = (
-        m[0, features].flatten(1).cpu() for m in (output.feature_maps, other(images).feature_maps)
-    )
+    pairs = (m[0, features].flatten(1).cpu() for m in (output.feature_maps, other(images).feature_maps))
     ranks = [
         0.0 if a.amin() == a.amax() or b.amin() == b.amax() else spearmanr(a, b).statistic
         for a, b in zip(*pairs, strict=True)

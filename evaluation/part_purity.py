@@ -115,10 +115,7 @@ def consistency(inside: Tensor, visible: Tensor, labels: Tensor, weight: Tensor)
         weight: class-feature weights, `[C, n]`; a feature is assigned to a class if its weight is not 0.
     """
     n_classes = len(weight)
-    held, seen = (
-        torch.zeros(n_classes, *x.shape[1:]).index_add_(0, labels, x.float())
-        for x in (inside, visible)
-    )
+    held, seen = (torch.zeros(n_classes, *x.shape[1:]).index_add_(0, labels, x.float()) for x in (inside, visible))
     share = held / seen.unsqueeze(1).clamp(min=1)  # (C, n, P)
     consistent = (share >= CONSISTENT).any(dim=2)
     return _mean_over_assigned(consistent.double(), labels, weight)

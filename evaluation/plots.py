@@ -67,9 +67,7 @@ def set_size_figure(curves: dict) -> Figure:
     """Average set size against the coverage that was reached: lower is better."""
     figure, axes = labelled_figure("Coverage on test images", "Average set size (classes)")
     for name, curve in curves.items():
-        axes.plot(
-            curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3
-        )
+        axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
@@ -90,9 +88,7 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
         axes.plot(positions, values[order], ".", color=COLOURS[name], label=name)
     if len(order) <= 60:
         names = (classes[c] for c in order)
-        shown = [
-            name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names
-        ]
+        shown = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]
         axes.set_xticks(range(len(order)), shown, rotation=90)
     axes.set_xlabel(f"Classes, by coverage with {first_name}")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the points
@@ -103,9 +99,7 @@ def _coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
     return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
-def labelled_figure(
-    x_label: str, y_label: str, width: float = 6.4, height: float = 4.8
-) -> tuple[Figure, Axes]:
+def labelled_figure(x_label: str, y_label: str, width: float = 6.4, height: float = 4.8) -> tuple[Figure, Axes]:
     """A figure of so many inches with one axes, without a frame at the top and on the right."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: Axes = figure.subplots()

@@ -20,9 +20,7 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
         seed: of the draws of APS and RAPS.
     """
     by_name = {
-        method.name: method.make(weight, seed)
-        for method in METHODS
-        if weight is not None or not method.hierarchical
+        method.name: method.make(weight, seed) for method in METHODS if weight is not None or not method.hierarchical
     }
     for method in by_name.values():
         method.calibrate(calibration.features, calibration.logits, calibration.labels)
@@ -34,9 +32,7 @@ def set_results(sets: Tensor, labels: Tensor, class_similarity) -> dict:
     return {
         "Coverage": covered(sets, labels).mean().item(),
         "Average set size": sets.sum(dim=1).double().mean().item(),
-        "Set coherence": None
-        if class_similarity is None
-        else set_coherence(sets, class_similarity),
+        "Set coherence": None if class_similarity is None else set_coherence(sets, class_similarity),
     }
 
 

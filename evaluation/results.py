@@ -20,11 +20,7 @@ PERCENT = (
 # What the published code calls it, in its JSON files, beside our names in ours.
 PUBLISHED_NAMES = {"Number of features": "NFfeatures", "Features per class": "PerClass"}
 PUBLISHED_METHODS = {"CHiQPM (paper)": "CHiQPM", "APS": "APS", "THR": "THR"}
-PUBLISHED_SET_NAMES = {
-    "Coverage": "Coverage_rate",
-    "Average set size": "Average_size",
-    "Set coherence": "SetCoherence",
-}
+PUBLISHED_SET_NAMES = {"Coverage": "Coverage_rate", "Average set size": "Average_size", "Set coherence": "SetCoherence"}
 
 
 def write_results(path, results: dict) -> None:

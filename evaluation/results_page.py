@@ -38,9 +38,7 @@ def write_page(template: Path, rows: list[Row]) -> Path:
     try:
         text = template.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--page {template} cannot be read: {getattr(error, 'strerror', error)}"
-        ) from None
+        raise UsageError(f"--page {template} cannot be read: {getattr(error, 'strerror', error)}") from None
     name = template.name.removesuffix(TEMPLATE)
     figures = template.parent / "figures" / name
 
@@ -76,9 +74,7 @@ def _options(template: Path, match: re.Match) -> dict[str, str]:
 def _plots(rows: list[Row], figures: Path, asked: dict[str, str]) -> str:
     folder = figures / "_".join(re.sub(r"\W+", "_", value) for value in asked.values())
     names = write_plots(folder, rows)
-    links = [
-        f"![{name}]({folder.relative_to(figures.parents[1]).as_posix()}/{name})" for name in names
-    ]
+    links = [f"![{name}]({folder.relative_to(figures.parents[1]).as_posix()}/{name})" for name in names]
     return "\n".join(links)
 
 
@@ -91,6 +87,4 @@ def _sources(rows: list[Row]) -> str:
         lines.append(f"- {row.label}: seeds {seeds}, commit {', '.join(sorted(commits))}")
     command = read_config(rows[0].runs[0].folder).get("command", "")
     command = SCRIPT.sub("main.py", OF_THIS_MACHINE.sub("", command))
-    return "\n".join(
-        [*lines, "", "The last command in the first of these folders:", "", f"    {command}", ""]
-    )
+    return "\n".join([*lines, "", "The last command in the first of these folders:", "", f"    {command}", ""])

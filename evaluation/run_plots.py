@@ -31,9 +31,7 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         if curves:
             yield f"accuracy_by_{key}.png", _figure(label, "Accuracy (%)", curves)
     sets = {
-        f"{method}, {row.label}": _points(
-            row, [(SETS, method, t) for t in row.entries(SETS, method)]
-        )
+        f"{method}, {row.label}": _points(row, [(SETS, method, t) for t in row.entries(SETS, method)])
         for row in rows
         for method in row.entries(SETS)
     }
@@ -42,8 +40,7 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         yield "set_size.png", figure
     levels = {
         row.label: [
-            (int(level), *_spread([100 * v for v in row.values(LEVELS, level)]))
-            for level in row.entries(LEVELS)
+            (int(level), *_spread([100 * v for v in row.values(LEVELS, level)])) for level in row.entries(LEVELS)
         ]
         for row in rows
         if row.entries(LEVELS)
@@ -68,8 +65,7 @@ def _curves_over(rows: list[Row], key: str) -> dict[str, list[tuple]]:
 def _points(row: Row, paths: list[tuple[str, ...]]) -> list[tuple]:
     """Coverage in percent, mean and spread of the set size, for every targeted coverage."""
     return [
-        (100 * mean(row.values(*path, "Coverage")), *_spread(row.values(*path, "Average set size")))
-        for path in paths
+        (100 * mean(row.values(*path, "Coverage")), *_spread(row.values(*path, "Average set size"))) for path in paths
     ]
 
 

@@ -20,12 +20,7 @@ KEPT = "Share of the dense accuracy"
 SETS, LEVELS = "Prediction sets", "Level accuracies"
 TRUTH, FAITHFUL = "Explanation truth", "Faithfulness"
 LOWER_IS_BETTER = ("Correlation", "Dependence", "Dependence on test images")
-NEUTRAL = (
-    "Number of features",
-    "Features per class",
-    "Calibration images",
-    "Prediction set images",
-)
+NEUTRAL = ("Number of features", "Features per class", "Calibration images", "Prediction set images")
 # Digests in the manifest: they follow from the other settings and from the seed.
 DIGESTS = ("images", "selection", "features", "seed")
 
@@ -106,13 +101,9 @@ def gather(paths: Iterable[str]) -> list[Row]:
             else:
                 row.runs.append(measured)
     if not rows:
-        raise RunError(
-            f"no finished run in {', '.join(paths)}; a run leaves Results_*.json in its folder"
-        )
+        raise RunError(f"no finished run in {', '.join(paths)}; a run leaves Results_*.json in its folder")
     order = list(NAMES)
-    gathered = sorted(
-        rows.values(), key=lambda r: (order.index(r.model), _numbers_first(r.settings))
-    )
+    gathered = sorted(rows.values(), key=lambda r: (order.index(r.model), _numbers_first(r.settings)))
     tell_apart(gathered)
     return gathered
 
@@ -121,9 +112,7 @@ def tell_apart(rows: list[Row]) -> None:
     """Set in every row the settings in which it differs from the others of its model."""
     for row in rows:
         same = [other.settings for other in rows if other.model == row.model]
-        row.differing = {
-            k: v for k, v in row.settings.items() if any(other.get(k) != v for other in same)
-        }
+        row.differing = {k: v for k, v in row.settings.items() if any(other.get(k) != v for other in same)}
 
 
 def _run_folders(paths: Iterable[str]) -> list[Path]:
@@ -174,10 +163,7 @@ def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _numbers_first(settings: dict[str, str]) -> list:
     """A key that sorts numbers by size."""
-    return [
-        (float(v) if v.replace(".", "", 1).isdigit() else 0.0, v)
-        for _, v in sorted(settings.items())
-    ]
+    return [(float(v) if v.replace(".", "", 1).isdigit() else 0.0, v) for _, v in sorted(settings.items())]
 
 
 @dataclass(frozen=True)
@@ -251,9 +237,7 @@ class Cell:
 def cells_of(rows: list[Row], metric: Metric) -> list[Cell | None]:
     """The metric in every row, the best of the sparse models marked; None where a row lacks it."""
     values = [row.values(*metric.path) for row in rows]
-    shown = [
-        round(metric.better * mean(v), 3 if metric.percent else 2) if v else None for v in values
-    ]
+    shown = [round(metric.better * mean(v), 3 if metric.percent else 2) if v else None for v in values]
     rivals = [s for s, row in zip(shown, rows, strict=True) if s is not None and row.model != DENSE]
     contest = metric.better != 0 and len(rivals) > 1
     cells = []

@@ -53,10 +53,7 @@ def _lines(
         text = plain(cell.text(percent))
         return bold(text) if cell.best else text
 
-    lines = [
-        ["", *(plain(row.label) for row in rows)],
-        ["seeds", *(str(len(row.runs)) for row in rows)],
-    ]
+    lines = [["", *(plain(row.label) for row in rows)], ["seeds", *(str(len(row.runs)) for row in rows)]]
     for metric in metrics:
         cells = cells_of(rows, metric)
         lines.append([plain(metric.name), *(shown(cell, metric.percent) for cell in cells)])

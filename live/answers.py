@@ -59,9 +59,7 @@ class LiveModel:
     def __init__(self, explained: ExplainedRun, predictor: HierarchicalPredictor, start: float):
         self.explained, self.predictor = explained, predictor
         self.explainer = explained.explainer
-        self._images = ClassImages(
-            self.explainer, explained.data.train_unaugmented, explained.tables.train
-        )
+        self._images = ClassImages(self.explainer, explained.data.train_unaugmented, explained.tables.train)
         self._report = explained.report("live", self._images)
         self._report.set_coverages(predictor, COVERAGES, start)
         # Switched off, a feature is as weak as in the image of the training set that shows least of it.
@@ -125,8 +123,7 @@ class LiveModel:
         return {
             **self._report.image(explanation, "photo", question.label),
             "probabilities": [
-                [c, round(probabilities[c].item(), 4)]
-                for c in strongest_first(probabilities)[:LISTED].tolist()
+                [c, round(probabilities[c].item(), 4)] for c in strongest_first(probabilities)[:LISTED].tolist()
             ],
             "activations": [round(float(a), 3) for a in seen.features],
             "off": list(question.off),
@@ -146,10 +143,7 @@ class LiveModel:
         if len(set(classes)) < 2 or not all(c in known for c in classes):
             raise UploadError("a comparison needs two different classes of the model")
         columns = comparison_columns(self.explainer.weight, classes)
-        return {
-            **self._report.comparison(classes, columns),
-            "pictures": self._class_pictures(classes, columns),
-        }
+        return {**self._report.comparison(classes, columns), "pictures": self._class_pictures(classes, columns)}
 
     def proposed_crop(self, photo: Image.Image) -> dict:
         """Where the object is in a photo: a proposal, to be adjusted."""
@@ -170,15 +164,11 @@ class LiveModel:
         features[list(off)] = np.minimum(features[list(off)], self._absent[list(off)])
         change = (features - seen.features) @ self.explainer.weight.T
         certainties = certainty(torch.from_numpy(features), self.explainer.active_means)
-        return replace(
-            seen, features=features, logits=seen.logits + change, certainties=certainties
-        )
+        return replace(seen, features=features, logits=seen.logits + change, certainties=certainties)
 
     def _class_pictures(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
         return {
-            f"class{c}": self._report.picture(self._images[c], columns)
-            for c in classes
-            if self._images[c] is not None
+            f"class{c}": self._report.picture(self._images[c], columns) for c in classes if self._images[c] is not None
         }
 
 

@@ -48,14 +48,8 @@ def application(model: LiveModel) -> Starlette:
     own = files("live") / "page"
     pages = {
         "/": ("text/html", (own / "live.html").read_text("utf-8")),
-        "/style.css": (
-            "text/css",
-            report.read("paint.css") + (own / "live.css").read_text("utf-8"),
-        ),
-        "/script.js": (
-            "text/javascript",
-            report.read("paint.js", "report.js") + (own / "live.js").read_text("utf-8"),
-        ),
+        "/style.css": ("text/css", report.read("paint.css") + (own / "live.css").read_text("utf-8")),
+        "/script.js": ("text/javascript", report.read("paint.js", "report.js") + (own / "live.js").read_text("utf-8")),
         "/page.json": ("application/json", json.dumps(model.page(), separators=(",", ":"))),
     }
     routes = [Route(path, _fixed(text, kind)) for path, (kind, text) in pages.items()]
@@ -114,16 +108,12 @@ class Questions:
 
     async def crop(self, request: Request) -> Response:
         """A proposed crop of the photo in the body."""
-        return await self._asked(
-            request, lambda data: self._model.proposed_crop(self._decoded(data))
-        )
+        return await self._asked(request, lambda data: self._model.proposed_crop(self._decoded(data)))
 
     async def compare(self, request: Request) -> Response:
         """The classes of `classes`, by number, side by side."""
         text = request.query_params.get("classes", "")
-        return await self._asked(
-            request, lambda _: self._model.comparison([int(c) for c in text.split(",") if c])
-        )
+        return await self._asked(request, lambda _: self._model.comparison([int(c) for c in text.split(",") if c]))
 
     async def test_image(self, request: Request) -> Response:
         """A test image as JPEG."""

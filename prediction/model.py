@@ -34,9 +34,7 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
     """
     data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
     if data is not None and predictor is not None:
-        return FinishedModel(
-            load_finished_model(settings, run, data.classes, hardware), data, predictor
-        )
+        return FinishedModel(load_finished_model(settings, run, data.classes, hardware), data, predictor)
     lacks = "class names" if data is None else "calibration of this model"
     said = f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)"
     splits = _needed_data(settings, run, said)
@@ -47,9 +45,7 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
     return FinishedModel(model, DataDescription.of(splits.test), predictor)
 
 
-def training_table(
-    settings: Settings, run: RunFolder, finished: FinishedModel, hardware: Hardware
-) -> FeatureTable:
+def training_table(settings: Settings, run: RunFolder, finished: FinishedModel, hardware: Hardware) -> FeatureTable:
     """The model's feature table on its training images: from the run folder, else made from the dataset.
 
     Raises:

@@ -68,9 +68,7 @@ def predict(
         if tensors is not None:
             output = ModelOutput(*(x.cpu() for x in finished.model(hardware.to_device(tensors))))
             told = describe(finished, output.features, output.logits, coverages)
-            predicted = zip(
-                tensors, zip(*(x.split(1) for x in output), strict=True), told, strict=True
-            )
+            predicted = zip(tensors, zip(*(x.split(1) for x in output), strict=True), told, strict=True)
         for error in errors:
             file = next(names)
             if error is not None:
@@ -82,9 +80,7 @@ def predict(
             yield Prediction(file, *fields)
 
 
-def describe(
-    finished: FinishedModel, features: Tensor, logits: Tensor, coverages: Sequence[float]
-) -> Iterator[tuple]:
+def describe(finished: FinishedModel, features: Tensor, logits: Tensor, coverages: Sequence[float]) -> Iterator[tuple]:
     """The fields of `Prediction` but the file, for each row of features `[B, n]` and logits `[B, C]`."""
     classes = finished.data.classes
     weight = finished.model.class_weight.cpu()
@@ -102,8 +98,7 @@ def describe(
         activations = [round(features[row, f].item(), 3) for f in used]
         weights = [round(weight[predicted, f].item(), 4) for f in used]
         shown = [
-            {"feature": f, "activation": a, "weight": w}
-            for f, a, w in zip(used, activations, weights, strict=True)
+            {"feature": f, "activation": a, "weight": w} for f, a, w in zip(used, activations, weights, strict=True)
         ]
         yield classes[predicted], probability, members, shown
 

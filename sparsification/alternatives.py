@@ -69,11 +69,7 @@ def independent_groups(groups: list[Group], profiles: Tensor) -> list[Group]:
 
 
 def left_over_groups(
-    groups: list[Group],
-    profiles: Tensor,
-    independent: list[Group],
-    known: Tensor,
-    recipe: GroupsRecipe,
+    groups: list[Group], profiles: Tensor, independent: list[Group], known: Tensor, recipe: GroupsRecipe
 ) -> Iterator[tuple[Group, list[Group]]]:
     """Groups that leave over classes for which there is no feature, the best first.
 

@@ -63,16 +63,13 @@ def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeature
         "images": images.fingerprint(),
         "dense": run.folder.digest(DENSE_MODEL_FILE) if settings.do_dense else None,
     }
-    pooled, statistics = (
-        run.folder.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE)
-    )
+    pooled, statistics = (run.folder.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE))
     if pooled.is_current() and statistics.is_current():
         log.info("Dense features: %s is reused.", pooled.path)
     else:
         found: dict[str, Any] = {}
         pooled.write(
-            lambda file: found.update(extract_dense_features(model, images, run.hardware, file)),
-            together=True,
+            lambda file: found.update(extract_dense_features(model, images, run.hardware, file)), together=True
         )
         statistics.write(lambda file: np.savez(file, **found))
     return DenseFeatures.load(pooled.path, statistics.path)
@@ -101,9 +98,7 @@ def extract_dense_features(
     with open(file or os.devnull, "wb") as pooled:
         header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(pooled, header)
-        for values, targets, added, *together in measured_batches(
-            model, dataset, hardware, "Dense features", measure
-        ):
+        for values, targets, added, *together in measured_batches(model, dataset, hardware, "Dense features", measure):
             pooled.write(values.float().numpy().tobytes())
             labels[start : start + len(targets)] = targets.numpy()
             sums += added

@@ -14,12 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from configs.recipes import GroupsRecipe, PartsRecipe
-from sparsification.alternatives import (
-    class_profiles,
-    find_groups,
-    freely_combined,
-    independent_groups,
-)
+from sparsification.alternatives import class_profiles, find_groups, freely_combined, independent_groups
 from sparsification.constants import class_means
 from sparsification.scenes import Scenes
 
@@ -127,16 +122,12 @@ class PartSearch:
         pooled = _standard(class_means(scenes.pooled.sqrt(), scenes.labels))
         for _ in range(recipe.passes):
             values = [self._values(parts, index) for index in range(len(parts))]
-            seen = [
-                torch.cat([_standard(class_means(v, scenes.labels)), pooled], dim=1) for v in values
-            ]
+            seen = [torch.cat([_standard(class_means(v, scenes.labels)), pooled], dim=1) for v in values]
             for _ in range(recipe.rounds):
                 before = [part.looks for part in parts]
                 for index, part in enumerate(parts):
                     others = _others(parts, index)
-                    looks, _ = self._clusters(
-                        seen[index], others, len(part.features), recipe.starts, hints, part.looks
-                    )
+                    looks, _ = self._clusters(seen[index], others, len(part.features), recipe.starts, hints, part.looks)
                     parts[index] = Part(looks, part.features)
                 if all(torch.equal(a, b.looks) for a, b in zip(before, parts, strict=True)):
                     break
@@ -145,10 +136,7 @@ class PartSearch:
                 known = _design(_others(parts, index))
                 distances = self._distances(seen[index], part.looks, known, len(part.features))
                 fits.append(part.one_hot() * distances.max() - distances / len(parts))
-            settled = [
-                Part(own, part.features)
-                for own, part in zip(distinct_choices(fits).T, parts, strict=True)
-            ]
+            settled = [Part(own, part.features) for own, part in zip(distinct_choices(fits).T, parts, strict=True)]
             features = self._fitting(values, [part.one_hot() for part in settled])
             parts = [Part(part.looks, own) for part, own in zip(settled, features, strict=True)]
         return parts

@@ -37,9 +37,7 @@ class Scenes:
         return self.maps[torch.arange(len(row)), :, row, column].float()
 
 
-def collect_scenes(
-    model: InterpretableClassifier, dataset, hardware: Hardware, recipe: PartsRecipe
-) -> Scenes:
+def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware, recipe: PartsRecipe) -> Scenes:
     """The scenes of a dataset, in one pass over the first images of every class."""
     labels = np.asarray(dataset.labels)
     classes = np.unique(labels)

@@ -35,14 +35,11 @@ from sparsification.scenes import Scenes, collect_scenes
 log = logging.getLogger(__name__)
 
 
-def select_features(
-    run: OpenRun, features: DenseFeatures, model: InterpretableClassifier
-) -> SparseLayer:
+def select_features(run: OpenRun, features: DenseFeatures, model: InterpretableClassifier) -> SparseLayer:
     """The sparse layer of a run: reused or solved; `model` is the dense one."""
     settings = run.settings
     artefact = run.folder.artefact(
-        selection_file(settings),
-        {"features": run.folder.digest(POOLED_FILE), **settings.selection_dependencies()},
+        selection_file(settings), {"features": run.folder.digest(POOLED_FILE), **settings.selection_dependencies()}
     )
     parts = settings.selection.groups and settings.kind.class_sets and features.overlap is not None
     if parts and artefact.why_outdated() is not None:
@@ -50,9 +47,7 @@ def select_features(
         scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware, settings.parts)
         features = replace(features, scenes=scenes)
     return artefact.load_or_make(
-        SparseLayer.load,
-        lambda path: chooser(settings)(settings, features).save(path),
-        what="Selection",
+        SparseLayer.load, lambda path: chooser(settings)(settings, features).save(path), what="Selection"
     )
 
 
@@ -104,20 +99,14 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
     return _sparse_layer(features, torch.as_tensor(found.selected), torch.as_tensor(found.weight))
 
 
-def looks_of_parts(
-    settings: Settings, features: DenseFeatures, scenes: Scenes
-) -> SparseLayer | None:
+def looks_of_parts(settings: Settings, features: DenseFeatures, scenes: Scenes) -> SparseLayer | None:
     """One feature for every look of every part; None unless parts have as many looks as features are wanted."""
     n, k = settings.n_features, settings.n_per_class
     parts = PartSearch(scenes, settings.groups, settings.parts).find(k)
     found = sum(len(part.features) for part in parts)
     weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
     if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):
-        log.info(
-            "Parts found: %d, with %d looks: the quadratic program chooses the features.",
-            len(parts),
-            found,
-        )
+        log.info("Parts found: %d, with %d looks: the quadratic program chooses the features.", len(parts), found)
         return None
     log.info("%d parts: every class has one look of each, of %d in all.", k, n)
     return _sparse_layer(features, torch.cat([part.features for part in parts]), weight)
@@ -126,10 +115,7 @@ def looks_of_parts(
 def _sparse_layer(features: DenseFeatures, selection: Tensor, weight: Tensor) -> SparseLayer:
     mean, std = feature_moments(features.pooled)
     return SparseLayer(
-        selection=selection.long(),
-        weight=weight.float(),
-        mean=mean[selection].float(),
-        std=std[selection].float(),
+        selection=selection.long(), weight=weight.float(), mean=mean[selection].float(), std=std[selection].float()
     )
 
 

@@ -15,9 +15,7 @@ from sparsification.scenes import Scenes
 NAMES = [look for looks in LOOKS.values() for look in looks]
 OF_LOOKS = one_hot_looks(CLASS_PARTS)
 PER_CLASS, SPARE, CELLS = 5, 10, 16
-PARTS = torch.tensor(
-    [[-0.3, 0.1], [-0.25, 0.3], [0.0, -0.1], [0.2, 0.1], [0.1, -0.35]]
-)  # of a bird: row, column
+PARTS = torch.tensor([[-0.3, 0.1], [-0.25, 0.3], [0.0, -0.1], [0.2, 0.1], [0.1, -0.35]])  # of a bird: row, column
 
 
 def classes_with(look: str) -> Tensor:

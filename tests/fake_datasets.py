@@ -40,17 +40,9 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return (40 + 50 * (label % 4), 220 - 60 * (label % 3), 80 + 40 * (label % 5))
 
 
-def make_cub(
-    root: Path, class_ids=(1, 2, 5), train=2, test=1, folder="CUB200/CUB_200_2011"
-) -> Path:
+def make_cub(root: Path, class_ids=(1, 2, 5), train=2, test=1, folder="CUB200/CUB_200_2011") -> Path:
     """CUB-200-2011 with the given classes; attributes have one row per class."""
-    names = (
-        "Black_footed_Albatross",
-        "Laysan_Albatross",
-        "Sooty_Albatross",
-        "Shiny_Cowbird",
-        "Crested_Auklet",
-    )
+    names = ("Black_footed_Albatross", "Laysan_Albatross", "Sooty_Albatross", "Shiny_Cowbird", "Crested_Auklet")
     base = root / folder
     lines: dict[str, list[str]] = defaultdict(list)
     image_id = 0
@@ -108,16 +100,12 @@ def make_traveling_birds(root: Path, annotations="CUB") -> Path:
     return root
 
 
-def make_imagenet(
-    root: Path, wnids=("n01440764", "n02102040", "n03000684"), train=2, test=1
-) -> Path:
+def make_imagenet(root: Path, wnids=("n01440764", "n02102040", "n03000684"), train=2, test=1) -> Path:
     """ImageNet: a folder per WordNet id in `train/` and `val/`."""
     for folder, count in (("train", train), ("val", test)):
         for label, wnid in enumerate(wnids):
             for i in range(count):
-                save_image(
-                    root / "imagenet" / folder / wnid / f"{wnid}_{i}.JPEG", class_colour(label)
-                )
+                save_image(root / "imagenet" / folder / wnid / f"{wnid}_{i}.JPEG", class_colour(label))
     return root
 
 
@@ -126,7 +114,5 @@ def make_image_folder(root: Path, classes=("robin", "wren"), **splits: int) -> P
     for folder, count in (splits or {"": 10}).items():
         for label, name in enumerate(classes):
             for i in range(count):
-                save_image(
-                    root / folder / name / f"{i}.jpg", class_colour(label), size=(40 + i, 30)
-                )
+                save_image(root / folder / name / f"{i}.jpg", class_colour(label), size=(40 + i, 30))
     return root

@@ -20,9 +20,7 @@ from dataset_classes.registry import load_data, open_finished
 from sparsification.constants import class_means
 
 CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
-WEIGHT = torch.tensor(
-    [[1.0, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [0, 1, 1, 0, 1, 0], [0, 0, 0, 1, 1, 1]]
-)
+WEIGHT = torch.tensor([[1.0, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [0, 1, 1, 0, 1, 0], [0, 0, 0, 1, 1, 1]])
 
 
 def page(path: Path) -> dict:

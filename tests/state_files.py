@@ -31,9 +31,7 @@ def published(bias=None, weight=WEIGHT, arch="resnet18"):
     """A trained model and its state dict as the authors publish it."""
     torch.manual_seed(0)
     model = build_dense_model(arch, len(weight))
-    head = SparseHead(
-        torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True
-    )
+    head = SparseHead(torch.tensor([3, 17, 200, 511]), weight, torch.rand(4), torch.rand(4), bias, relu=True)
     model.set_sparse_head(head)
     model.eval()
     return model, model.state_dict()

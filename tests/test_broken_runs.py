@@ -95,9 +95,7 @@ def test_a_folder_that_becomes_read_only_is_one_line(launcher, whole_run, tmp_pa
     assert launcher.results(tmp_path) == whole_run.results
 
 
-def test_a_second_run_in_the_same_folder_is_refused_and_the_first_unharmed(
-    launcher, whole_run, tmp_path
-):
+def test_a_second_run_in_the_same_folder_is_refused_and_the_first_unharmed(launcher, whole_run, tmp_path):
     first = launcher.start(tmp_path, do="stop", at=["created Trained_DenseModel.partial"])
     assert launcher.wait(first).code is None
     assert_one_line(launcher.run(tmp_path), "another run is working in", str(tmp_path))
@@ -163,9 +161,7 @@ def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed(tmp_path):
     content = path.read_bytes()
     noticed = 0
     for position in range(0, len(content), 3):
-        path.write_bytes(
-            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
-        )
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         try:
             found = load_tensors(path)
         except Exception:

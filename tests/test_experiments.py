@@ -56,9 +56,7 @@ class FakeRuns:
     def __call__(self, command, **_):
         self.started.append(command)
         failed = any(word in command for word in self.fails)
-        return subprocess.CompletedProcess(
-            command, int(failed), None, "main.py: error: no images\n" if failed else ""
-        )
+        return subprocess.CompletedProcess(command, int(failed), None, "main.py: error: no images\n" if failed else "")
 
 
 @pytest.fixture
@@ -80,14 +78,9 @@ def test_a_table_means_every_combination_and_runs_of_a_folder_follow_one_another
 
 
 def test_a_list_of_lists_is_a_run_for_each():
-    made = experiments.combinations(
-        {"seed": 1, "set": [[], ["dense.lr=0.1", "dense.gamma=1"]], "Coverage": [0.8, 0.9]}
-    )
+    made = experiments.combinations({"seed": 1, "set": [[], ["dense.lr=0.1", "dense.gamma=1"]], "Coverage": [0.8, 0.9]})
     ends = ["--Coverage", "0.8", "0.9"]
-    assert [*made] == [
-        ["--seed", "1", *ends],
-        ["--seed", "1", "--set", "dense.lr=0.1", "dense.gamma=1", *ends],
-    ]
+    assert [*made] == [["--seed", "1", *ends], ["--seed", "1", "--set", "dense.lr=0.1", "dense.gamma=1", *ends]]
 
 
 def test_runs_of_several_processes_begin_with_torchrun(run, capsys):
@@ -98,9 +91,7 @@ def test_runs_of_several_processes_begin_with_torchrun(run, capsys):
 
 
 @pytest.mark.parametrize(("stop", "started"), [(False, 4), (True, 2)])
-def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(
-    run, fake_runs, stop, started
-):
+def test_a_failed_run_is_named_and_the_others_go_on_unless_told_to_stop(run, fake_runs, stop, started):
     fake_runs.fails = ("sldd",)
     with pytest.raises(RunError, match=r"runs failed: .*1 sldd_8_3: no images"):
         run("--jobs", "1", *(["--stop"] if stop else []))
@@ -131,9 +122,7 @@ def test_finished_runs_are_skipped_and_changed_ones_are_not(run, tmp_path, capsy
     caplog.clear()
     run("--jobs", "2")
     assert "4 runs, 4 of them finished." in caplog.text
-    run(
-        "--print_commands", **{"finetune.lr=0.001": "finetune.lr=0.002", '["qpm", "sldd"]': '"qpm"'}
-    )
+    run("--print_commands", **{"finetune.lr=0.001": "finetune.lr=0.002", '["qpm", "sldd"]': '"qpm"'})
     assert capsys.readouterr().out.count("main.py") == 2  # of each seed
 
 

@@ -93,9 +93,7 @@ def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_pat
     first = train("one")
     assert torch.equal(train("two"), first)  # copies: nothing to do
     for i in range(8):  # the same names, other pictures
-        save_image(
-            tmp_path / "two" / "train" / "wren" / f"{i}.jpg", (0, 90, 255), size=(40 + i, 30)
-        )
+        save_image(tmp_path / "two" / "train" / "wren" / f"{i}.jpg", (0, 90, 255), size=(40 + i, 30))
     folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=r"other images .*: choose another --seed or --log_dir"):

@@ -16,10 +16,7 @@ PACKAGES = (
 
 def modules() -> list[Path]:
     """Python files of the packages and the scripts, relative to the root."""
-    found = [
-        *ROOT.glob("*.py"),
-        *(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")),
-    ]
+    found = [*ROOT.glob("*.py"), *(f for package in PACKAGES for f in (ROOT / package).rglob("*.py"))]
     return [file.relative_to(ROOT) for file in found]
 
 
@@ -72,7 +69,5 @@ def test_everything_can_be_imported_where_the_system_has_less_than_linux():
     others = names - set(PACKAGES) - {name.split(".")[0] for name in ours}
     packages = sorted(name for name in others if find_spec(name))  # extras may be missing
     program = AS_ON_WINDOWS.format(packages=[*packages, "torchvision.models"], modules=ours)
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -118,9 +118,7 @@ def test_a_stage_and_all_that_follow_are_done_again_on_request(train, epochs):
         "chiqpm_8_3_Calibration.npz",
         "Results_chiqpm_8_3_FinetunedModel.json",
     }
-    assert not again & {
-        "Trained_DenseModel.pth", "DenseFeatures_train.npy", "chiqpm_8_3_Selection.npz"
-    }  # fmt: skip
+    assert not again & {"Trained_DenseModel.pth", "DenseFeatures_train.npy", "chiqpm_8_3_Selection.npz"}
     assert "Dense" not in epochs and "Finetuning round 4/4" in epochs
     assert all(torch.equal(value, weights[key]) for key, value in sparse_state(folder).items())
 
@@ -179,9 +177,7 @@ def test_imagenet_is_finetuned_from_its_weights_without_dense_training(tmp_path,
 
 
 def test_watching_a_training_changes_nothing_in_it(train):
-    unwatched, watched = (
-        sparse_state(train("--eval_every", every, runs=f"every_{every}")) for every in (0, 1)
-    )
+    unwatched, watched = (sparse_state(train("--eval_every", every, runs=f"every_{every}")) for every in (0, 1))
     assert all(torch.equal(unwatched[key], watched[key]) for key in unwatched)
 
 

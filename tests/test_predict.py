@@ -48,9 +48,7 @@ call = partial(exit_code, predict, "--device", "cpu")
 
 
 @pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
-def test_the_run_folder_alone_gives_the_sets_of_the_run(
-    finished, tmp_path, monkeypatch, model_type
-):
+def test_the_run_folder_alone_gives_the_sets_of_the_run(finished, tmp_path, monkeypatch, model_type):
     folder, expected = finished[0][model_type], finished[1][model_type]
     monkeypatch.setattr(prediction.model, "data_of_model", None)  # the dataset is not looked at
     flags = ["--folder", folder, "--coverage", "0.8", "0.95", "--output", tmp_path / "out.json"]
@@ -69,9 +67,7 @@ def test_the_run_folder_alone_gives_the_sets_of_the_run(
 
 
 @pytest.mark.parametrize("model_type", ["chiqpm", "qsenn"])
-def test_the_page_explains_every_image_from_the_run_folder_alone(
-    finished, tmp_path, monkeypatch, model_type
-):
+def test_the_page_explains_every_image_from_the_run_folder_alone(finished, tmp_path, monkeypatch, model_type):
     folder, expected = finished[0][model_type], finished[1][model_type]
     monkeypatch.setattr(prediction.model, "data_of_model", None)  # the dataset is not looked at
     odd = tmp_path / "a<img onerror=alert(1)><" / "script>.png"
@@ -160,9 +156,7 @@ def test_file_names_may_be_no_text(finished, tmp_path):
     assert entry["file"] == str(photo)
 
 
-def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(
-    small_run, finished, tmp_path, capsys
-):
+def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(small_run, finished, tmp_path, capsys):
     source, expected = finished[0]["chiqpm"], finished[1]["chiqpm"]
     image = next(iter(expected))
     downloaded = tmp_path / "downloaded"
@@ -213,11 +207,7 @@ def test_patterns_and_tables_name_images(tmp_path):
         (["--image", "EMPTY"], 1, "no images in the folder"),
         (["--image", "photos/*.nothing"], 1, "no file fits photos/*.nothing"),
         (["--image", "absent.csv"], 1, "the table absent.csv cannot be read"),
-        (
-            ["--image", "x.jpg", "--output", "out.xlsx"],
-            2,
-            "must be a .csv, .json or .html file, not out.xlsx",
-        ),
+        (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv, .json or .html file, not out.xlsx"),
         (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
         (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),
     ],

@@ -60,9 +60,7 @@ def epoch_order(dataset, generator: torch.Generator) -> torch.Tensor:
     return rarity.multinomial(len(dataset), replacement=True, generator=generator)
 
 
-def epoch_batches(
-    dataset, batch_size: int, hardware: Hardware, seed: int, view_seed: int | None = None
-) -> Batches:
+def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int, view_seed: int | None = None) -> Batches:
     """The shuffled batches of an epoch: of each, this process's share.
 
     A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
@@ -78,9 +76,7 @@ def epoch_batches(
         UsageError: if there are fewer images than processes.
     """
     if len(dataset) < processes.count():
-        raise UsageError(
-            f"{len(dataset)} training images cannot be shared by {processes.count()} processes"
-        )
+        raise UsageError(f"{len(dataset)} training images cannot be shared by {processes.count()} processes")
     order = epoch_order(dataset, torch.Generator().manual_seed(seed))
     batches = order.split(batch_size)
     if len(batches) > 1 and len(batches[-1]) < batch_size:

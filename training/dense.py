@@ -20,12 +20,7 @@ from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.left_over_looks import LeftOverLooks
 from training.loop import Phase, train_artefact
-from training.losses import (
-    confusable_images_loss,
-    feature_diversity_loss,
-    hidden_rectangle_loss,
-    mixed_images_loss,
-)
+from training.losses import confusable_images_loss, feature_diversity_loss, hidden_rectangle_loss, mixed_images_loss
 from training.monitor import Monitor
 from training.optimizers import build_optimizer
 from training.plan import DENSE, coarse_epochs
@@ -168,15 +163,11 @@ def dense_phase(
     The classifier may learn at another rate than the backbone.
     """
     last = recipe.epochs if last is None else last
-    optimizer = build_optimizer(
-        [{"params": part.parameters()} for part in (model.backbone, model.linear)], recipe
-    )
+    optimizer = build_optimizer([{"params": part.parameters()} for part in (model.backbone, model.linear)], recipe)
 
     def extra_losses(output: ModelOutput, targets: Tensor, epoch: int) -> dict[str, Tensor]:
         maps, pooled, classifier = output.feature_maps, output.features, model.linear
-        diversity = feature_diversity_loss(
-            maps, output.logits, model.class_weight, recipe.diversity_weight
-        )
+        diversity = feature_diversity_loss(maps, output.logits, model.class_weight, recipe.diversity_weight)
         losses = {"diversity": diversity}
         if recipe.mixed_images > 1 and model.backbone.pooling == "max":
             losses |= {
@@ -194,8 +185,7 @@ def dense_phase(
         batch_size=recipe.batch_size,
         optimizer=optimizer,
         learning_rates=lambda epoch: [
-            dense_learning_rate(recipe, base, first + epoch)
-            for base in (recipe.lr, recipe.classifier_lr)
+            dense_learning_rate(recipe, base, first + epoch) for base in (recipe.lr, recipe.classifier_lr)
         ],
         extra_losses=extra_losses,
         label_smoothing=recipe.label_smoothing,

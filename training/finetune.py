@@ -25,9 +25,7 @@ from training.schedules import finetune_learning_rate, grounding_weight
 log = logging.getLogger(__name__)
 
 
-def finetune(
-    run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLayer
-) -> InterpretableClassifier:
+def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLayer) -> InterpretableClassifier:
     """The finetuned sparse model of a run: reused, resumed, or trained from the dense model (in place).
 
     Raises:
@@ -96,9 +94,7 @@ def equalise_spread(backbone: Backbone, head: SparseHead) -> None:
     head.std *= factors
 
 
-def finetune_phase(
-    model: InterpretableClassifier, recipe: FinetuneRecipe, index: int, presence: bool = False
-) -> Phase:
+def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index: int, presence: bool = False) -> Phase:
     """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before.
 
     With `presence`, features in [0, 1] are also trained to be present in the images of their classes, and in no others.
@@ -111,9 +107,7 @@ def finetune_phase(
 
     def extra_losses(output, targets, epoch):
         weight = model.class_weight
-        diversity = feature_diversity_loss(
-            output.feature_maps, output.logits, weight, recipe.diversity_weight
-        )
+        diversity = feature_diversity_loss(output.feature_maps, output.logits, weight, recipe.diversity_weight)
         losses = {"diversity": diversity}
         if factor := grounding_weight(recipe, epoch):
             losses["grounding"] = factor * feature_grounding_loss(output.features, targets, weight)

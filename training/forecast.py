@@ -63,11 +63,7 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     lines += [f"  {'stage':12}{'time':>10}{'disk':>10}  state"]
     for stage, state in states.items():
         seconds, size = costs.get(stage, (0.0, 0.0))
-        shown = (
-            (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB")
-            if stage in costs
-            else ("-", "-")
-        )
+        shown = (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB") if stage in costs else ("-", "-")
         lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
     seconds = sum(time_needed for time_needed, _ in costs.values())
     size = sum(space for _, space in costs.values())
@@ -113,8 +109,7 @@ def measured_pace(run: OpenRun) -> Pace:
     hardware.keep_freed_memory()
     start, n_images = 0.0, 0
     epochs = (  # of few images, one has fewer steps than are measured
-        epoch_batches(run.data.train, recipe.batch_size, hardware, seed=seed)
-        for seed in itertools.count()
+        epoch_batches(run.data.train, recipe.batch_size, hardware, seed=seed) for seed in itertools.count()
     )
     for step, (images, targets) in enumerate(itertools.chain.from_iterable(epochs)):
         if step == 1:  # the first one is slower
@@ -133,9 +128,7 @@ def measured_pace(run: OpenRun) -> Pace:
         if settings.finetuning.last_stage:
             model.backbone.train_last_stage()
         # Finetuning goes on with the views of dense training, or makes others of another size in their place.
-        memory += (
-            max(stored, sum(stored_bytes(run, model.backbone, settings.finetuning.views))) / 1e6
-        )
+        memory += max(stored, sum(stored_bytes(run, model.backbone, settings.finetuning.views))) / 1e6
     return Pace(seconds, memory, size, model.backbone.n_features)
 
 
@@ -156,9 +149,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
     if stage == "features":
         return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES
     if stage == "selection":
-        at_most = (
-            settings.selection_seconds + settings.certificate if settings.kind.class_sets else 0.0
-        )
+        at_most = settings.selection_seconds + settings.certificate if settings.kind.class_sets else 0.0
         return at_most, 0
     if stage == "finetune":
         return training(settings.model_name), pace.model_bytes

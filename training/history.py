@@ -20,9 +20,7 @@ from training.trackers import Tracker
 
 METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
 # With their weights; of one stage, those that its training has.
-LOSS_TERMS = (
-    "cross_entropy", "diversity", "mixed", "confusable", "hidden", "left_over", "grounding", "presence"
-)  # fmt: skip
+LOSS_TERMS = ("cross_entropy", "diversity", "mixed", "confusable", "hidden", "left_over", "grounding", "presence")
 COLUMNS = (
     "stage",  # `dense`, or the name of the sparse model
     "phase",  # as in the log
@@ -102,9 +100,7 @@ def read_metrics(path: Path) -> list[dict]:
     if not path.is_file():
         return []
     with open(path, encoding="utf-8", newline="") as file:
-        rows = [
-            row for row in csv.DictReader(file) if {*COLUMNS} <= {*row} and None not in row.values()
-        ]
+        rows = [row for row in csv.DictReader(file) if {*COLUMNS} <= {*row} and None not in row.values()]
     return [{key: _value(key, row[key]) for key in COLUMNS} for row in rows]
 
 
@@ -169,10 +165,4 @@ def _mark_stages(axes, rows: list[dict]) -> None:
     for stage, x in first.items():
         for panel in axes.figure.axes:
             panel.axvline(x - 0.5, color="0.8", linewidth=0.8)
-        axes.annotate(
-            stage,
-            (x - 0.5, 1.02),
-            xycoords=("data", "axes fraction"),
-            fontsize="small",
-            color="0.4",
-        )
+        axes.annotate(stage, (x - 0.5, 1.02), xycoords=("data", "axes fraction"), fontsize="small", color="0.4")

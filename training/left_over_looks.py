@@ -64,9 +64,7 @@ class LeftOverLooks:
         learnt = stands_for(profiles[:, state["features"]], state["classes"].T, recipe.same)
         learnt &= torch.isin(state["features"], torch.tensor(complete, dtype=torch.long))
         kept = {name: rows[learnt] for name, rows in state.items()}
-        for group, others in left_over_groups(
-            groups, profiles, independent, kept["classes"].T, recipe
-        ):
+        for group, others in left_over_groups(groups, profiles, independent, kept["classes"].T, recipe):
             if len(kept["classes"]) >= recipe.targets:
                 break
             if len(others) < LANDMARKS:
@@ -93,25 +91,18 @@ class LeftOverLooks:
             targets: `[B]`.
         """
         features, classes, landmarks, places = (
-            self.state[name].to(feature_maps.device)
-            for name in ("features", "classes", "landmarks", "places")
+            self.state[name].to(feature_maps.device) for name in ("features", "classes", "landmarks", "places")
         )
         image = torch.arange(len(targets), device=feature_maps.device)[:, None, None]
         marked = feature_maps.detach()[image, landmarks[:, targets].transpose(0, 1)]
         expected = at_place(relative_peaks(marked), places)  # (B, m, 2)
         maps = feature_maps[:, features]
-        rows, columns = (
-            (torch.arange(n, device=maps.device) + 0.5) / n for n in feature_maps.shape[2:]
-        )
-        distance = torch.hypot(
-            expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns
-        )
+        rows, columns = ((torch.arange(n, device=maps.device) + 0.5) / n for n in feature_maps.shape[2:])
+        distance = torch.hypot(expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns)
         elsewhere = (distance > self.recipe.near) & classes.T[targets][:, :, None, None]
         return presence_loss(maps.masked_fill(elsewhere, 0).amax(dim=(2, 3)), targets, classes.T)
 
-    def _place(
-        self, group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor
-    ) -> Tensor | None:
+    def _place(self, group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor) -> Tensor | None:
         """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
         images = torch.arange(len(labels))
         marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)

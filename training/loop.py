@@ -142,12 +142,7 @@ def train_phases(
 
 
 def _epochs(
-    run: OpenRun,
-    model: InterpretableClassifier,
-    phase: Phase,
-    index: int,
-    first_epoch: int,
-    monitor: Monitor,
+    run: OpenRun, model: InterpretableClassifier, phase: Phase, index: int, first_epoch: int, monitor: Monitor
 ) -> Iterator[tuple[int, list[dict]]]:
     """Train the epochs of a phase that are left; after each of them its number, from 0, and its rows of metrics."""
     seed = run.settings.seed
@@ -168,12 +163,7 @@ def _epochs(
 
 
 def training_step(
-    network: nn.Module,
-    phase: Phase,
-    images: Tensor,
-    targets: Tensor,
-    epoch: int,
-    hardware: Hardware,
+    network: nn.Module, phase: Phase, images: Tensor, targets: Tensor, epoch: int, hardware: Hardware
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One step of the optimiser.
 

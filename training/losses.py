@@ -15,9 +15,7 @@ from torch.nn.functional import binary_cross_entropy, cross_entropy
 TOO_SURE = 1e-6
 
 
-def feature_diversity_loss(
-    feature_maps: Tensor, logits: Tensor, weight: Tensor, scale: float
-) -> Tensor:
+def feature_diversity_loss(feature_maps: Tensor, logits: Tensor, weight: Tensor, scale: float) -> Tensor:
     """Negative diversity of where the features of the predicted class look (SLDD-Model, eqs. 1-3).
 
     Each map is a distribution over positions, weighted by how active the feature is relative to the most active one
@@ -119,10 +117,7 @@ def confusable_images_loss(
 
 
 def hidden_rectangle_loss(
-    feature_maps: Tensor,
-    targets: Tensor,
-    classifier: Callable[[Tensor], Tensor],
-    label_smoothing: float,
+    feature_maps: Tensor, targets: Tensor, classifier: Callable[[Tensor], Tensor], label_smoothing: float
 ) -> Tensor:
     """Cross entropy of images of whose maps a rectangle is hidden, another one of every image.
 

@@ -30,9 +30,7 @@ class Monitor:
         # Of a frozen network, maps are there if this call has trained the dense model.
         self._dense = stage == DENSE or bool(run.frozen_maps)
         self._called = "test" if run.data.held_out is None else "held-out"
-        self.history = History(
-            run.folder.path, stage, make_tracker(run.settings.track, run.folder.path)
-        )
+        self.history = History(run.folder.path, stage, make_tracker(run.settings.track, run.folder.path))
 
     def measure(
         self, model: InterpretableClassifier, name: str, epochs_done: int, stored: bool = False
@@ -59,18 +57,10 @@ class Monitor:
                 lambda output, labels: (output.logits.argmax(dim=1) == labels,),
             )
             accuracy = torch.cat([batch for (batch,) in hits]).double().mean().item()
-        log.info(
-            "%s  after epoch %3d: %s accuracy %6.2f %%",
-            name,
-            epochs_done,
-            self._called,
-            100 * accuracy,
-        )
+        log.info("%s  after epoch %3d: %s accuracy %6.2f %%", name, epochs_done, self._called, 100 * accuracy)
         return accuracy
 
-    def seconds_left(
-        self, phase: int, storing: float, epochs_done: float, seconds_per_epoch: float
-    ) -> float:
+    def seconds_left(self, phase: int, storing: float, epochs_done: float, seconds_per_epoch: float) -> float:
         """How long all trainings of the run will still take, at the present pace.
 
         Args:

@@ -5,9 +5,7 @@ import torch
 from configs.recipes import DenseRecipe, FinetuneRecipe
 
 
-def build_optimizer(
-    parameters: list, recipe: DenseRecipe | FinetuneRecipe
-) -> torch.optim.Optimizer:
+def build_optimizer(parameters: list, recipe: DenseRecipe | FinetuneRecipe) -> torch.optim.Optimizer:
     """A fresh optimiser.
 
     Args:
@@ -16,6 +14,4 @@ def build_optimizer(
     """
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)

@@ -80,9 +80,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
 
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:
     """How many of the first dense epochs keep the ordinary strides."""
-    return (
-        min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1) if reduced_strides else 0
-    )
+    return min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1) if reduced_strides else 0
 
 
 def round_is_reduced(settings: Settings, index: int) -> bool:
@@ -91,9 +89,7 @@ def round_is_reduced(settings: Settings, index: int) -> bool:
     return settings.trained_with_reduced_strides and not coarse
 
 
-def epochs_left(
-    settings: Settings, stage: str, phase: int, done: float, *, dense: bool | None = None
-) -> float:
+def epochs_left(settings: Settings, stage: str, phase: int, done: float, *, dense: bool | None = None) -> float:
     """What is left to train in the whole run, in epochs as the present ones.
 
     Args:

@@ -81,10 +81,7 @@ class WeightsAndBiases:
             self._run.log(values)
 
 
-TRACKERS: dict[str, Callable[[Path], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "wandb": WeightsAndBiases,
-}
+TRACKERS: dict[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
 def make_tracker(name: str | None, folder: Path) -> Tracker | None:

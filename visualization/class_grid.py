@@ -120,14 +120,10 @@ def class_grid(
     return figure
 
 
-def _legend(
-    rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool, right_part: str
-) -> list[str]:
+def _legend(rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool, right_part: str) -> list[str]:
     """The lines under the figure: what its marks mean."""
     shown = f"strongest {n_features} of {n_features + left_out} features;  " if left_out else ""
-    lines = [
-        f"{shown}peak colour = activation / active mean;  coloured frame = feature of the class"
-    ]
+    lines = [f"{shown}peak colour = activation / active mean;  coloured frame = feature of the class"]
     if any(row.squares for row in rows):
         lines.append("dashed square = all that the feature can see where it is strongest")
     if any(row.marks for row in rows):
@@ -175,9 +171,7 @@ class _Sheet:
         """The number of every feature, beside a dot of its colour."""
         for feature, left in self.left_of.items():
             x, dot = left + self.cell / 2, 0.06 + text_width(str(feature)) / 2
-            self.axes.add_patch(
-                Circle((x - dot, y), 0.07, color=self.colours[feature], linewidth=0)
-            )
+            self.axes.add_patch(Circle((x - dot, y), 0.07, color=self.colours[feature], linewidth=0))
             self.axes.text(x + 0.06, y, str(feature), size=FONT, va="center_baseline", ha="center")
         right = self.image_left + self.cell
         self.axes.text(right, y, "Feature", size=FONT, va="center_baseline", ha="right")

@@ -77,9 +77,7 @@ def joints_of(members: np.ndarray, **options) -> tuple[np.ndarray, int]:
     return linkage(squareform(distance), "average", **options), most
 
 
-def _name_features(
-    axes: Axes, joints: np.ndarray, members: np.ndarray, names: list[str], leaves: list[int]
-) -> None:
+def _name_features(axes: Axes, joints: np.ndarray, members: np.ndarray, names: list[str], leaves: list[int]) -> None:
     """Write beside every joint what its classes have in common and a larger part of the tree does not."""
     common = list(members)  # of every node: leaves, then joints
     rows = [(leaves.index(c) + 0.5) * LEAF_STEP for c in range(len(members))]

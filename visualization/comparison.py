@@ -30,9 +30,7 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
         raise UsageError(f"there is no class {text}; the classes are 0 to {len(class_names) - 1}")
     close = difflib.get_close_matches(_plain(text), plain, n=1, cutoff=0.4)
     hint = f"did you mean {class_names[plain.index(close[0])]!r}? " if close else ""
-    raise UsageError(
-        f"there is no class {text!r}; {hint}give a name or an index from 0 to {len(class_names) - 1}"
-    )
+    raise UsageError(f"there is no class {text!r}; {hint}give a name or an index from 0 to {len(class_names) - 1}")
 
 
 def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
@@ -78,16 +76,11 @@ def local_columns(
     own = np.flatnonzero(weight[classes[0]])
     own = own[strongest_first(features[own])].tolist()
     others = [f for f in comparison_columns(weight, classes) if f not in own]
-    groups = [
-        ColumnGroup("predicted class", tuple(own)),
-        ColumnGroup("other classes", tuple(others)),
-    ]
+    groups = [ColumnGroup("predicted class", tuple(own)), ColumnGroup("other classes", tuple(others))]
     return own + others, [group for group in groups if group.features]
 
 
-def nearest_classes(
-    logits: np.ndarray, weight: np.ndarray, prediction_set: Set[int], count: int
-) -> list[int]:
+def nearest_classes(logits: np.ndarray, weight: np.ndarray, prediction_set: Set[int], count: int) -> list[int]:
     """The predicted class, then up to `count` classes like it.
 
     First those of the prediction set; among equals those that share more features, then the larger

@@ -88,13 +88,7 @@ class Explainer:
         data: names of the classes, and the channel statistics of its images.
     """
 
-    def __init__(
-        self,
-        model: InterpretableClassifier,
-        hardware: Hardware,
-        train: FeatureTable,
-        data: DataDescription,
-    ):
+    def __init__(self, model: InterpretableClassifier, hardware: Hardware, train: FeatureTable, data: DataDescription):
         self.model = model.eval()
         self.hardware = hardware
         self.class_names = [name.replace("_", " ") for name in data.classes]

@@ -51,9 +51,7 @@ def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> 
     """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
     for n_lines in range(1, max_lines + 1):
         length = len(text) if n_lines == 1 else len(text) // n_lines + 4
-        broken = "\n".join(
-            textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False)
-        )
+        broken = "\n".join(textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False))
         widest = max(text_width(line) for line in broken.split("\n"))
         size = min(largest, FONT * width / max(widest, 1e-6))
         if size >= SMALLEST_FONT:

@@ -21,13 +21,9 @@ class FigureFlags:
         EXPLANATION, ("png",), "files of every figure: " + ", ".join(FORMATS),
         parse=choice(FORMATS, "format"), many=True,
     )  # fmt: skip
-    palette: str = flag(
-        EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette")
-    )
+    palette: str = flag(EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette"))
     output: str = flag(EXPLANATION, "~/tmp", "folder for the figures", parse=expanded)
-    report: bool = flag(
-        EXPLANATION, False, "also write report.html, one page to explore in a browser"
-    )
+    report: bool = flag(EXPLANATION, False, "also write report.html, one page to explore in a browser")
 
     @property
     def output_folder(self) -> Path:

@@ -68,11 +68,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, colour: tuple[float, float, flo
     grey = np.asarray(image, dtype=np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     grey = np.repeat(grey[..., None], 3, axis=2).clip(0, 1)  # (H, W) -> (H, W, 3)
     return show_cam_on_image(
-        grey,
-        np.asarray(heat),
-        use_rgb=True,
-        colormap=_colour_scale(colour),
-        image_weight=PHOTO_WEIGHT,
+        grey, np.asarray(heat), use_rgb=True, colormap=_colour_scale(colour), image_weight=PHOTO_WEIGHT
     )
 
 

@@ -49,9 +49,7 @@ class LocalExplanation:
 
     def sets(self, coverages: Sequence[float]) -> list[frozenset[int]]:
         """Its prediction sets at ascending coverages; at 1 all classes."""
-        features, logits = (
-            torch.from_numpy(x[None]) for x in (self.seen.features, self.seen.logits)
-        )
+        features, logits = (torch.from_numpy(x[None]) for x in (self.seen.features, self.seen.logits))
         below = [coverage for coverage in coverages if coverage < 1]
         found = self.predictor.predict_each(features, logits, below)
         sets = [frozenset(in_set[0].nonzero().flatten().tolist()) for in_set in found]
@@ -65,9 +63,7 @@ class LocalExplanation:
     @cached_property
     def classes(self) -> list[int]:
         """The predicted class, then the classes nearest to it."""
-        return nearest_classes(
-            self.seen.logits, self.explainer.weight, self.prediction_set, self.n_nearest
-        )
+        return nearest_classes(self.seen.logits, self.explainer.weight, self.prediction_set, self.n_nearest)
 
     @cached_property
     def columns(self) -> tuple[list[int], Sequence[ColumnGroup]]:
@@ -94,9 +90,7 @@ class LocalExplanation:
         columns, groups = self.columns
         names = self.explainer.class_names
         rows = [
-            self.explainer.row(
-                self.class_images[c], columns, names[c], c, bold=c == self.seen.predicted
-            )
+            self.explainer.row(self.class_images[c], columns, names[c], c, bold=c == self.seen.predicted)
             for c in self.classes
             if self.class_images[c] is not None
         ]

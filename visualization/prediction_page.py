@@ -30,12 +30,7 @@ class PredictionPage:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        finished: FinishedModel,
-        train: FeatureTable,
-        files: Sequence[str],
-        hardware: Hardware,
+        self, settings: Settings, finished: FinishedModel, train: FeatureTable, files: Sequence[str], hardware: Hardware
     ):
         self._predictor, self._start = finished.predictor, settings.coverage[0]
         self._explainer = Explainer(finished.model, hardware, train, finished.data)

@@ -48,11 +48,7 @@ class ReportBuilder:
     """
 
     def __init__(
-        self,
-        title: str,
-        explainer: Explainer,
-        colours: FeatureColours,
-        class_images: Mapping[int, SeenImage | None],
+        self, title: str, explainer: Explainer, colours: FeatureColours, class_images: Mapping[int, SeenImage | None]
     ):
         self.explainer = explainer
         self.colours = colours
@@ -71,9 +67,7 @@ class ReportBuilder:
             "startCoverage": 0.0,
         }
 
-    def add_features(
-        self, dataset, table: FeatureTable, usual_parts: Mapping[int, UsualPart]
-    ) -> None:
+    def add_features(self, dataset, table: FeatureTable, usual_parts: Mapping[int, UsualPart]) -> None:
         """Browser of the features: the classes that use each, its strongest patches and its usual part."""
         for feature in range(self.explainer.weight.shape[1]):
             patches = []
@@ -110,11 +104,7 @@ class ReportBuilder:
         """
         for c in classes:
             self._add_heatmaps(f"class{c}", columns)
-        marks = {
-            c: self.seen[f"class{c}"].marks(expected[c])
-            for c in classes
-            if f"class{c}" in self.seen
-        }
+        marks = {c: self.seen[f"class{c}"].marks(expected[c]) for c in classes if f"class{c}" in self.seen}
         truth = {"marks": marks, "rightPart": right_part, "trust": trust}
         self.page["comparisons"].append(self.comparison(classes, columns) | truth)
 
@@ -126,9 +116,7 @@ class ReportBuilder:
             "colours": self._hex(self.colours.distinct(columns)),
         }
 
-    def set_coverages(
-        self, predictor: ConformalPredictor, coverages: Sequence[float], start: float
-    ) -> None:
+    def set_coverages(self, predictor: ConformalPredictor, coverages: Sequence[float], start: float) -> None:
         """The slider's positions, the level of the hierarchy at each (if there is one), and where it starts."""
         levels = [level for c in coverages if (level := level_of(predictor, c)) is not None]
         self.page |= {"coverages": list(coverages), "levels": levels, "startCoverage": start}
@@ -202,9 +190,7 @@ class ReportBuilder:
             picture, seen = self.pictures[subject], self.seen[subject]
             heat, features = picture["heat"], list(features)
             picture["squares"].update(self.explainer.squares(seen, features))
-            heat.update(
-                {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat}
-            )
+            heat.update({f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features if f not in heat})
 
     def _tree(self, explanation: LocalExplanation, prediction_set: frozenset[int]) -> dict:
         logits = explanation.seen.logits
@@ -252,9 +238,7 @@ def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -
     for caption, path in figures:
         name, text = html.escape(path.name), html.escape(caption)
         shown = text if path.suffix == ".pdf" else f'<img src="{name}" alt="{text}" loading="lazy">'
-        entries.append(
-            f'<figure><figcaption>{text}</figcaption><a href="{name}">{shown}</a></figure>'
-        )
+        entries.append(f'<figure><figcaption>{text}</figcaption><a href="{name}">{shown}</a></figure>')
     index = folder / "index.html"
     parts = {"TITLE": html.escape(title), "FIGURES": "\n".join(entries)}
     write_text(index, filled("index.html", parts))

@@ -8,9 +8,7 @@ from architectures.inference import FeatureTable
 from visualization.heatmaps import certainty
 
 
-def representative_image(
-    table: FeatureTable, weight: Tensor, label: int, active_means: Tensor
-) -> int | None:
+def representative_image(table: FeatureTable, weight: Tensor, label: int, active_means: Tensor) -> int | None:
     """Row of the class's most telling image, None if the table has no image of the class.
 
     Correctly classified images come first. Among them the best one has strong features (certainty,

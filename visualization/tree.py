@@ -53,9 +53,7 @@ def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGra
     prefixes = {path[:depth] for path in paths.values() for depth in range(1, len(path) + 1)}
     node_of: dict[tuple[int, ...], int] = {(): ROOT}
     for prefix in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
-        node_of[prefix] = _add(
-            tree, "feature", path=prefix, feature=prefix[-1], activation=float(features[prefix[-1]])
-        )
+        node_of[prefix] = _add(tree, "feature", path=prefix, feature=prefix[-1], activation=float(features[prefix[-1]]))
         tree.add_edge(node_of[prefix[:-1]], node_of[prefix])
 
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -86,9 +84,7 @@ def _add(tree: nx.DiGraph, kind: str, *, path: tuple[int, ...], **attributes) ->
 
 
 def _one_image(features, logits, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    features, logits, weight = (
-        torch.as_tensor(array).detach().cpu().numpy() for array in (features, logits, weight)
-    )
+    features, logits, weight = (torch.as_tensor(array).detach().cpu().numpy() for array in (features, logits, weight))
     features = features[0] if features.ndim == 2 and len(features) == 1 else features
     logits = logits[0] if logits.ndim == 2 and len(logits) == 1 else logits
     if weight.ndim != 2 or (logits.shape + features.shape) != weight.shape:

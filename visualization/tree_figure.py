@@ -51,9 +51,7 @@ def tree_figure(
     nodes, rows = layout(drawn_leaves(tree, logits, prediction_set))
     named = {leaf.classes[0] for leaf, _ in rows}
     names = {c: cut_text(class_names[c], LONGEST_NAME, FONT) for c in named}
-    labels = [
-        (leaf.label(names), "bold" if predicted in leaf.classes else "normal") for leaf, _ in rows
-    ]
+    labels = [(leaf.label(names), "bold" if predicted in leaf.classes else "normal") for leaf, _ in rows]
     lefts = [_x(len(leaf.path) + 1) + 0.06 for leaf, _ in rows]
     ends = [x + text_width(text, FONT, w) for x, (text, w) in zip(lefts, labels, strict=True)]
     legend = _legend_entries(len(prediction_set), coverage, palette)
@@ -78,9 +76,7 @@ def _y(row: float) -> float:
     return HEADER + (row + 0.5) * ROW
 
 
-def _draw_branches(
-    axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], palette: Palette
-) -> None:
+def _draw_branches(axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], palette: Palette) -> None:
     """From every node to those and to the leaves below it; those that lead to the prediction set last, above others."""
     in_set = [leaf.path for leaf, _ in rows if leaf.in_set]
     reached = {path[:depth] for path in in_set for depth in range(len(path) + 1)}
@@ -107,8 +103,7 @@ def _draw_nodes(
 def _draw_branch(axes: Axes, start, end, in_set: bool, palette: Palette) -> None:
     middle = (start[0] + end[0]) / 2
     curve = Path(
-        [start, (middle, start[1]), (middle, end[1]), end],
-        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+        [start, (middle, start[1]), (middle, end[1]), end], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
     )
     axes.add_patch(
         PathPatch(
@@ -127,16 +122,7 @@ def _draw_node(axes: Axes, x: float, y: float, feature: int, share: float, colou
     axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="white", zorder=3))
     size = FONT - 2
     size *= min(1.0, 1.55 * radius / text_width(str(feature), size))
-    axes.text(
-        x,
-        y,
-        str(feature),
-        size=size,
-        color=ink_on(colour),
-        va="center_baseline",
-        ha="center",
-        zorder=4,
-    )
+    axes.text(x, y, str(feature), size=size, color=ink_on(colour), va="center_baseline", ha="center", zorder=4)
 
 
 def _draw_levels(axes: Axes, deepest: int, level: int) -> None:

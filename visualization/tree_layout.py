@@ -136,6 +136,4 @@ def layout(leaves: list[Leaf]) -> tuple[dict[tuple[int, ...], float], list[tuple
 
 
 def _shared_prefix(path: tuple[int, ...], other: tuple[int, ...]) -> int:
-    return sum(
-        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, other, strict=False))
-    )
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, other, strict=False)))

@@ -66,9 +66,7 @@ class LocalBackbone(Backbone):
 def unit(n_in: int, n_out: int, kernel: int, stride: int) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU(),
+        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()
     )
 
 
@@ -88,9 +86,7 @@ def names() -> Iterable[str]:
 
 def spec(name: str) -> BackboneSpec:
     """What is known of a local network."""
-    return BackboneSpec(
-        name, n_features=N_FEATURES, img_size=64, receptive_field=receptive_field(LAYOUTS[name])
-    )
+    return BackboneSpec(name, n_features=N_FEATURES, img_size=64, receptive_field=receptive_field(LAYOUTS[name]))
 
 
 def build(name: str) -> Backbone:

@@ -47,9 +47,7 @@ def backbone_of(settings: Settings) -> BackboneSpec:
     """
     spec = backbone_spec(settings.arch)
     check_backbone(
-        settings,
-        n_features=spec.n_features,
-        sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step),
+        settings, n_features=spec.n_features, sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step)
     )
     return spec
 

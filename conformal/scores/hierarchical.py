@@ -59,10 +59,7 @@ class HierarchicalPredictor(ConformalPredictor):
         self._lowest = lowest if (lowest < 0).any() else torch.zeros_like(lowest)
         true = labels[:, None]
         truth = prediction_hierarchy(
-            self.activations(features),
-            logits.argmax(dim=1),
-            self._class_features.to(features.device),
-            true,
+            self.activations(features), logits.argmax(dim=1), self._class_features.to(features.device), true
         )
         self._calibration = Hierarchy(*(x.cpu() for x in vars(truth).values()))
         self._branch_scores = self._score_branches(features, logits).gather(1, true)[:, 0].cpu()
@@ -164,6 +161,4 @@ class HierarchicalPredictor(ConformalPredictor):
 
 
 EXACT = Method("CHiQPM", lambda weight, seed: HierarchicalPredictor(weight), hierarchical=True)
-PAPER = Method(
-    "CHiQPM (paper)", lambda weight, seed: HierarchicalPredictor(weight, "paper"), hierarchical=True
-)
+PAPER = Method("CHiQPM (paper)", lambda weight, seed: HierarchicalPredictor(weight, "paper"), hierarchical=True)

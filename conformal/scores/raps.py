@@ -9,9 +9,7 @@ from conformal.predictor import Method
 from conformal.softmax import SoftmaxPredictor
 
 
-def raps_score(
-    probabilities: Tensor, position: Tensor, *, penalty: float, free_rank: int
-) -> Tensor:
+def raps_score(probabilities: Tensor, position: Tensor, *, penalty: float, free_rank: int) -> Tensor:
     """The APS score plus `penalty` for every rank beyond the first `free_rank`, `[N, C]`.
 
     Arguments are those of `aps_score`.

@@ -13,13 +13,7 @@ import torch
 
 from architectures.sparse_head import SparseLayer
 from sparsification.glm.datafit import CrossEntropy
-from sparsification.glm.path import (
-    PATH_ALPHA,
-    Path,
-    choose_features,
-    linear_problem,
-    regularisation_path,
-)
+from sparsification.glm.path import PATH_ALPHA, Path, choose_features, linear_problem, regularisation_path
 from sparsification.glm.sparsify import quantise_qsenn, sparsify_sldd
 
 log = logging.getLogger(__name__)
@@ -27,9 +21,7 @@ log = logging.getLogger(__name__)
 ALPHAS = (PATH_ALPHA, 0.9, 0.5, 0.1)  # the published share, then ever denser paths
 
 
-def fit_qsenn(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
-) -> SparseLayer:
+def fit_qsenn(features, labels, *, n_features: int, n_per_class: int, solver: str = "newton") -> SparseLayer:
     """Q-SENN's layer: a path member, quantised to {-a, 0, a} (arXiv 2312.13839, section 3).
 
     To refit between the rounds of finetuning, pass the `n_features` features of the sparse model:
@@ -49,9 +41,7 @@ def fit_qsenn(
     return _fit(features, labels, _best_quantised, n_features, n_per_class, solver)
 
 
-def fit_sldd(
-    features, labels, *, n_features: int, n_per_class: int, solver: str = "newton"
-) -> SparseLayer:
+def fit_sldd(features, labels, *, n_features: int, n_per_class: int, solver: str = "newton") -> SparseLayer:
     """SLDD-Model's layer: a sparse path member, cut to its largest weights (arXiv 2303.13166).
 
     Arguments and errors are those of `fit_qsenn`.

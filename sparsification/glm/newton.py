@@ -43,9 +43,7 @@ class ProximalNewton:
     def __init__(self):
         self._stiffness = 1.0  # of the loss in units of its class blocks; found by backtracking
 
-    def minimise(
-        self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor
-    ) -> Tensor:
+    def minimise(self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor) -> Tensor:
         """The coefficients of smallest `datafit + penalty` at this strength, from a warm start."""
         problem = _Problem(datafit, penalty, strength)
         point = problem.at(start)
@@ -71,9 +69,7 @@ class ProximalNewton:
             self._stiffness *= 2
 
 
-def _quadratic_minimum(
-    origin: _Point, metric: Tensor, penalty: ElasticNet, strength: float
-) -> Tensor:
+def _quadratic_minimum(origin: _Point, metric: Tensor, penalty: ElasticNet, strength: float) -> Tensor:
     """The step `[C, F + 1]` to about where the penalty and the loss's quadratic model are smallest.
 
     Coordinate descent, a feature at a time and all classes at once, which `metric` leaves uncoupled.
@@ -162,9 +158,7 @@ def _newton_direction(problem: _Problem, origin: _Point) -> Tensor:
     def precondition(vector: Tensor) -> Tensor:
         return torch.bmm(inverse, vector[:, :, None])[:, :, 0] * support
 
-    return _conjugate_gradients(
-        curvature_product, precondition, (-gradient * support).float()
-    ).double()
+    return _conjugate_gradients(curvature_product, precondition, (-gradient * support).float()).double()
 
 
 def _conjugate_gradients(multiply, precondition, target: Tensor) -> Tensor:

@@ -23,10 +23,7 @@ from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 from sparsification.glm.saga import GlmSaga
 
-SOLVERS: dict[str, type[ProximalNewton] | type[GlmSaga]] = {
-    "newton": ProximalNewton,
-    "glm_saga": GlmSaga,
-}
+SOLVERS: dict[str, type[ProximalNewton] | type[GlmSaga]] = {"newton": ProximalNewton, "glm_saga": GlmSaga}
 
 SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99
@@ -132,9 +129,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
     return torch.tensor(chosen, device=datafit.labels.device)
 
 
-def regularisation_path(
-    features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA
-) -> Path:
+def regularisation_path(features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA) -> Path:
     """Layers for 100 strengths, from no weights to a thousandth of that strength.
 
     Args:

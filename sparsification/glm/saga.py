@@ -41,9 +41,7 @@ class GlmSaga:
                 "`pip install glm-saga==0.1.2`, or use the default solver"
             ) from error
 
-    def minimise(
-        self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor
-    ) -> Tensor:
+    def minimise(self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor) -> Tensor:
         """The coefficients it ends at from a warm start; a fixed seed orders the samples."""
         n_classes, n_columns = start.shape
         linear = torch.nn.Linear(n_columns - 1, n_classes)
@@ -74,6 +72,4 @@ class GlmSaga:
         features, labels = datafit.standardised().cpu(), datafit.labels.cpu()
         samples = TensorDataset(features, labels, torch.arange(len(labels)))
         order = RandomSampler(samples, generator=torch.Generator().manual_seed(0))
-        return DataLoader(
-            samples, batch_size=None, sampler=BatchSampler(order, BATCH_SIZE, drop_last=False)
-        )
+        return DataLoader(samples, batch_size=None, sampler=BatchSampler(order, BATCH_SIZE, drop_last=False))

@@ -50,9 +50,7 @@ def best_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
     return np.sort(np.argpartition(-values, n_per_class - 1, axis=1)[:, :n_per_class], axis=1)
 
 
-def distinct_subsets(
-    values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()
-) -> np.ndarray:
+def distinct_subsets(values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()) -> np.ndarray:
     """The subsets, one per class and all different, of the largest total value.
 
     Args:
@@ -136,9 +134,7 @@ class Competition:
         return []
 
 
-def gather(
-    values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()
-) -> np.ndarray | None:
+def gather(values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()) -> np.ndarray | None:
     """Subsets of a core of k - 1 features and one more, different for each class.
 
     Args:

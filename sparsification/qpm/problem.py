@@ -83,14 +83,12 @@ class SelectionProblem:
         F = self.pool_size
         if self.redundancy.shape != (F, F) or self.bias.shape != (F,):
             raise ValueError(
-                f"correlation has {F} features, redundancy has shape {self.redundancy.shape}, "
-                f"bias {self.bias.shape}"
+                f"correlation has {F} features, redundancy has shape {self.redundancy.shape}, bias {self.bias.shape}"
             )
         for name in ("correlation", "redundancy", "bias"):
             if not np.isfinite(getattr(self, name)).all():
                 raise RunError(
-                    f"Feature selection: {name} is not finite; "
-                    "the dense model has diverged or a feature is constant"
+                    f"Feature selection: {name} is not finite; the dense model has diverged or a feature is constant"
                 )
         if self.pairs not in ("any", "named"):
             raise UsageError(f"--pairs {self.pairs}: choose any or named")

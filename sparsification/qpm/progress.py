@@ -46,11 +46,7 @@ class Progress(Stopwatch):
     """
 
     def __init__(
-        self,
-        solver: str,
-        time_limit: float,
-        seed: int,
-        on_improvement: Callable[[float, float], None] | None = None,
+        self, solver: str, time_limit: float, seed: int, on_improvement: Callable[[float, float], None] | None = None
     ):
         super().__init__()
         self.solver, self.seed, self.time_limit = solver, seed, time_limit

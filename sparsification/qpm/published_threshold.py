@@ -65,8 +65,7 @@ def check_time(clock: Stopwatch) -> None:
     """Fail after `SECONDS` of computing."""
     if clock.elapsed > SECONDS:
         raise RunError(
-            f"--redundancy_threshold published: the clique search has not ended in {SECONDS:.0f} s; "
-            f"{INSTEAD}"
+            f"--redundancy_threshold published: the clique search has not ended in {SECONDS:.0f} s; {INSTEAD}"
         )
 
 
@@ -130,9 +129,7 @@ def ramsey(graph: np.ndarray, vertices: np.ndarray) -> tuple[list[int], list[int
             clique, independent = found.pop()
             clique_near, independent_near = found.pop()
             clique_near, independent = [*clique_near, vertex], [*independent, vertex]
-            found.append(
-                (max(clique_near, clique, key=len), max(independent_near, independent, key=len))
-            )
+            found.append((max(clique_near, clique, key=len), max(independent_near, independent, key=len)))
         elif len(inside) == 0:
             found.append(([], []))
         else:

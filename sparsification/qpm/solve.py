@@ -52,9 +52,7 @@ def solve(
     solver = "search" if solver == "auto" else solver
     clock = Stopwatch()
     logger.info(  # both are computed here
-        "redundancy threshold %.4f, %d pairs of classes to share",
-        problem.threshold,
-        len(problem.named_pairs),
+        "redundancy threshold %.4f, %d pairs of classes to share", problem.threshold, len(problem.named_pairs)
     )
     left = max(time_limit - clock.elapsed, time_limit / 2)
     with Progress(solver, left, seed, on_improvement) as progress:

@@ -44,9 +44,7 @@ def redundancy_threshold(redundancy: np.ndarray, n_features: int, *, seed: int =
     return float((largest + above.min()) / 2) if len(above) else np.inf
 
 
-def least_redundant_features(
-    redundancy: np.ndarray, n_features: int, *, seed: int = 0
-) -> np.ndarray:
+def least_redundant_features(redundancy: np.ndarray, n_features: int, *, seed: int = 0) -> np.ndarray:
     """The `n_features` features whose most redundant pair is the least redundant found."""
     rng = np.random.default_rng(seed)
     clock, limit = Stopwatch(), max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
@@ -126,9 +124,7 @@ def independent_set(
     return np.flatnonzero(inside) if total == 0 else None
 
 
-def entering_feature(
-    conflicts: np.ndarray, candidates: np.ndarray, rng: np.random.Generator
-) -> int:
+def entering_feature(conflicts: np.ndarray, candidates: np.ndarray, rng: np.random.Generator) -> int:
     """A random candidate, if possible one in conflict with the leaving feature."""
     freed = candidates[conflicts[candidates] > 0]
     return random_entry(freed if len(freed) else candidates, rng)

@@ -114,9 +114,7 @@ def test_a_training_step_equals_the_librarys(monkeypatch):
         torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "what", [{"bias": True}, {"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}]
-)
+@pytest.mark.parametrize("what", [{"bias": True}, {"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}])
 def test_what_the_fast_ways_cannot_do_is_refused(what):
     with pytest.raises(ValueError, match="a fast convolution"):
         Conv2d.like(nn.Conv2d(4, 4, 3, **{"bias": False, **what}))

@@ -9,18 +9,10 @@ from architectures.sparse_head import SparseHead
 
 @pytest.mark.parametrize("case", [1, 2])
 def test_head_is_the_published_one(golden, case):
-    data = {
-        key: torch.from_numpy(np.asarray(value))
-        for key, value in golden(f"sparse_head_{case}").items()
-    }
+    data = {key: torch.from_numpy(np.asarray(value)) for key, value in golden(f"sparse_head_{case}").items()}
     selection = torch.arange(data["in_mean"].numel())
     head = SparseHead(
-        selection,
-        data["in_weight"],
-        data["in_mean"],
-        data["in_std"],
-        data.get("in_bias"),
-        relu=bool(data["in_relu"]),
+        selection, data["in_weight"], data["in_mean"], data["in_std"], data.get("in_bias"), relu=bool(data["in_relu"])
     )
     logits, features = head(data["in_features"])
     np.testing.assert_allclose(features, data["out_normalised"], atol=1e-5, rtol=1e-5)

@@ -41,9 +41,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(table, "in_own_process", lambda function, *given: function(*given))
 
 
-def test_the_page_holds_the_machine_and_every_row_with_its_ratio(
-    in_this_process, monkeypatch, capsys
-):
+def test_the_page_holds_the_machine_and_every_row_with_its_ratio(in_this_process, monkeypatch, capsys):
     monkeypatch.setattr(stages, "ROWS", [tiny(row) for row in stages.ROWS])
     main([])
     lines = cells_of(capsys.readouterr().out)

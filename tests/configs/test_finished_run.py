@@ -77,9 +77,7 @@ def find(*argv):
 
 def test_the_folder_alone_brings_every_setting_exactly(leave):
     defaults = Settings()
-    unusual = {
-        f.name for f in fields(Settings) if getattr(ODD, f.name) != getattr(defaults, f.name)
-    }
+    unusual = {f.name for f in fields(Settings) if getattr(ODD, f.name) != getattr(defaults, f.name)}
     assert unusual | MACHINE == {f.name for f in fields(Settings)}
     run = leave(ODD)
     settings, found = find("--folder", run.path)
@@ -150,8 +148,7 @@ def test_a_model_that_the_folder_lacks_is_answered_with_those_it_holds(leave):
     assert find("--folder", run.path)[0].model_type == "sldd"  # of the last call of main.py
     assert find("--folder", run.path, "--model_type", "qpm")[0].model_type == "qpm"
     with pytest.raises(
-        RunError,
-        match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7; choose with --model_type",
+        RunError, match=r"no finished model qsenn_31_7.* holds qpm_31_7, sldd_31_7; choose with --model_type"
     ):
         find("--folder", run.path, "--model_type", "qsenn")
     with pytest.raises(RunError, match=f"is not a run folder; name one, such as {run.path}"):
@@ -200,9 +197,7 @@ def test_without_a_folder_the_newest_model_of_the_asked_type_is_taken(leave, tmp
     assert (found.path, settings.seed, settings.img_size) == (runs[1].path, 1, 96)
     assert settings.model_name == "chiqpm_20_5" and settings.folder == str(runs[1].path)
     assert find(*asked, "--seed", "2")[1].path == runs[2].path
-    with pytest.raises(
-        RunError, match=r"no finished model chiqpm_20_5.* train it with: python main"
-    ):
+    with pytest.raises(RunError, match=r"no finished model chiqpm_20_5.* train it with: python main"):
         find(*asked, "--seed", "3")
 
 

@@ -145,13 +145,11 @@ def raising(error):
         RuntimeError("can't start new thread"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
-)  # fmt: skip
+)
 def test_no_memory_is_one_line_that_says_what_to_lower(error, capfd):
     code, said = ends(raising(error), capfd)
     assert code == 1 and "\n" not in said
-    assert all(
-        word in said for word in ("out of memory", "--batch_size", "--img_size", "--workers")
-    )
+    assert all(word in said for word in ("out of memory", "--batch_size", "--img_size", "--workers"))
 
 
 def test_what_the_system_refuses_is_one_line_and_a_mistake_of_ours_is_not_hidden(capfd):
@@ -171,9 +169,7 @@ run_script(main)
 """
 
 
-def script(
-    main: str, before: str = "", *, shell: str = "", **env: str
-) -> subprocess.CompletedProcess:
+def script(main: str, before: str = "", *, shell: str = "", **env: str) -> subprocess.CompletedProcess:
     """A script in a process of its own; `shell` follows its command."""
     command = [sys.executable, "-c", SCRIPT.format(main=main, before=before)]
     if shell:
@@ -213,9 +209,7 @@ def test_ctrl_c_during_the_imports_is_one_line():
 
 
 def test_a_plot_backend_of_the_environment_is_left_alone():
-    done = script(
-        "pass", "import configs, matplotlib", MPLBACKEND="module://not_installed.anywhere"
-    )
+    done = script("pass", "import configs, matplotlib", MPLBACKEND="module://not_installed.anywhere")
     assert done.returncode == 0, done.stderr
 
 
@@ -262,9 +256,7 @@ def test_images_that_cannot_even_be_stacked_in_shared_memory_are_loaded(monkeypa
     def stacked(items):
         if torch.utils.data.get_worker_info() is None:
             return torch.stack(items)
-        raise RuntimeError(
-            "unable to allocate shared memory(shm) for file </torch_1>: No space left"
-        )
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left")
 
     batches = Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2), stacked)
     assert [b[:, 0].tolist() for b in batches] == BATCHES
@@ -273,16 +265,12 @@ def test_images_that_cannot_even_be_stacked_in_shared_memory_are_loaded(monkeypa
 def test_little_shared_memory_is_said(monkeypatch, caplog):
     said = []
     monkeypatch.setattr(loading, "free_shared_memory", lambda: 50)
-    monkeypatch.setattr(
-        loading, "warn_once", lambda _, message, *values: said.append(message % values)
-    )
+    monkeypatch.setattr(loading, "warn_once", lambda _, message, *values: said.append(message % values))
     list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1)))
     assert len(said) == 1 and "/dev/shm has 0.0 MB left" in said[0] and "--workers 0" in said[0]
 
 
-@pytest.mark.parametrize(
-    "error", [RunError("The image a.png is missing."), FileNotFoundError("a.png")]
-)
+@pytest.mark.parametrize("error", [RunError("The image a.png is missing."), FileNotFoundError("a.png")])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_errors_of_images_arrive_from_loading_processes_as_one_line(error, workers):
     with pytest.raises(type(error)) as raised:
@@ -303,20 +291,13 @@ def drawn(text: str) -> np.ndarray:
 def test_figures_do_not_depend_on_the_users_matplotlibrc():
     prepare_fonts([])
     ours = drawn("robin")
-    foreign = {
-        "text.color": "white",
-        "axes.facecolor": "black",
-        "text.usetex": True,
-        "font.size": 20,
-    }
+    foreign = {"text.color": "white", "axes.facecolor": "black", "text.usetex": True, "font.size": 20}
     matplotlib.rcParams.update(foreign)
     prepare_fonts([])
     assert np.array_equal(drawn("robin"), ours)
 
 
-@pytest.mark.parametrize(
-    "name", ["Ba$$in", "$1_$2", r"$\alpha$", "a_b^c{d}", r"50 % \& <b>", "$", r"\$5"]
-)
+@pytest.mark.parametrize("name", ["Ba$$in", "$1_$2", r"$\alpha$", "a_b^c{d}", r"50 % \& <b>", "$", r"\$5"])
 def test_names_are_drawn_as_they_are(name):
     prepare_fonts([name])
     figure, file = Figure(figsize=(2, 1)), io.StringIO()

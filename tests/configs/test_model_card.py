@@ -11,9 +11,7 @@ from fake_datasets import save_image
 from architectures.checkpoints import load_state_dict, save_tensors
 from configs.model_card import ModelCard
 
-CARD = ModelCard(
-    {"arch": "resnet18", "coverage": [0.9]}, {"classes": ["Größe", "\udce9"]}, {"train": "a"}
-)
+CARD = ModelCard({"arch": "resnet18", "coverage": [0.9]}, {"classes": ["Größe", "\udce9"]}, {"train": "a"})
 STATE = {"linear.weight": torch.arange(6.0).reshape(2, 3)}
 
 
@@ -28,18 +26,14 @@ def test_a_card_is_read_back_and_the_tensors_are_as_before(tmp_path):
     assert ModelCard.read(path) == CARD
     assert torch.equal(load_state_dict(path)["linear.weight"], STATE["linear.weight"])
     mapped = torch.load(path, weights_only=True, mmap=True)  # as any other program reads it
-    assert list(mapped) == list(STATE) and torch.equal(
-        *(d["linear.weight"] for d in (mapped, STATE))
-    )
+    assert list(mapped) == list(STATE) and torch.equal(*(d["linear.weight"] for d in (mapped, STATE)))
 
 
 def test_equal_models_with_equal_cards_are_equal_files(tmp_path):
     assert write(tmp_path / "a.pth").read_bytes() == write(tmp_path / "b.pth").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "content", ["[1]", "{", "{}", '{"settings": 1, "data": {}, "images": {}}', "[" * 10**5]
-)
+@pytest.mark.parametrize("content", ["[1]", "{", "{}", '{"settings": 1, "data": {}, "images": {}}', "[" * 10**5])
 def test_what_is_no_card_counts_as_none(tmp_path, content):
     path = tmp_path / "model.pth"
     save_tensors(STATE, path)
@@ -68,12 +62,7 @@ def test_wherever_a_run_on_other_images_is_killed_every_model_has_its_own_card(l
     assert len(paths) == 2
     before = {path: (path.read_bytes(), ModelCard.read(path).images) for path in paths}
     dense, sparse = "Trained_DenseModel.pth", "chiqpm_8_3_FinetunedModel.pth"
-    for event in (
-        f"created {dense}",
-        f"replaced {dense}",
-        f"created {sparse}",
-        f"replaced {sparse}",
-    ):
+    for event in (f"created {dense}", f"replaced {dense}", f"created {sparse}", f"replaced {sparse}"):
         ended = launcher.run("overwritten", *other, "--overwrite", do="kill", at=[event])
         assert ended.code == -signal.SIGKILL, ended.errors
         for path in paths:

@@ -10,15 +10,7 @@ from configs.settings import check, check_classes, parse_settings, with_model_si
 
 @pytest.mark.parametrize(
     ("n_classes", "expected"),
-    [
-        (2, (4, 3)),
-        (3, (6, 3)),
-        (5, (10, 3)),
-        (10, (20, 3)),
-        (24, (48, 3)),
-        (25, (50, 5)),
-        (196, (50, 5)),
-    ],
+    [(2, (4, 3)), (3, (6, 3)), (5, (10, 3)), (10, (20, 3)), (24, (48, 3)), (25, (50, 5)), (196, (50, 5))],
 )
 def test_few_classes_get_few_features(n_classes, expected):
     assert model_size(n_classes, None, None, available=1280) == expected
@@ -28,9 +20,7 @@ def test_few_classes_get_few_features(n_classes, expected):
 @pytest.mark.parametrize("given", [[], ["--n_features", "12"], ["--n_per_class", "2"]])
 def test_what_is_chosen_is_possible_and_flags_win(model_type, given):
     for n_classes in (2, 3, 4, 5, 10, 24, 25, 60):
-        (asked,) = parse_settings(
-            ["--dataset", "ImageFolder", "--model_type", model_type, *given], ""
-        )
+        (asked,) = parse_settings(["--dataset", "ImageFolder", "--model_type", model_type, *given], "")
         settings = with_model_size(asked, n_classes=n_classes, available=512)
         check(settings)
         check_classes(settings, n_classes)

@@ -98,9 +98,7 @@ def test_what_is_found_among_local_features_is_made_again_when_a_number_of_it_ch
 
     for artefact in artefacts().values():
         artefact.write(lambda path: path.write_text("content"))
-    name = {"groups": "alternatives", "parts": "parts", "selection": "groups"}[
-        override.partition(".")[0]
-    ]
+    name = {"groups": "alternatives", "parts": "parts", "selection": "groups"}[override.partition(".")[0]]
     why = {stage: artefact.why_outdated() for stage, artefact in artefacts(override).items()}
     assert why == {stage: f"changed {name}" if stage in outdated else None for stage in why}
     assert not any(artefact.why_outdated() for artefact in artefacts().values())

@@ -69,11 +69,7 @@ def branches(weight, activation, predicted, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    coverage=st.floats(0.01, 0.99),
-    unrelated=st.sampled_from([0, 1, 10]),
-)
+@given(seed=st.integers(0, 2**32 - 1), coverage=st.floats(0.01, 0.99), unrelated=st.sampled_from([0, 1, 10]))
 @settings(max_examples=40, deadline=None)
 def test_sets_are_unions_of_branches_and_hold_the_prediction(mode, seed, coverage, unrelated):
     rng = np.random.default_rng(seed)
@@ -101,9 +97,7 @@ def test_branches_are_ranked_by_the_mean_probability_of_their_classes():
     scores = branch_nonconformity(hierarchy, logits)
     torch.testing.assert_close(scores, torch.tensor([[0, 0.8, 0.9, 0.85, 0.95]]))
     # Classes 2, 3 and 4 leave at the root through feature 2; then 2 and 4 go on with feature 3, and class 3 with 4.
-    weight = torch.tensor(
-        [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1], [0, 0, 1, 1, 0]]
-    )
+    weight = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1], [0, 0, 1, 1, 0]])
     features = torch.tensor([[3.0, 2.0, 1.0, 0.5, 0.2]])
     hierarchy = prediction_hierarchy(features, predicted, class_feature_indices(weight))
     expected = torch.tensor([[0, 0.8, 0.925, 0.85, 0.925]])
@@ -120,8 +114,7 @@ def test_exact_sets_follow_the_formula_class_by_class(rng):
         together = [[b == other for other in branch] for b in branch]
         path = together[of_classes.argmax()]
         return [
-            0 if on_path else 1 - probabilities[classes].mean()
-            for classes, on_path in zip(together, path, strict=True)
+            0 if on_path else 1 - probabilities[classes].mean() for classes, on_path in zip(together, path, strict=True)
         ]
 
     table = np.array([scores(*row) for row in zip(features, logits, strict=True)])
@@ -137,9 +130,7 @@ def test_features_without_relu_count_from_their_lowest_value(rng, mode):
     features, _, labels = random_table(rng, weight, 400)
     shifted = features - rng.uniform(1, 3, size=features.shape[1])
     logits = features @ weight.T
-    plain = HierarchicalPredictor(weight, mode).calibrate(
-        features[:200], logits[:200], labels[:200]
-    )
+    plain = HierarchicalPredictor(weight, mode).calibrate(features[:200], logits[:200], labels[:200])
     moved = HierarchicalPredictor(weight, mode).calibrate(shifted[:200], logits[:200], labels[:200])
     for coverage in (0.7, 0.9):
         expected = plain.predict(features[200:], logits[200:], coverage)

@@ -65,9 +65,7 @@ def test_the_law_is_told_from_its_neighbours(exact_counts):
     assert p_value(np.round(counts.mean() + (counts - counts.mean()) / 2), 0.9) < 1e-6  # too narrow
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in METHODS if not m.hierarchical], ids=lambda method: method.name
-)
+@pytest.mark.parametrize("method", [m for m in METHODS if not m.hierarchical], ids=lambda method: method.name)
 def test_coverage_of_every_other_method_has_the_law(pool, method):
     weight, table = pool
     counts = covered_counts(lambda seed: method.make(weight, seed), table, [0.9])

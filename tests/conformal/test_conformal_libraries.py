@@ -43,9 +43,7 @@ def data():
 def mapie_sets(data, score, **options):
     """Sets of MAPIE for all coverages, `[coverages, N, C]`, and its score object with the quantiles."""
     logits, labels, test = data
-    mapie = SplitConformalClassifier(
-        SoftmaxClassifier().fit(logits, labels), COVERAGES, score, random_state=SEED
-    )
+    mapie = SplitConformalClassifier(SoftmaxClassifier().fit(logits, labels), COVERAGES, score, random_state=SEED)
     mapie.conformalize(logits, labels)
     sets = mapie.predict_set(test, conformity_score_params=options)[1]
     return sets.transpose(2, 0, 1), mapie._mapie_classifier.conformity_score_function_
@@ -81,9 +79,7 @@ def test_raps(data):
     for sets, quantile, free_rank, penalty in zip(
         expected, score.quantiles_, score.k_star, score.lambda_star, strict=True
     ):
-        test_scores = raps_score(
-            test_probabilities, torch.ones(200, 1), penalty=penalty, free_rank=free_rank
-        )
+        test_scores = raps_score(test_probabilities, torch.ones(200, 1), penalty=penalty, free_rank=free_rank)
         assert_equal_but_for_the_first_class(test_scores <= quantile, sets)
 
 

@@ -6,14 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 from command_line import exit_code
-from fake_datasets import (
-    make_cars,
-    make_cub,
-    make_image_folder,
-    make_imagenet,
-    make_traveling_birds,
-    save_image,
-)
+from fake_datasets import make_cars, make_cub, make_image_folder, make_imagenet, make_traveling_birds, save_image
 from PIL import Image
 
 from configs.settings import parse_settings
@@ -74,9 +67,7 @@ PROBLEMS = {
     "missing files": lambda root: (root / FIRST).unlink(),
     "unreadable images": lambda root: (root / FIRST).write_bytes(b"\xff\xd8 not much of an image"),
     "boxes outside their image": lambda root: set_box(root, "50 5 20 15"),
-    "images in both splits": lambda root: shutil.copy(
-        root / FIRST, (root / FIRST).with_name("image_2.jpg")
-    ),
+    "images in both splits": lambda root: shutil.copy(root / FIRST, (root / FIRST).with_name("image_2.jpg")),
     "boxes that reach over the edge of their image": lambda root: set_box(root, "30 5 20 15"),
 }
 

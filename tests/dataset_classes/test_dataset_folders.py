@@ -6,15 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_datasets import (
-    BOX,
-    class_colour,
-    load,
-    make_image_folder,
-    make_imagenet,
-    make_traveling_birds,
-    save_image,
-)
+from fake_datasets import BOX, class_colour, load, make_image_folder, make_imagenet, make_traveling_birds, save_image
 from PIL import Image
 from refusals import refused
 
@@ -71,11 +63,7 @@ def test_imagenet_subset(tmp_path):
 
 def test_imagenet_names_come_from_meta_bin(tmp_path):
     root = make_imagenet(tmp_path)
-    names = {
-        "n01440764": ("tench", "Tinca tinca"),
-        "n02102040": ("springer",),
-        "n03000684": ("chain saw",),
-    }
+    names = {"n01440764": ("tench", "Tinca tinca"), "n02102040": ("springer",), "n03000684": ("chain saw",)}
     torch.save((names, []), root / "imagenet" / "meta.bin")
     data = ImageNet(root, "test")
     assert data.classes == ["tench", "springer", "chain saw"]
@@ -156,9 +144,7 @@ def test_empty_class_is_left_out_with_a_warning(tmp_path, caplog):
     make_image_folder(tmp_path)
     (tmp_path / "sparrow").mkdir()
     assert load("ImageFolder", tmp_path).train.classes == ["robin", "wren"]
-    warnings = [
-        record.getMessage() for record in caplog.records if "sparrow" in record.getMessage()
-    ]
+    warnings = [record.getMessage() for record in caplog.records if "sparrow" in record.getMessage()]
     assert len(warnings) == 1
 
 
@@ -299,10 +285,7 @@ def save_palette_with_transparency(path):
 ODD_IMAGES = {
     "gray.png": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
     "gray.jpg": (lambda path: Image.new("L", (30, 40), 200).save(path), (200, 200, 200)),
-    "gray_alpha.png": (
-        lambda path: Image.new("LA", (30, 40), (200, 255)).save(path),
-        (200, 200, 200),
-    ),
+    "gray_alpha.png": (lambda path: Image.new("LA", (30, 40), (200, 255)).save(path), (200, 200, 200)),
     "bilevel.png": (lambda path: Image.new("1", (30, 40), 1).save(path), (255, 255, 255)),
     "rgba.png": (lambda path: Image.fromarray(COLOUR).convert("RGBA").save(path), (200, 60, 20)),
     "transparent.png": (save_transparent, None),
@@ -395,7 +378,5 @@ def test_colours_survive_the_way_to_the_network(tmp_path):
     make_image_folder(tmp_path, classes=("robin", "wren"), train=2, test=1)
     data = load("ImageFolder", tmp_path).test
     image, _ = data[1]
-    restored = (
-        image * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
-    )
+    restored = image * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
     np.testing.assert_allclose(restored[:, 16, 16] * 255, class_colour(1), atol=12)

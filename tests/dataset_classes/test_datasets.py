@@ -15,9 +15,7 @@ from dataset_classes.registry import dataset_class
 from dataset_classes.stanford_cars import StanfordCars
 
 
-@pytest.mark.parametrize(
-    ("name", "make", "classes"), [("CUB2011", make_cub, 3), ("StanfordCars", make_cars, 3)]
-)
+@pytest.mark.parametrize(("name", "make", "classes"), [("CUB2011", make_cub, 3), ("StanfordCars", make_cars, 3)])
 @pytest.mark.parametrize("crop_gt", [True, False])
 def test_splits_are_complete(tmp_path, name, make, classes, crop_gt):
     splits = load(name, make(tmp_path), crop_gt)
@@ -56,9 +54,7 @@ def test_cub_attributes_of_images_are_those_of_the_split_in_its_order(tmp_path):
     root = make_cub(tmp_path, class_ids=(1, 5))  # images 3 and 6 are for testing
     assert CUB2011(root, "train").image_attributes() is None
     file = root / CUB2011.folder / "attributes" / "image_attribute_labels.txt"
-    lines = [
-        f"{image} {attribute} {image % 2} 3 1.5" for image in range(1, 7) for attribute in (1, 2)
-    ]
+    lines = [f"{image} {attribute} {image % 2} 3 1.5" for image in range(1, 7) for attribute in (1, 2)]
     lines[3] += " 0"  # some lines of the official file have more columns
     file.write_text("\n".join(lines))
     train, test = (CUB2011(root, split).image_attributes() for split in ("train", "test"))
@@ -93,9 +89,7 @@ def test_cub_takes_the_cropped_copy_where_there_is_one(tmp_path):
     for split in ("train", "test"):
         for path in CUB2011(root, split).paths:
             name = "/".join(path.split("/")[-2:])
-            save_image(
-                root / "PPCUB200" / "CUB_200_2011" / f"{split}_cropped" / name, size=(24, 24)
-            )
+            save_image(root / "PPCUB200" / "CUB_200_2011" / f"{split}_cropped" / name, size=(24, 24))
     data = CUB2011(root, "test", crop_gt=True)
     assert data.image(0).size == (24, 24)
     assert "test_cropped" in data.paths[0]
@@ -149,9 +143,7 @@ def test_fingerprint_tells_datasets_apart_but_not_places(tmp_path):
 def test_images_are_decoded_once(tmp_path, monkeypatch):
     splits = load("CUB2011", make_cub(tmp_path))
     reads = []
-    monkeypatch.setattr(
-        base, "read_image", lambda path, **_: reads.append(path) or Image.new("RGB", SIZE)
-    )
+    monkeypatch.setattr(base, "read_image", lambda path, **_: reads.append(path) or Image.new("RGB", SIZE))
     for _ in range(3):
         _ = splits.train[0], splits.train_unaugmented[0]
     assert len(reads) == 1
@@ -163,11 +155,7 @@ def test_images_are_remembered_if_all_fit(side, loads):
     made = []
     for _ in range(2):
         for index in range(3):
-            cache.get(
-                index,
-                transforms.Resize(side, True),
-                lambda: made.append(1) or Image.new("RGB", SIZE),
-            )
+            cache.get(index, transforms.Resize(side, True), lambda: made.append(1) or Image.new("RGB", SIZE))
     assert len(made) == loads
 
 
@@ -194,12 +182,8 @@ def test_imagenet_test_transform_sees_the_centre_of_256():
 
 def test_lighting_moves_along_the_colour_directions():
     torch.manual_seed(0)
-    moved = torch.stack(
-        [transforms.Lighting(0.05)(torch.zeros(3, 2, 2))[:, 0, 0] for _ in range(4000)]
-    )
-    expected = (
-        0.05 * (transforms.LIGHTING_VECTORS * transforms.LIGHTING_VALUES).square().sum(1).sqrt()
-    )
+    moved = torch.stack([transforms.Lighting(0.05)(torch.zeros(3, 2, 2))[:, 0, 0] for _ in range(4000)])
+    expected = 0.05 * (transforms.LIGHTING_VECTORS * transforms.LIGHTING_VALUES).square().sum(1).sqrt()
     torch.testing.assert_close(moved.std(0), expected, rtol=0.05, atol=0)
 
 

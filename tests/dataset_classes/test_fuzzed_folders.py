@@ -64,8 +64,7 @@ def moved(folder: Folder, source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)
     folder.images = {
-        (target / p.relative_to(source) if p.is_relative_to(source) else p): about
-        for p, about in folder.images.items()
+        (target / p.relative_to(source) if p.is_relative_to(source) else p): about for p, about in folder.images.items()
     }
 
 
@@ -150,9 +149,7 @@ def class_called_as_a_split(folder: Folder) -> None:
     name = str(folder.rng.choice(["train", "Test", "valid"]))
     if not folder.is_split and (folder.root / "bee").is_dir():
         moved(folder, folder.root / "bee", folder.root / name)
-        folder.images = {
-            p: (split, name if c == "bee" else c) for p, (split, c) in folder.images.items()
-        }
+        folder.images = {p: (split, name if c == "bee" else c) for p, (split, c) in folder.images.items()}
         folder.doubtful = True
 
 

@@ -48,9 +48,7 @@ def split(root, train, test, names=("ant", "bee")):
 
 
 @pytest.mark.parametrize("train", ["train", "Train", "TRAIN", "training", "Training"])
-@pytest.mark.parametrize(
-    "test", ["test", "Test", "testing", "VAL", "Valid", "validation", "dev", "Eval"]
-)
+@pytest.mark.parametrize("test", ["test", "Test", "testing", "VAL", "Valid", "validation", "dev", "Eval"])
 def test_names_of_splits(tmp_path, train, test):
     split(tmp_path, train, test)
     assert counts(tmp_path) == {"ant": (4, 2), "bee": (4, 2)}
@@ -110,10 +108,7 @@ DOUBTFUL = {
     "a class train with sub-folders": (nested_train, ("train/", "bus/", "car/")),
     "a class test with sub-folders": (nested_test, ("test/", "bus/")),
     "other names of a split": (own_names, ("train_images/", "test_images/")),
-    "other names in camel case": (
-        lambda root: split(root, "TrainSet", "TestSet"),
-        ("TrainSet/", "TestSet/"),
-    ),
+    "other names in camel case": (lambda root: split(root, "TrainSet", "TestSet"), ("TrainSet/", "TestSet/")),
     "splits inside the classes": (inside, ("ant/train/",)),
     "a folder around the classes": (
         lambda root: (draw(root, "photos", "ant"), draw(root, "photos", "bee")),

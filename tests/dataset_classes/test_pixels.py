@@ -53,10 +53,7 @@ def test_a_darker_picture_stays_darker_and_new_ones_go_by_the_recorded_scale(tmp
     assert known.scale == PixelScale({"16-bit": (0.0, 4095.0)})
     for value in (1000, 1010):
         Image.fromarray(np.full((9, 9), value, np.uint16)).save(tmp_path / f"{value}.png")
-    shown = [
-        np.asarray(read_image(tmp_path / f"{v}.png", scale=known.scale))[0, 0, 0]
-        for v in (1000, 1010)
-    ]
+    shown = [np.asarray(read_image(tmp_path / f"{v}.png", scale=known.scale))[0, 0, 0] for v in (1000, 1010)]
     assert shown == [62, 62]
 
 
@@ -71,9 +68,7 @@ def test_an_image_of_another_scale_is_refused_by_name(tmp_path):
     dim = save(tmp_path / "dim.png", np.full((9, 9), 4095, np.uint16))
     floats = save(tmp_path / "float.tif", np.full((9, 9), 0.5, np.float32))
     slices = save(tmp_path / "ct.tif", np.full((9, 9), -200, np.int32))
-    for path, scale in [
-        (full, twelve), (dim, eight), (floats, twelve), (floats, eight), (slices, eight),
-    ]:  # fmt: skip
+    for path, scale in [(full, twelve), (dim, eight), (floats, twelve), (floats, eight), (slices, eight)]:
         with refused(RunError, path.name):
             read_image(path, scale=scale)
     assert read_image(full, scale=eight).getpixel((0, 0)) == (233,) * 3
@@ -101,9 +96,7 @@ def entry(tag, kind, count, value):
 
 
 DAMAGED = {
-    "unit of a wrong type": exif(
-        entry(0x0112, 3, 1, 6), entry(0x0128, 5, 1, 38), payload=struct.pack("<II", 1, 3)
-    ),
+    "unit of a wrong type": exif(entry(0x0112, 3, 1, 6), entry(0x0128, 5, 1, 38), payload=struct.pack("<II", 1, 3)),
     "a pointer to nowhere": exif(entry(0x0112, 3, 1, 6), entry(0x8769, 4, 1, 0xFFFFFF)),
     "a text of 4 GB": exif(entry(0x0112, 3, 1, 6), entry(0x010F, 2, 0xFFFFFFFF, 8)),
     "an unknown type": exif(entry(0x0112, 3, 1, 6), entry(0x0131, 99, 1, 0)),

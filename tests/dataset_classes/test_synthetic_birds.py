@@ -57,9 +57,7 @@ def test_names_tell_the_truth():
 def test_attributes_count_shared_looks():
     attributes = one_hot_looks(CLASS_PARTS)
     assert attributes.shape == (48, sum(map(len, LOOKS.values())))
-    np.testing.assert_array_equal(
-        attributes @ attributes.T, (CLASS_PARTS[:, None] == CLASS_PARTS[None]).sum(2)
-    )
+    np.testing.assert_array_equal(attributes @ attributes.T, (CLASS_PARTS[:, None] == CLASS_PARTS[None]).sum(2))
 
 
 def test_the_drawing_is_the_one_all_results_were_measured_on():
@@ -94,9 +92,7 @@ def test_a_look_changes_the_image_around_its_part(part):
 def test_part_centres_lie_on_the_part(seed, monkeypatch):
     """The centre's pixel belongs to the part: the part map says so when nothing covers it."""
     maps = []
-    monkeypatch.setattr(
-        "dataset_classes.bird_drawing.draw_clutter", lambda scene, _: maps.append(scene)
-    )
+    monkeypatch.setattr("dataset_classes.bird_drawing.draw_clutter", lambda scene, _: maps.append(scene))
     rng = np.random.default_rng(seed)
     bird = draw_bird(rng.integers(0, 4, 5), 64, rng)
     part_map = np.asarray(maps[0].part_map)
@@ -147,9 +143,7 @@ def test_a_swapped_look_changes_its_part_and_nothing_else(tmp_path, monkeypatch)
 def test_images_are_drawn_once(tmp_path, few, monkeypatch):
     first = SyntheticBirds(tmp_path, "train", img_size=32)
     monkeypatch.setattr(synthetic_birds, "generate", lambda size: pytest.fail("drawn again"))
-    np.testing.assert_array_equal(
-        SyntheticBirds(tmp_path, "train", img_size=32).image(3), first.image(3)
-    )
+    np.testing.assert_array_equal(SyntheticBirds(tmp_path, "train", img_size=32).image(3), first.image(3))
 
 
 def test_another_version_is_drawn_anew(tmp_path, few, monkeypatch):
@@ -157,9 +151,7 @@ def test_another_version_is_drawn_anew(tmp_path, few, monkeypatch):
     drawn = []
     generate = synthetic_birds.generate
     monkeypatch.setattr(synthetic_birds, "VERSION", synthetic_birds.VERSION + 1)
-    monkeypatch.setattr(
-        synthetic_birds, "generate", lambda size: drawn.append(size) or generate(size)
-    )
+    monkeypatch.setattr(synthetic_birds, "generate", lambda size: drawn.append(size) or generate(size))
     SyntheticBirds(tmp_path, "train", img_size=32)
     assert drawn == [32]
 
@@ -181,9 +173,7 @@ def test_a_bad_cache_is_drawn_again(tmp_path, few, damage):
 
 def test_contact_sheet_shows_every_species():
     sheet = np.asarray(contact_sheet(per_class=1, img_size=32))
-    rows = np.lib.stride_tricks.sliding_window_view(
-        sheet, (1, 32, 3)
-    ).squeeze()  # [H, W - 31, 32, 3]
+    rows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 32, 3)).squeeze()  # [H, W - 31, 32, 3]
     for label in range(len(SPECIES)):
         bird = draw_specimen(label, 32, (SEED, len(SPLITS), label)).image
         (y,), (x,) = (rows == bird[16]).all(axis=(-2, -1)).nonzero()

@@ -21,13 +21,7 @@ from configs.settings import Settings
 from conformal import METHODS
 from dataset_classes.synthetic_birds import DrawnImages
 from evaluation import metrics
-from evaluation.evaluate import (
-    class_attribute_table,
-    evaluate_dense,
-    evaluate_sparse,
-    observe,
-    warn_of_silent_features,
-)
+from evaluation.evaluate import class_attribute_table, evaluate_dense, evaluate_sparse, observe, warn_of_silent_features
 from evaluation.explanation_truth import (
     attribute_constancy,
     causing_part,
@@ -124,9 +118,7 @@ def test_every_method_has_its_colour():
 def test_results_of_the_dense_model_have_the_same_names(finished):
     run, _ = finished
     model = build_dense_model("resnet18", C)
-    run.folder.artefact(DENSE_MODEL_FILE, {}).write(
-        lambda path: torch.save(model.state_dict(), path)
-    )
+    run.folder.artefact(DENSE_MODEL_FILE, {}).write(lambda path: torch.save(model.state_dict(), path))
     train_features = torch.rand(len(run.data.train_unaugmented), 512)
     results = evaluate_dense(run, model, train_features)
     sparse = read_json(run.folder.file(sparse_results_file(run.settings)))
@@ -266,9 +258,7 @@ def test_random_peaks_explain_no_better_than_chance():
     peaks = torch.rand(n, 6, 2, generator=generator)
     labels = torch.from_numpy(birds.labels)
     table = FeatureTable(features, torch.zeros(n, 6), labels, torch.zeros(n), peaks)
-    weight = torch.tensor(
-        [[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]]
-    )
+    weight = torch.tensor([[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]])
     swapped = torch.rand(n, P, 1, 6, generator=generator)
     truth = list(explanation_truth(table, weight, birds, swapped).values())
     for rate, chance in (truth[:2], truth[2:4]):

@@ -78,9 +78,7 @@ def test_a_map_that_marks_what_counts_falls_and_rises_at_once():
     model, image = bright_corner()
     found = curves(model, image, seed=1)
     for name in ("Class", "Feature"):
-        deletion, random, insertion = (
-            found[f"{name}, {kind}"] for kind in ("deletion", "random cells", "insertion")
-        )
+        deletion, random, insertion = (found[f"{name}, {kind}"] for kind in ("deletion", "random cells", "insertion"))
         assert deletion < random < insertion
     # The corner is gone after the first of 8 steps: what is left is half a step and the blurred image's rest.
     rest = model(partly_blurred(image, torch.ones(1, 4, 4).bool())).feature_maps[0, 0].max() / 5
@@ -110,8 +108,7 @@ def test_maps_of_shuffled_weights_are_compared_by_rank():
 def test_results_are_means_over_images_and_need_no_dense_model(tmp_path):
     model, image = bright_corner()
     run = SimpleNamespace(
-        data=SimpleNamespace(test=[(image, 0), (image, 0)]),
-        folder=SimpleNamespace(file=lambda name: tmp_path / name),
+        data=SimpleNamespace(test=[(image, 0), (image, 0)]), folder=SimpleNamespace(file=lambda name: tmp_path / name)
     )
     results = faithfulness(run, model)
     assert list(results)[-1] == "Rank correlation with maps of shuffled weights"

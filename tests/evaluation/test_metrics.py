@@ -21,12 +21,7 @@ CASES = [1, 2]
         ("sid_at_5", ["feature_maps", "logits", "weight"], "sid_at_5", 1e-5),
         ("class_independence", ["features", "labels", "n_classes"], "class_independence", 1e-5),
         ("feature_correlation", ["features"], "correlation", 1e-6),
-        (
-            "structural_grounding",
-            ["weight", "class_similarity", "top"],
-            "structural_grounding",
-            1e-5,
-        ),
+        ("structural_grounding", ["weight", "class_similarity", "top"], "structural_grounding", 1e-5),
         ("contrastiveness", ["features"], "contrastiveness", 1e-2),
         ("set_coherence", ["sets", "class_similarity"], "set_coherence", 1e-6),
         ("dependence", ["features", "logits", "weight"], "dependence", 1e-6),

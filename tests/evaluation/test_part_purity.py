@@ -79,9 +79,7 @@ def test_keypoints_of_cub_follow_crop_and_resize(tmp_path):
     x, y, width, _ = BOX
     root = make_cub(tmp_path)
     assert load("CUB2011", root).test.keypoints() is None
-    write_parts(
-        root, [f"{i} 1 {x + width / 4} {y} 1\n{i} 2 {x + width} 1.0 1" for i in range(1, 10)]
-    )
+    write_parts(root, [f"{i} 1 {x + width / 4} {y} 1\n{i} 2 {x + width} 1.0 1" for i in range(1, 10)])
     cropped = load("CUB2011", root).test.keypoints()
     np.testing.assert_allclose(cropped.locations[:, 0], np.tile([0.25, 0], (3, 1)), atol=1e-6)
     assert cropped.visible.tolist() == [[True, False]] * 3  # the eye lies above the box

@@ -138,7 +138,7 @@ def test_the_map_joins_classes_that_share_most_features_first():
             {"class": 3},
             {"shared": 1.0, "children": [{"class": 1}, {"shared": 2.0, "children": [{"class": 0}, {"class": 2}]}]},
         ],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -289,11 +289,7 @@ def test_an_uploaded_photo_gets_its_prediction_its_crop_and_its_what_ifs(page, m
     expected = model.answer(model.photo(read_image(path)))
     page.find_element("id", "file").send_keys(path)
     title = NAMES[expected["predicted"]]
-    wait(
-        page,
-        "#verdict",
-        lambda e: e.text.startswith(title) and "it is" not in e.text and "correct" not in e.text,
-    )
+    wait(page, "#verdict", lambda e: e.text.startswith(title) and "it is" not in e.text and "correct" not in e.text)
     # A crop by the fields, then a feature switched off: both are said against the answer without them.
     field = page.find_element("id", "edge-2")
     field.clear()
@@ -345,28 +341,19 @@ def test_squares_and_ticks_of_a_picture_stay_when_further_heatmaps_come(page):
 
 @pytest.mark.parametrize("width, scheme", [(1300, "light"), (1300, "dark"), (390, "light")])
 def test_no_serious_accessibility_finding(page, address, width, scheme):
-    axe = pytest.importorskip(
-        "axe_core_python.selenium", reason="needs: pip install axe-core-python"
-    )
+    axe = pytest.importorskip("axe_core_python.selenium", reason="needs: pip install axe-core-python")
     emulate = page.execute_cdp_cmd
     emulate(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
-    emulate(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
+    emulate("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     try:
         for tab in ("1", "2"):
             page.find_element("css selector", "body").send_keys(tab)
             wait(page, "#verdict" if tab == "1" else "#pair h2")
             found = axe.Axe().run(page)["violations"]
-            serious = [
-                f"{v['id']}: {v['nodes'][0]['html']}"
-                for v in found
-                if v["impact"] in ("serious", "critical")
-            ]
+            serious = [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
             assert serious == []
             overflow = "return document.documentElement.scrollWidth - window.innerWidth"
             assert page.execute_script(overflow) <= 0

@@ -20,9 +20,7 @@ def png_that_claims(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header promises many pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
@@ -57,7 +55,7 @@ def test_a_photo_is_turned_as_the_camera_noted():
         (png_that_claims(400, 400), "damaged"),
         (bytes(MAX_BYTES + 1), "larger than 20 MB"),
     ],
-)  # fmt: skip
+)
 def test_hostile_and_damaged_files_are_refused_in_one_sentence(data, said):
     with refused(UploadError, match=said):
         decode(data)
@@ -67,9 +65,7 @@ def test_of_a_file_that_is_image_and_page_only_the_image_is_read():
     assert decode(encoded(RED) + b"<script>alert(1)</script>").size == (40, 20)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1,2", "0,0,2,1", "0.5,0,0.5,1", "a,b,c,d", "nan,0,1,1", "0.9,0,0.1,1"]
-)
+@pytest.mark.parametrize("text", ["", "1,2", "0,0,2,1", "0.5,0,0.5,1", "a,b,c,d", "nan,0,1,1", "0.9,0,0.1,1"])
 def test_boxes_outside_the_photo_are_refused(text):
     with pytest.raises(UploadError):
         Box.parse(text)

@@ -70,9 +70,7 @@ def test_path_meets_the_optimality_conditions(solved):
         assert np.abs(residual.mean(0)).max() <= 2e-3 * slope
         assert np.abs(gradient).max() <= slope * 1.002
         active = weight != 0
-        np.testing.assert_allclose(
-            gradient[active], -slope * np.sign(weight[active]), atol=2e-3 * slope
-        )
+        np.testing.assert_allclose(gradient[active], -slope * np.sign(weight[active]), atol=2e-3 * slope)
 
 
 def test_path_begins_empty_and_spans_a_thousandth(solved):
@@ -97,9 +95,7 @@ def test_at_least_as_good_as_glm_saga(solved):
     some = slice(5, None, 19)
     lambdas = path.lambdas[some]
     published = regularisation_path(features, labels, solver="glm_saga", lambdas=lambdas)
-    for strength, *layers in zip(
-        lambdas.tolist(), path.weights[some], path.biases[some], *published[:2], strict=True
-    ):
+    for strength, *layers in zip(lambdas.tolist(), path.weights[some], path.biases[some], *published[:2], strict=True):
         ours = objective(features, labels, *layers[:2], strength)
         theirs = objective(features, labels, *layers[2:], strength)
         assert ours <= theirs + 1e-9
@@ -122,10 +118,7 @@ def test_nearly_collinear_noise_is_solved_in_a_few_rounds(monkeypatch, caplog):
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(400) % 40)
     features = rng.normal(size=(400, 1)) + 0.05 * rng.normal(size=(400, 20))
-    datafit, penalty = (
-        CrossEntropy(torch.as_tensor(features), torch.as_tensor(labels)),
-        ElasticNet(0.99),
-    )
+    datafit, penalty = (CrossEntropy(torch.as_tensor(features), torch.as_tensor(labels)), ElasticNet(0.99))
     solver, coefficients = ProximalNewton(), datafit.start()
     largest = penalty.smallest_empty_strength(datafit.value_and_gradient(coefficients)[1])
     # Proximal steps of one length for all weights, which know of no correlation, need 33 to 53 rounds.

@@ -27,11 +27,7 @@ def columns(parts):
 
 
 def features_of(parts):
-    return {
-        feature: part.looks == look
-        for part in parts
-        for look, feature in enumerate(part.features.tolist())
-    }
+    return {feature: part.looks == look for part in parts for look, feature in enumerate(part.features.tolist())}
 
 
 EVERY_LOOK = sorted(map(tuple, OF_LOOKS.T.astype(int).tolist()))
@@ -75,9 +71,7 @@ def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
 
 def test_looks_are_neither_rare_nor_bound_to_looks_of_another_part():
     search = PartSearch(birds(presence()), GroupsRecipe(), PartsRecipe())
-    head, wing = (
-        torch.from_numpy(OF_LOOKS[:, first : first + 4]).argmax(dim=1) for first in (0, 8)
-    )
+    head, wing = (torch.from_numpy(OF_LOOKS[:, first : first + 4]).argmax(dim=1) for first in (0, 8))
     others = [Part(wing, torch.arange(8, 12))]
     assert search._possible(head, 4, others)
     rare = head.where(head != 3, 2)
@@ -109,9 +103,7 @@ def test_clusters_begin_with_the_looks_of_groups_as_well():
         (20, 6, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
     ],
 )
-def test_other_numbers_of_features_are_left_to_the_program(
-    monkeypatch, caplog, n_features, n_per_class, said
-):
+def test_other_numbers_of_features_are_left_to_the_program(monkeypatch, caplog, n_features, n_per_class, said):
     caplog.set_level("INFO")
     chosen = SimpleNamespace(selected=np.arange(3), weight=np.eye(3))
     monkeypatch.setattr("sparsification.select.solve", lambda problem, **how: chosen)
@@ -128,9 +120,7 @@ def test_other_numbers_of_features_are_left_to_the_program(
 def features_of_birds():
     scenes = birds(presence())
     n = scenes.pooled.shape[1]
-    return DenseFeatures(
-        scenes.pooled, scenes.labels, torch.zeros(n), torch.zeros(n), torch.eye(n), scenes
-    )
+    return DenseFeatures(scenes.pooled, scenes.labels, torch.zeros(n), torch.zeros(n), torch.eye(n), scenes)
 
 
 def test_too_few_classes_show_no_parts():

@@ -52,12 +52,7 @@ def instance_problem(case, **changes):
     if redundancy is None:
         rows = correlation / np.linalg.norm(correlation, axis=1, keepdims=True)
         redundancy = np.triu(rows @ rows.T, 1).clip(min=0.0)
-    settings = {
-        "n_features": case["n"],
-        "n_per_class": case["k"],
-        "rho": case["rho"],
-        "threshold": case["threshold"],
-    }
+    settings = {"n_features": case["n"], "n_per_class": case["k"], "rho": case["rho"], "threshold": case["threshold"]}
     return SelectionProblem(correlation, redundancy, case["b"], **(settings | changes))
 
 
@@ -66,9 +61,7 @@ def random_problem(seed, *, n_pool=9, n_classes=4, n_features=5, n_per_class=2, 
     correlation = rng.normal(size=(n_pool, n_classes)) / 3
     redundancy = np.triu(rng.random((n_pool, n_pool)), 1)
     bias = 0.1 * rng.normal(size=n_pool)
-    return SelectionProblem(
-        correlation, redundancy, bias, n_features, n_per_class, threshold=0.5, **settings
-    )
+    return SelectionProblem(correlation, redundancy, bias, n_features, n_per_class, threshold=0.5, **settings)
 
 
 def valid_selection(problem, **options):
@@ -108,9 +101,7 @@ def test_of_two_classes_rounding_decides_nothing():
 def test_objective_by_hand():
     correlation = np.array([[1.0, 0.0], [0.5, 1.0], [0.0, 0.5]])
     redundancy = np.array([[0.0, 0.2, 0.6], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
-    problem = SelectionProblem(
-        correlation, redundancy, [0.1, 0.2, 0.4], n_features=3, n_per_class=1, threshold=0.5
-    )
+    problem = SelectionProblem(correlation, redundancy, [0.1, 0.2, 0.4], n_features=3, n_per_class=1, threshold=0.5)
     weight = np.array([[1, 0, 0], [0, 1, 0]])
     # 1000 / (1 * 2) * (1 + 1) - (0.6 - 0.2) / 0.8 - (1.0 - 0.2) / 0.8 + 0.7
     assert problem.objective([0, 1, 2], weight) == pytest.approx(1000 - 0.5 - 1.0 + 0.7)
@@ -337,10 +328,7 @@ def test_named_pairs_that_cannot_all_share_are_refused_with_what_helps():
     problem = clique_problem(n_classes=6, n_features=5, n_per_class=2)
     with pytest.raises(PairsImpossibleError, match=r"^it is proved .* 10 named pairs"):
         solve(clique_problem(n_classes=5, n_features=4, n_per_class=2, n_pool=4), solver="highs")
-    with pytest.raises(
-        PairsImpossibleError,
-        match=r"proved.* 6 similar classes, 15 pairs.*--n_features.*--pairs any",
-    ):
+    with pytest.raises(PairsImpossibleError, match=r"proved.* 6 similar classes, 15 pairs.*--n_features.*--pairs any"):
         solve(problem)
 
 
@@ -412,9 +400,7 @@ def test_any_multipliers_give_a_true_bound(seed, pairs):
         root = scale * rng.normal(size=(4, 4))
         n_pairs = certificate.lagrangian.n_pairs
         multipliers = Multipliers(rng.normal(size=4) * 10, rng.normal(size=n_pairs) * 10)
-        bound, _ = certificate.evaluate(
-            multipliers, active, root @ root.T, scale * rng.normal(size=4)
-        )
+        bound, _ = certificate.evaluate(multipliers, active, root @ root.T, scale * rng.normal(size=4))
         assert bound >= best
     with Progress("certificate", 600.0, seed=0) as progress:
         certificate.tighten(progress)
@@ -539,9 +525,7 @@ def test_a_gap_is_explained_where_it_is_logged(caplog):
     selection = Selection(np.arange(2), np.ones((2, 2)), 100.0, 104.0, 0.04, "search", 1.5)
     with caplog.at_level("INFO", logger="sparsification.qpm"):
         log_summary(random_problem(0), selection, seed=3)
-    assert (
-        "no selection can exceed 104.000 (gap 4.00 %: at most that much is missing)" in caplog.text
-    )
+    assert "no selection can exceed 104.000 (gap 4.00 %: at most that much is missing)" in caplog.text
 
 
 def test_all_features_selected():

@@ -66,10 +66,7 @@ def runs(tmp_path_factory) -> dict[int, Done]:
         flags = [tiny_run(schedule_scale=0.02, model_type=t, **places) for t in MODEL_TYPES]
         flags += [[*flags[0], "--batch_size", "9"]] * (count == 2)
         process = subprocess.run(
-            [sys.executable, *launcher, script, json.dumps(flags)],
-            env=environment,
-            capture_output=True,
-            text=True,
+            [sys.executable, *launcher, script, json.dumps(flags)], env=environment, capture_output=True, text=True
         )
         done[count] = Done(root / str(count) / "resnet18" / "CUB2011_crop" / "1", process)
     return done
@@ -124,10 +121,7 @@ def test_augmentation_does_not_depend_on_who_loads(tmp_path):
     make_cub(tmp_path, train=3, test=2)
     images = load_data("CUB2011", tmp_path, img_size=32, crop_gt=True).train
     seeded = SeededImages(images, seed=5)
-    batches = [
-        torch.cat([batch for batch, _ in torch.utils.data.DataLoader(seeded, 2, num_workers=n)])
-        for n in (0, 2)
-    ]
+    batches = [torch.cat([batch for batch, _ in torch.utils.data.DataLoader(seeded, 2, num_workers=n)]) for n in (0, 2)]
     assert torch.equal(*batches)
     assert not torch.equal(batches[0][0], SeededImages(images, seed=6)[0][0])
     state = torch.get_rng_state()

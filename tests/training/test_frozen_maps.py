@@ -58,9 +58,7 @@ def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch):
     assert learnt > 1e-3 and differing < 0.02 * learnt
 
 
-def test_accuracies_on_stored_maps_are_those_of_the_whole_model_for_one_pass(
-    flags, tmp_path, monkeypatch
-):
+def test_accuracies_on_stored_maps_are_those_of_the_whole_model_for_one_pass(flags, tmp_path, monkeypatch):
     run = open_run(f"{flags} --eval_every 1", tmp_path)
     passes, accuracies, measure = [], [], Monitor.measure
 
@@ -148,9 +146,7 @@ def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
     assert planned_phases(settings, dense=False)[0].new_views == range(settings.finetuning.views)
     seen = dense.cost * settings.finetuning.views
     finetuned = sum(p.cost_after() for p in finetuning)
-    assert epochs_left(settings, "dense", 0, 2) == pytest.approx(
-        (dense.epoch_cost(2) + finetuned) / dense.cost
-    )
+    assert epochs_left(settings, "dense", 0, 2) == pytest.approx((dense.epoch_cost(2) + finetuned) / dense.cost)
     assert epochs_left(settings, "dense", 0, 0) == pytest.approx(seen / dense.cost, rel=0.2)
 
 
@@ -158,9 +154,7 @@ def test_the_selected_features_of_a_frozen_network_get_one_spread_and_logits_sta
     model = build_dense_model("mobilenetv3_small_050", 2, frozen=True).eval()
     torch.nn.init.normal_(model.backbone.adapter.weight, std=0.1)
     spread = torch.tensor([1e-4, 0.3, 2.0])
-    layer = SparseLayer(
-        torch.tensor([5, 0, 9]), torch.tensor([[1.0, 0, 1], [0, 1, 1]]), spread, spread
-    )
+    layer = SparseLayer(torch.tensor([5, 0, 9]), torch.tensor([[1.0, 0, 1], [0, 1, 1]]), spread, spread)
     head, images = build_head(layer, HeadRecipe(relu=True)), torch.rand(4, 3, 64, 64)
     model.set_sparse_head(head)
     before = model(images).logits

@@ -40,16 +40,12 @@ def test_rows_of_a_killed_training_are_neither_lost_nor_doubled(tmp_path):
 
 
 def test_time_left_counts_coarse_epochs_for_what_they_cost():
-    settings = resolve(
-        Settings(dataset="CUB2011", weights="none", data_root="/data", log_dir="/log")
-    )
+    settings = resolve(Settings(dataset="CUB2011", weights="none", data_root="/data", log_dir="/log"))
     phases = planned_phases(settings)
     assert [(p.stage, p.epochs) for p in phases[:2]] == [("dense", 90), ("dense", 30)]
     finetuning = sum(p.epochs for p in phases[2:])
     assert epochs_left(settings, "dense", 1, 10) == 20 + finetuning
-    assert epochs_left(settings, "dense", 0, 90) == pytest.approx(
-        (30 + finetuning) / phases[0].cost
-    )
+    assert epochs_left(settings, "dense", 0, 90) == pytest.approx((30 + finetuning) / phases[0].cost)
     assert epochs_left(settings, "chiqpm_50_5", len(phases) - 3, phases[-1].epochs) == 0
 
 

@@ -6,22 +6,12 @@ import torch
 from configs.recipes import GroupsRecipe
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.synthetic_birds import CLASS_PARTS
-from tests.birds_of_parts import (
-    NAMES,
-    OF_LOOKS,
-    PER_CLASS,
-    SPARE,
-    classes_with,
-    uniform,
-    where_parts_are,
-)
+from tests.birds_of_parts import NAMES, OF_LOOKS, PER_CLASS, SPARE, classes_with, uniform, where_parts_are
 from training.left_over_looks import LeftOverLooks
 
 CELLS = 32
 LABELS = torch.arange(len(CLASS_PARTS)).repeat_interleave(PER_CLASS)
-PARTS = torch.tensor(
-    [[-0.3, 0.1], [-0.25, 0.25], [0.0, -0.05], [0.15, 0.1], [0.1, -0.3]]
-)  # of a bird: row, column
+PARTS = torch.tensor([[-0.3, 0.1], [-0.25, 0.25], [0.0, -0.05], [0.15, 0.1], [0.1, -0.3]])  # of a bird: row, column
 
 
 def birds(*missing: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -69,8 +69,6 @@ def test_a_training_without_rounds_for_left_over_looks_has_no_such_loss():
     model = build_dense_model("local15", 2)
     for rounds in (0, 1):
         recipe = replace(RECIPE, left_over_rounds=rounds)
-        (phase,) = dense_phases(
-            model, recipe, GroupsRecipe(), True, lambda: (IMAGES, LABELS, IMAGES)
-        )
+        (phase,) = dense_phases(model, recipe, GroupsRecipe(), True, lambda: (IMAGES, LABELS, IMAGES))
         losses = phase(True).extra_losses(model(IMAGES), LABELS, 0)
         assert ("left_over" in losses) == bool(rounds) and "mixed" in losses

@@ -20,10 +20,7 @@ def test_feature_diversity_loss_is_the_published_one(golden, case):
     data = golden(f"feature_diversity_loss_{case}")
     maps = torch.from_numpy(data["in_feature_maps"]).requires_grad_()
     loss = feature_diversity_loss(
-        maps,
-        torch.from_numpy(data["in_logits"]),
-        torch.from_numpy(data["in_weight"]),
-        float(data["in_beta"]),
+        maps, torch.from_numpy(data["in_logits"]), torch.from_numpy(data["in_weight"]), float(data["in_beta"])
     )
     loss.backward()
     np.testing.assert_allclose(loss.item(), data["out_loss"], rtol=1e-6)
@@ -62,9 +59,7 @@ def test_images_seen_at_once_have_the_largest_features_of_all():
     seen = {round(mixed_images_loss(features, targets, lambda x: x, 2).item(), 4) for _ in range(9)}
     both, alone = math.log(2), math.log(1 + math.exp(-4))  # logits (4, 4), and (4, 0) for class 0
     assert seen == {round(both, 4), round(alone, 4)}
-    assert mixed_images_loss(features, targets, lambda x: x, 1).item() == pytest.approx(
-        alone, rel=1e-4
-    )
+    assert mixed_images_loss(features, targets, lambda x: x, 1).item() == pytest.approx(alone, rel=1e-4)
 
 
 def test_an_image_is_mixed_with_the_one_it_is_most_easily_taken_for():
@@ -82,9 +77,7 @@ def test_an_image_is_mixed_with_the_one_it_is_most_easily_taken_for():
 
 
 def test_nothing_is_confusable_in_a_batch_of_one_class():
-    loss = confusable_images_loss(
-        torch.rand(3, 4), torch.zeros(3).long(), torch.rand(3, 4), lambda x: x
-    )
+    loss = confusable_images_loss(torch.rand(3, 4), torch.zeros(3).long(), torch.rand(3, 4), lambda x: x)
     assert loss == 0
 
 

@@ -49,10 +49,7 @@ def test_dense_training_is_the_published_one(golden):
 
 
 def test_one_cycle_warms_up_and_ends_at_zero():
-    rates = [
-        dense_learning_rate(FROM_SCRATCH.dense, 0.1, e)
-        for e in np.linspace(0, FROM_SCRATCH.dense.epochs, 50)
-    ]
+    rates = [dense_learning_rate(FROM_SCRATCH.dense, 0.1, e) for e in np.linspace(0, FROM_SCRATCH.dense.epochs, 50)]
     assert max(rates) == pytest.approx(0.1, rel=0.01)
     assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-9)
 
@@ -62,9 +59,7 @@ def test_a_round_of_finetuning_may_end_at_zero():
     first, last = recipe.round_epochs[0], recipe.round_epochs[-1]
     rates = [finetune_learning_rate(recipe, 0, e) for e in (0, first / 2, first)]
     assert rates == pytest.approx([0.1, 0.05, 0])
-    assert finetune_learning_rate(recipe, 3, last / 2) == pytest.approx(
-        0.05 * recipe.round_decay**3
-    )
+    assert finetune_learning_rate(recipe, 3, last / 2) == pytest.approx(0.05 * recipe.round_decay**3)
 
 
 def test_a_round_of_finetuning_smooths_labels_as_its_recipe_says():
@@ -152,14 +147,8 @@ def test_coarse_maps_come_first_within_one_schedule():
     second = fine(True)
     assert model(images).feature_maps.shape == (2, 512, 8, 8)
     assert (first.epochs, second.epochs) == (6, 2)
-    rates = [
-        *(first.learning_rates(e) for e in range(6)),
-        *(second.learning_rates(e) for e in range(2)),
-    ]
-    assert rates == [
-        [dense_learning_rate(recipe, r, e) for r in (recipe.lr, recipe.classifier_lr)]
-        for e in range(8)
-    ]
+    rates = [*(first.learning_rates(e) for e in range(6)), *(second.learning_rates(e) for e in range(2))]
+    assert rates == [[dense_learning_rate(recipe, r, e) for r in (recipe.lr, recipe.classifier_lr)] for e in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -171,15 +160,11 @@ def test_coarse_maps_come_first_within_one_schedule():
     ],
 )
 def test_one_phase_where_nothing_changes(recipe, reduced_strides):
-    (only,) = dense_phases(
-        build_dense_model("resnet18", 3), recipe, GroupsRecipe(), reduced_strides
-    )
+    (only,) = dense_phases(build_dense_model("resnet18", 3), recipe, GroupsRecipe(), reduced_strides)
     assert only(True).epochs == recipe.epochs
 
 
-@pytest.mark.parametrize(
-    ("dataset", "arch"), [("CUB2011", "tf_efficientnet_lite0"), ("ImageFolder", "resnet50")]
-)
+@pytest.mark.parametrize(("dataset", "arch"), [("CUB2011", "tf_efficientnet_lite0"), ("ImageFolder", "resnet50")])
 def test_pretrained_networks_without_a_paper_are_trained_for_a_short_time(dataset, arch):
     dense, finetuning = recipes_of("chiqpm", dataset, arch, "imagenet")
     assert dense == SHORT.dense

@@ -18,10 +18,7 @@ def drawn(weight):
 
 def test_classes_stand_beside_those_that_share_most_and_joints_name_what_they_share():
     leaves, joints = drawn(WEIGHT)
-    assert {frozenset(leaves[:2]), frozenset(leaves[2:])} == {
-        frozenset(("crow", "raven")),
-        frozenset(("gull", "tern")),
-    }
+    assert {frozenset(leaves[:2]), frozenset(leaves[2:])} == {frozenset(("crow", "raven")), frozenset(("gull", "tern"))}
     assert set(joints) == {"0, 1", "4, 5"}
     # One feature less than all three; in the middle of the two rows.
     row = (leaves.index("gull") + leaves.index("tern") + 1) / 2 * 10

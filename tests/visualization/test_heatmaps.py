@@ -12,9 +12,7 @@ def test_heatmap_is_the_published_one_up_to_the_batch_peak(golden, case):
     case = golden(case)
     gamma, size = float(case["in_gamma"]), tuple(case["in_target_size"])
     scale = np.minimum(1, case["in_values"] / case["in_active_mean"][:, None])
-    for maps, scales, expected in zip(
-        case["in_feature_maps"], scale, case["out_heatmap"], strict=True
-    ):
+    for maps, scales, expected in zip(case["in_feature_maps"], scale, case["out_heatmap"], strict=True):
         ours = torch.stack([heatmap(m, size, s, gamma) for m, s in zip(maps, scales, strict=True)])
         peaks = ours.amax(dim=(1, 2), keepdim=True)
         np.testing.assert_allclose(ours * (peaks / peaks.max()) ** gamma, expected, atol=1e-4)

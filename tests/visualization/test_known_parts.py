@@ -88,9 +88,7 @@ def test_the_square_is_what_the_cell_under_the_peak_sees():
 
 
 def run_of(usual):
-    return ExplainedRun(
-        SimpleNamespace(data=SimpleNamespace(test=TwoParts())), None, explainer(), None, usual
-    )
+    return ExplainedRun(SimpleNamespace(data=SimpleNamespace(test=TwoParts())), None, explainer(), None, usual)
 
 
 def test_of_a_pair_that_differs_in_one_part_the_features_of_one_class_have_to_lie_on_it():

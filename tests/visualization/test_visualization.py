@@ -13,13 +13,7 @@ from configs.errors import UsageError
 from conformal import HierarchicalPredictor
 from visualization.class_grid import ColumnGroup, GridRow, class_grid
 from visualization.colours import NEUTRAL, PALETTES, FeatureColours
-from visualization.comparison import (
-    MAX_COLUMNS,
-    column_groups,
-    comparison_columns,
-    find_class,
-    nearest_classes,
-)
+from visualization.comparison import MAX_COLUMNS, column_groups, comparison_columns, find_class, nearest_classes
 from visualization.figure import cut_text, fit_text, save
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
@@ -57,14 +51,10 @@ def test_leaves_in_the_set_are_the_predictors_set_at_every_coverage(mode, max_ro
     rng = np.random.default_rng(1)
     _, _, weight = random_model(40, n_features=12, n_per_class=3)
     labels = torch.from_numpy(rng.integers(0, 40, 300))
-    features = torch.from_numpy(np.maximum(rng.normal(0, 1, (300, 12)), 0)) + torch.tensor(
-        weight[labels]
-    )
+    features = torch.from_numpy(np.maximum(rng.normal(0, 1, (300, 12)), 0)) + torch.tensor(weight[labels])
     features[:5] *= features[:5] > 1.5  # images with few active features
     logits = features @ torch.from_numpy(weight).T
-    predictor = HierarchicalPredictor(weight, mode).calibrate(
-        features[100:], logits[100:], labels[100:]
-    )
+    predictor = HierarchicalPredictor(weight, mode).calibrate(features[100:], logits[100:], labels[100:])
     for coverage in (0.5, 0.8, 0.9, 0.95, 0.99):
         sets = predictor.predict(features[:10], logits[:10], coverage)
         for x, s, members in zip(features[:10].numpy(), logits[:10].numpy(), sets, strict=True):
@@ -211,8 +201,7 @@ def test_a_name_as_it_is_comes_before_one_in_another_case():
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"),
-    [("7", "0 to 2"), ("-1", "0 to 2"), ("Shiny Cowbrd", "did you mean 'Shiny Cowbird'")],
+    ("text", "hint"), [("7", "0 to 2"), ("-1", "0 to 2"), ("Shiny Cowbrd", "did you mean 'Shiny Cowbird'")]
 )
 def test_unknown_classes_are_answered_in_one_line(text, hint):
     with refused(UsageError, match=hint):

@@ -136,10 +136,7 @@ def shown_set(browser):
 def test_the_slider_shows_the_sets_that_python_computes(browser, report, tmp_path):
     path, sets = report
     browser.get(path.as_uri())
-    move = (
-        "const s = document.getElementById('coverage'); s.value = arguments[0];"
-        "s.dispatchEvent(new Event('input'));"
-    )
+    move = "const s = document.getElementById('coverage'); s.value = arguments[0];s.dispatchEvent(new Event('input'));"
     coverages = page(path)["coverages"]
     sizes = set()
     for i, expected in enumerate(sets):

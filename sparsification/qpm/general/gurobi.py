@@ -15,9 +15,7 @@ RELATIVE_GAP = 1e-8
 ALTERNATIVES = "use --solver search (the default, needs no licence) or --solver highs"
 
 
-def gurobi(
-    problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int
-) -> tuple[Incumbent, float]:
+def gurobi(problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int) -> tuple[Incumbent, float]:
     """Best selection that Gurobi finds from a start, and its upper bound.
 
     Args:
@@ -49,9 +47,7 @@ def gurobi(
     return incumbents.best, bound
 
 
-def optimise(
-    program: LinearProgram, incumbents: Incumbents, *, seed: int
-) -> tuple[set[tuple[int, int]], float]:
+def optimise(program: LinearProgram, incumbents: Incumbents, *, seed: int) -> tuple[set[tuple[int, int]], float]:
     """Pairs of classes that collide in the best solution of the program, and the upper bound."""
     import gurobipy
     from gurobipy import GRB

@@ -33,9 +33,7 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
     return incumbents.best, bound
 
 
-def optimise(
-    program: LinearProgram, incumbents: Incumbents, *, seed: int
-) -> tuple[set[tuple[int, int]], float]:
+def optimise(program: LinearProgram, incumbents: Incumbents, *, seed: int) -> tuple[set[tuple[int, int]], float]:
     """Pairs of classes that collide in the best solution of the program, and the upper bound: -inf without any."""
     progress = incumbents.progress
     solver = highspy.Highs()

@@ -102,8 +102,7 @@ class LinearProgram:
         columns, coefficients, _, _ = zip(*self._rows, strict=True)
         starts = np.cumsum([0, *map(len, columns)])
         return sparse.csr_array(
-            (np.concatenate(coefficients), np.concatenate(columns), starts),
-            shape=(len(self._rows), len(self.cost)),
+            (np.concatenate(coefficients), np.concatenate(columns), starts), shape=(len(self._rows), len(self.cost))
         )
 
     @property

@@ -28,12 +28,7 @@ from scipy.linalg import eigh
 
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
-from sparsification.qpm.proofs.lagrangian import (
-    Lagrangian,
-    Multipliers,
-    class_multipliers,
-    feature_scores,
-)
+from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers, class_multipliers, feature_scores
 
 # Features that the relaxation holds at first: some for each that is selected, within limits; more
 # join in later rounds.
@@ -71,10 +66,7 @@ class Certificate:
         self.problem = problem
         self.lagrangian = Lagrangian(problem)
         classes = class_multipliers(
-            problem.gain,
-            problem.bias,
-            n_features=problem.n_features,
-            n_per_class=problem.n_per_class,
+            problem.gain, problem.bias, n_features=problem.n_features, n_per_class=problem.n_per_class
         )
         first = Multipliers(classes, np.zeros(self.lagrangian.n_pairs))
         # Without slack and balance a row of the bracket holds penalties only.
@@ -86,12 +78,7 @@ class Certificate:
         self.relaxation = Relaxation(problem, self.lagrangian, active, first)
 
     def tighten(
-        self,
-        progress: Progress,
-        *,
-        objective: float = -np.inf,
-        time_share: float = 1.0,
-        iterations: float = np.inf,
+        self, progress: Progress, *, objective: float = -np.inf, time_share: float = 1.0, iterations: float = np.inf
     ) -> None:
         """Lower the bound until it has converged.
 
@@ -151,9 +138,7 @@ class Certificate:
     def update(self) -> float:
         """Evaluate the bound of the relaxation and keep it if it is the least so far."""
         state = self.relaxation
-        bound, self.brackets = self.evaluate(
-            state.multipliers, state.active, state.slack, state.balance
-        )
+        bound, self.brackets = self.evaluate(state.multipliers, state.active, state.slack, state.balance)
         self.bound = min(bound, self.bound)
         return bound
 
@@ -191,13 +176,7 @@ class Relaxation:
         multipliers: the first ones.
     """
 
-    def __init__(
-        self,
-        problem: SelectionProblem,
-        lagrangian: Lagrangian,
-        active: np.ndarray,
-        multipliers: Multipliers,
-    ):
+    def __init__(self, problem: SelectionProblem, lagrangian: Lagrangian, active: np.ndarray, multipliers: Multipliers):
         self.problem, self.lagrangian = problem, lagrangian
         self.active, self.multipliers = active, multipliers
         self.direction = Multipliers(np.zeros(problem.n_classes), np.zeros(lagrangian.n_pairs))
@@ -241,9 +220,7 @@ class Relaxation:
         cost = self.half_penalty - np.diag(scores)
         residual = self.constraints(self.X)
         residual[-1] -= self.problem.n_features
-        dual = -self.inverse_products @ (
-            self.weight * residual + self.constraints(self.slack + self.sign_slack - cost)
-        )
+        dual = -self.inverse_products @ (self.weight * residual + self.constraints(self.slack + self.sign_slack - cost))
         free = cost - self.adjoint(dual) - self.weight * self.X
         self.sign_slack = np.maximum(free - self.slack, 0.0)
         np.fill_diagonal(self.sign_slack, 0.0)

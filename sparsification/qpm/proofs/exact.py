@@ -31,9 +31,7 @@ class TooLargeError(Exception):
     """The enumeration would not fit; nothing is proven."""
 
 
-def optimise(
-    problem: SelectionProblem, best: Incumbent | None, progress: Progress
-) -> Incumbent | None:
+def optimise(problem: SelectionProblem, best: Incumbent | None, progress: Progress) -> Incumbent | None:
     """Selection with the largest objective of all; None if no selection keeps the rules.
 
     Args:
@@ -61,9 +59,7 @@ def optimise(
     return best
 
 
-def promising_sets(
-    problem: SelectionProblem, floor: float, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
+def promising_sets(problem: SelectionProblem, floor: float, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """All sets worth more than `floor` when classes ignore one another, and their values.
 
     Returns:
@@ -114,9 +110,7 @@ def set_values(problem: SelectionProblem, members: np.ndarray) -> np.ndarray:
     return top.sum(axis=(0, 2)) + problem.bias[members].sum(axis=1) - pairwise
 
 
-def best_rows(
-    problem: SelectionProblem, members: np.ndarray, *, budget: float
-) -> np.ndarray | None:
+def best_rows(problem: SelectionProblem, members: np.ndarray, *, budget: float) -> np.ndarray | None:
     """Best rows over a set of features, `[C, k]`; None if the rules cost more than the budget."""
     values, k = problem.gain[:, members], problem.n_per_class
     distinct = distinct_subsets(values, k)

@@ -36,9 +36,7 @@ def feature_scores(gain: np.ndarray, bias: np.ndarray, multipliers: np.ndarray) 
     return np.maximum(gain - multipliers[:, None], 0.0).sum(axis=0) + bias
 
 
-def class_multipliers(
-    gain: np.ndarray, bias: np.ndarray, *, n_features: int, n_per_class: int
-) -> np.ndarray:
+def class_multipliers(gain: np.ndarray, bias: np.ndarray, *, n_features: int, n_per_class: int) -> np.ndarray:
     """Class multipliers of nearly the least bound without named pairs, `[C]`, by subgradient steps.
 
     Args:
@@ -114,9 +112,7 @@ class Lagrangian:
         free = feature_scores(gain[self.free], bias, multipliers.classes[self.free])
         return free + self.component_scores(gain, multipliers)
 
-    def demand(
-        self, gain: np.ndarray, multipliers: Multipliers, share: np.ndarray
-    ) -> tuple[np.ndarray, Multipliers]:
+    def demand(self, gain: np.ndarray, multipliers: Multipliers, share: np.ndarray) -> tuple[np.ndarray, Multipliers]:
         """Component scores, and how far the uses that reach them are from the rules.
 
         Args:
@@ -159,9 +155,7 @@ class Elimination:
         """Score of every feature, `[F]`, from all gains `[C, F]`, class multipliers and own pairs'."""
         return self._eliminate(gain, classes, pairs)[0]
 
-    def best_uses(
-        self, gain: np.ndarray, classes: np.ndarray, pairs: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def best_uses(self, gain: np.ndarray, classes: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores `[F]` and the use of every feature by every class that reaches them, `[K, F]`."""
         scores, decisions = self._eliminate(gain, classes, pairs)
         uses = np.zeros((len(self.classes), len(scores)), dtype=np.int64)

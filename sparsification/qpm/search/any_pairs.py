@@ -11,14 +11,7 @@ from itertools import combinations, islice
 
 import numpy as np
 
-from sparsification.qpm.assignment import (
-    FORBIDDEN,
-    best_subsets,
-    distinct_subsets,
-    gather,
-    ranked_subsets,
-    weight_of,
-)
+from sparsification.qpm.assignment import FORBIDDEN, best_subsets, distinct_subsets, gather, ranked_subsets, weight_of
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
 
@@ -32,9 +25,7 @@ BISECTIONS = 6
 PREFERENCE = 1e-7
 
 
-def sharing_subsets(
-    problem: SelectionProblem, members: np.ndarray, progress: Progress
-) -> np.ndarray | None:
+def sharing_subsets(problem: SelectionProblem, members: np.ndarray, progress: Progress) -> np.ndarray | None:
     """Distinct subsets over a set of features with enough sharing pairs, `[C, k]`, or None.
 
     Args:
@@ -172,9 +163,7 @@ def own_candidates(values: np.ndarray, n_per_class: int) -> set[tuple[int, ...]]
     return {subset for ranking in rankings for _, subset in ranking}
 
 
-def clustered_subsets(
-    values: np.ndarray, problem: SelectionProblem
-) -> tuple[np.ndarray, np.ndarray]:
+def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> tuple[np.ndarray, np.ndarray]:
     """Subsets of the classes when as many as needed gather around one core of k - 1 features.
 
     All others keep their best subset, which may repeat.

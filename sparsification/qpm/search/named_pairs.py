@@ -37,10 +37,7 @@ SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 
 
 def named_search(
-    problem: SelectionProblem,
-    certificate: Certificate,
-    progress: Progress,
-    rng: np.random.Generator,
+    problem: SelectionProblem, certificate: Certificate, progress: Progress, rng: np.random.Generator
 ) -> Incumbent | None:
     """Best selection found; None if named pairs do not share in any of the sets tried.
 
@@ -59,14 +56,10 @@ def named_search(
     certificate.tighten(progress, time_share=SHARE_PRICES, iterations=ITERATIONS)
     priced = PricedSwaps(problem, certificate.lagrangian, certificate.relaxation.multipliers)
     pool = NamedPool(rows, priced, progress)
-    explore(
-        priced.neighbourhood, pool, progress, rng, time_share=SHARE_WALKS, kicks=KICKS_WITHOUT_GAIN
-    )
+    explore(priced.neighbourhood, pool, progress, rng, time_share=SHARE_WALKS, kicks=KICKS_WITHOUT_GAIN)
     for _, members in pool.ranked()[:N_IMPROVED]:
         climb(priced, pool, members, progress)
-    return best_of(
-        problem, pool.ranked()[:N_ELITE], lambda members: rows.assign(members, progress), progress
-    )
+    return best_of(problem, pool.ranked()[:N_ELITE], lambda members: rows.assign(members, progress), progress)
 
 
 class PricedSwaps:

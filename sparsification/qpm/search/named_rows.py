@@ -271,11 +271,7 @@ class Program:
             taken: rows of classes outside the component.
         """
         same = {(c, d) for c, d in combinations(range(len(rows)), 2) if rows[c] == rows[d]}
-        stolen = {
-            (c, tuple(np.searchsorted(pool, row).tolist()))
-            for c, row in enumerate(rows)
-            if row in taken
-        }
+        stolen = {(c, tuple(np.searchsorted(pool, row).tolist())) for c, row in enumerate(rows) if row in taken}
         self.apart |= same
         self.forbidden |= stolen
         return bool(same or stolen)
@@ -311,12 +307,7 @@ class Program:
     def _relaxed(self) -> OptimizeResult:
         cost, matrix, upper, equal = self._arrays()
         return linprog(
-            -cost,
-            A_ub=matrix[~equal],
-            b_ub=upper[~equal],
-            A_eq=matrix[equal],
-            b_eq=upper[equal],
-            bounds=(0.0, 1.0),
+            -cost, A_ub=matrix[~equal], b_ub=upper[~equal], A_eq=matrix[equal], b_eq=upper[equal], bounds=(0.0, 1.0)
         )
 
     def _optimise_whole(self, seconds: float) -> OptimizeResult:

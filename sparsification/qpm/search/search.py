@@ -56,9 +56,7 @@ def search(
     return best, best.objective if proven else np.inf
 
 
-def search_any(
-    problem: SelectionProblem, progress: Progress, rng: np.random.Generator
-) -> Incumbent | None:
+def search_any(problem: SelectionProblem, progress: Progress, rng: np.random.Generator) -> Incumbent | None:
     """Best selection without a pair rule, or with one for which any pairs count; or None."""
     if not problem.n_required_pairs:
         pool = ElitePool(problem, 1, progress.improved)
@@ -67,9 +65,7 @@ def search_any(
         pool = ElitePool(problem, N_ELITE, improved=lambda value: None)
         rows = partial(sharing_subsets, problem, progress=progress)
         time_share = SHARE_BEFORE_PAIRS
-    neighbourhood = SwapNeighbourhood(
-        problem.gain, problem.penalty, problem.bias, problem.n_per_class
-    )
+    neighbourhood = SwapNeighbourhood(problem.gain, problem.penalty, problem.bias, problem.n_per_class)
     explore(neighbourhood, pool, progress, rng, time_share=time_share)
     return best_of(problem, pool.ranked(), rows, progress)
 

@@ -144,9 +144,7 @@ def walk(
         neighbourhood.swap(leaving, entering)
 
 
-def best_swap(
-    change: np.ndarray, resting: np.ndarray, members: np.ndarray, aspiration: float
-) -> tuple[int, int]:
+def best_swap(change: np.ndarray, resting: np.ndarray, members: np.ndarray, aspiration: float) -> tuple[int, int]:
     """Position that leaves and feature that enters: the best swap without resting features.
 
     A swap that leads to a record is taken even if its features rest.

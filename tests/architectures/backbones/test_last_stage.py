@@ -9,8 +9,7 @@ from architectures.classifier import InterpretableClassifier
 
 
 @pytest.mark.parametrize(
-    ("arch", "frozen"),
-    [("resnet18", False), ("resnet18", True), ("convnext_atto", False), ("convnext_atto", True)],
+    ("arch", "frozen"), [("resnet18", False), ("resnet18", True), ("convnext_atto", False), ("convnext_atto", True)]
 )
 def test_only_the_last_stage_and_what_follows_it_learn(arch, frozen):
     torch.manual_seed(0)

@@ -52,7 +52,7 @@ def test_a_backbone_has_one_spelling(given, name):
         ("--img_size 100000", "--img_size must be at most 4096 pixels for resnet50, not 100000"),
         ("--img_size 16", "--img_size must be at least 32 pixels for resnet50, not 16"),
     ],
-)  # fmt: skip
+)
 def test_what_a_backbone_does_not_have_is_refused_in_one_line(flags, message):
     settings, *_ = parse_settings(flags.split(), "")
     with refused(UsageError, message):

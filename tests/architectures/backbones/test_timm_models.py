@@ -59,9 +59,7 @@ def test_every_fourth_cell_of_the_finer_maps_is_one_of_the_ordinary_maps(name, f
         backbone.reduce_strides(True)
         fine = backbone(images)[:, :, first::4, first::4]
     inside = slice(2, -2)  # at the edges, the padding of spread filters is another
-    torch.testing.assert_close(
-        fine[..., inside, inside], coarse[..., inside, inside], rtol=1e-3, atol=1e-4
-    )
+    torch.testing.assert_close(fine[..., inside, inside], coarse[..., inside, inside], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", SMALL.values(), ids=SMALL)
@@ -80,11 +78,7 @@ def test_all_that_is_kept_of_a_network_is_trained_and_comes_back(name):
 
 @pytest.mark.parametrize(
     ("name", "patch"),
-    [
-        ("vit_tiny_patch16_224", 16),
-        ("vit_small_patch14_dinov2", 14),
-        ("vit_small_patch16_dinov3", 16),
-    ],
+    [("vit_tiny_patch16_224", 16), ("vit_small_patch14_dinov2", 14), ("vit_small_patch16_dinov3", 16)],
 )
 def test_a_transformer_gives_a_map_of_its_patches(name, patch):
     spec, backbone = backbone_spec(name), build_backbone(name).eval()
@@ -119,9 +113,7 @@ def photos(tmp_path_factory):
     [*((name, False) for name in SMALL.values()), ("vit_tiny_patch16_224", True)],
     ids=[*SMALL, "transformer"],
 )
-def test_a_network_is_trained_selected_from_finetuned_and_comes_back(
-    name, frozen, photos, tmp_path
-):
+def test_a_network_is_trained_selected_from_finetuned_and_comes_back(name, frozen, photos, tmp_path):
     weights = "none"
     if frozen:
         weights = tmp_path / "weights.pth"

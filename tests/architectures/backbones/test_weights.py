@@ -92,7 +92,7 @@ def test_the_package_of_weights_fits():
         ("resnet18", "package:alexnet", "unknown package of weights 'alexnet'; there are efficientnet-lite0"),
         ("convnext_atto_rms", "imagenet", "nobody offers ImageNet weights of convnext_atto_rms"),
     ],
-)  # fmt: skip
+)
 def test_weights_that_do_not_exist_for_a_backbone_are_refused(arch, asked, message):
     with pytest.raises(UsageError) as refusal:
         build_dense_model(arch, 3, asked)
