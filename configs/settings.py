@@ -209,7 +209,7 @@ class Settings:
 
     @property
     def trained_with_reduced_strides(self) -> bool:
-        """Whether training ever reduces the strides: a frozen network gives the same features at any."""
+        """Whether training ever reduces the strides; that behind a frozen network keeps the ordinary ones."""
         return self.reduced_strides and not self.freeze_backbone
 
     @property

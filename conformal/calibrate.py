@@ -19,26 +19,32 @@ log = logging.getLogger(__name__)
 
 
 def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
-    """The calibrated predictor of a run, also left in the run folder.
+    """The calibrated predictor of a run; see `calibrate_by_table`."""
+    return calibrate_by_table(run.settings, run.folder, weight, test)
+
+
+def calibrate_by_table(settings: Settings, run: RunFolder, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
+    """The calibrated predictor of a run, also left in the run folder; no images are needed.
 
     The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are not sets of features.
 
     Args:
-        run: its seed draws the calibration images.
+        settings: their seed draws the calibration images.
+        run: folder.
         weight: class-feature weights, `[C, n]`.
         test: the sparse model's feature table on the test images.
     """
 
     def make(path: Path) -> None:
-        rows, _ = calibration_split(test.labels, run.settings.seed)
+        rows, _ = calibration_split(test.labels, settings.seed)
         calibration = test[rows]
-        predictor = HierarchicalPredictor(weight) if run.settings.kind.hierarchical else thr()
+        predictor = HierarchicalPredictor(weight) if settings.kind.hierarchical else thr()
         predictor.calibrate(calibration.features, calibration.logits, calibration.labels)
         predictor.save(path)
         log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
 
-    artefact = _artefact(run.settings, run.folder)
-    return artefact.load_or_make(lambda path: _load(run.settings, path), make, what="Calibration")
+    artefact = _artefact(settings, run)
+    return artefact.load_or_make(lambda path: _load(settings, path), make, what="Calibration")
 
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:

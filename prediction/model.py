@@ -11,7 +11,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
-from conformal.calibrate import calibrate, saved_calibration
+from conformal.calibrate import calibrate, calibrate_by_table, saved_calibration
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import DataSplits, data_of_model
@@ -35,6 +35,10 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
     data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
     if data is not None and predictor is not None:
         return FinishedModel(load_finished_model(settings, run, data.classes, hardware), data, predictor)
+    recorded = saved_feature_table(settings, run, "test")
+    if data is not None and recorded is not None:  # an earlier version calibrated with another score
+        model = load_finished_model(settings, run, data.classes, hardware)
+        return FinishedModel(model, data, calibrate_by_table(settings, run, model.class_weight.cpu(), recorded))
     lacks = "class names" if data is None else "calibration of this model"
     said = f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)"
     splits = _needed_data(settings, run, said)

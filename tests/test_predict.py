@@ -186,6 +186,19 @@ def test_a_calibration_of_another_model_is_not_used(finished, tmp_path, capsys):
     assert "has no calibration of this model" in capsys.readouterr().err
 
 
+def test_a_calibration_of_an_earlier_version_is_made_again_without_the_dataset(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0]["chiqpm"], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["chiqpm_6_3_Calibration.npz"]["settings"]["score"] = "a former one"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    image, members = next(iter(finished[1]["chiqpm"].items()))
+    flags = ["--folder", folder, "--image", image, "--coverage", "0.8", "--data_root", tmp_path / "nowhere"]
+    assert call(*flags, "--output", tmp_path / "out.json") == 0
+    (entry,) = json.loads((tmp_path / "out.json").read_text())
+    assert set(entry["prediction_sets"]["0.8"]) == members
+
+
 def test_patterns_and_tables_name_images(tmp_path):
     for name in ("b.png", "a.png", "c.jpg"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
