@@ -49,8 +49,9 @@ def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLa
         return model
 
     if recipe.last_stage:
-        run.frozen_maps.clear()  # dense training stored maps of other layers
-        if not model.backbone.train_last_stage():
+        if model.backbone.train_last_stage():
+            run.frozen_maps.clear()  # dense training stored maps of other layers
+        else:
             log.info("%s has no last stage that can be trained alone.", settings.arch)
 
     def make_round(index: int, begins: bool) -> Phase:
