@@ -87,7 +87,7 @@ def equalise_spread(backbone: Backbone, head: SparseHead) -> None:
     """Give the selected features behind a frozen network the spread of the median one, in place; no logit changes.
 
     What a step of gradient descent does to a normalised feature grows with 1 / std^2, so a rate that suits most
-    features lets those of small spread diverge. All that is trained is a 1 x 1 convolution, and its rows can be scaled.
+    features lets those of small spread diverge. What is trained ends in a 1 x 1 convolution, whose rows can be scaled.
     """
     factors = head.std.median() / head.std.clamp(min=MIN_STD)
     backbone.scale_maps(head.selection, factors)
