@@ -90,12 +90,12 @@ def prediction_hierarchy(
         ranks.masked_fill_(dropped, n_features)
     # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
     own_rank = ranks.amin(dim=1).long()
-    next_rank = ranks.masked_fill(ranks == own_rank.unsqueeze(1), n_features).amin(dim=1).long()
+    following_rank = ranks.masked_fill(ranks == own_rank.unsqueeze(1), n_features).amin(dim=1).long()
     activations = F.pad(activations, (0, 1))
-    own, following = (activations.gather(1, rank) for rank in (own_rank, next_rank))
+    own, following = (activations.gather(1, r) for r in (own_rank, following_rank))
     path = activations.gather(1, path_rank.long())
     branch = torch.minimum(depth, (path > 0).sum(dim=1, keepdim=True))
-    for beyond, activation in ((own_rank, own), (next_rank, following)):
+    for beyond, activation in ((own_rank, own), (following_rank, following)):
         branch = branch * (n_features + 1) + beyond.where(activation > 0, n_features)
     return Hierarchy(path, depth, own, branch)
 
@@ -137,7 +137,7 @@ def branch_nonconformity(hierarchy: Hierarchy, logits: Tensor) -> Tensor:
     keys, order = hierarchy.branch.sort(dim=1)
     first = F.pad(keys.diff(dim=1) != 0, (1, 0))  # of every branch but the first
     branch = torch.empty_like(order).scatter_(1, order, first.cumsum(dim=1))  # numbered from 0
-    total, count = torch.zeros_like(logits).expand(2, -1, -1).clone()
+    total, count = logits.new_zeros(2, *logits.shape)
     total.scatter_add_(1, branch, logits.softmax(dim=1))
     count.scatter_add_(1, branch, torch.ones_like(logits))
     # Computed once per branch and looked up, so classes of one branch have equal scores to the last bit.

@@ -19,7 +19,7 @@ from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, PlannedPhase, planned_phases
+from training.plan import DENSE, PlannedPhase, has_kept_part, planned_phases
 
 MEASURED_STEPS = 3
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
@@ -164,8 +164,7 @@ def _cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -
     cost, first = 0.0, 1
     for phase in phases:
         n = phase.epochs // settings.eval_every if settings.eval_every else 0
-        last_stage = phase.stage != DENSE and settings.finetuning.last_stage
-        stored = n - min(n, first) if settings.freeze_backbone or last_stage else 0
+        stored = n - min(n, first) if has_kept_part(settings, phase.stage) else 0
         if phase.stage == stage:
             cost += phase.cost * (n - stored) + phase.stored_cost * stored
         first = 0 if n else first

@@ -68,7 +68,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
         last_stage = stage != DENSE and recipe.last_stage
         views = settings.dense.views if stage == DENSE else recipe.views
         new_views, stored_cost = None, STORED_COST
-        if views and (settings.freeze_backbone or last_stage):
+        if views and has_kept_part(settings, stage):
             if last_stage and not any(p.stage == stage for p in phases):
                 stored = 0  # those of dense training were made by other layers
             new_views = range(stored, views)
@@ -76,6 +76,11 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
             stored_cost = LAST_STAGE_COST * cost if last_stage else STORED_COST
         phases.append(PlannedPhase(stage, epochs, cost, new_views, stored_cost))
     return phases
+
+
+def has_kept_part(settings: Settings, stage: str) -> bool:
+    """Whether a first part of the network is not trained in a stage, so that its maps can be stored."""
+    return settings.freeze_backbone or (stage != DENSE and settings.finetuning.last_stage)
 
 
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:

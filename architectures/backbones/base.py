@@ -120,11 +120,19 @@ class Backbone(nn.Module, ABC):
 
     def kept_maps(self, images: Tensor) -> Tensor:
         """What the part that is not trained makes of normalised images: `[B, 3, S, S]` -> `[B, F', H', W']`."""
-        return self.maps(images)
+        return self.maps(images) if self.frozen else self._before_last_stage(images)
 
     def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
-        return self._features(kept, wanted)
+        return self._features(kept if self.frozen else self._after_last_stage(kept), wanted)
+
+    def _before_last_stage(self, images: Tensor) -> Tensor:
+        """What the last stage is given, for images; of a backbone with a stage that can be trained alone."""
+        raise NotImplementedError
+
+    def _after_last_stage(self, maps: Tensor) -> Tensor:
+        """The last maps, from what the last stage is given."""
+        raise NotImplementedError
 
     def scale_maps(self, indices: Tensor, factors: Tensor) -> None:
         """Multiply maps of a frozen network, by means of the adapter.

@@ -56,24 +56,19 @@ class ResNetBackbone(Backbone):
 
     def maps(self, images: Tensor) -> Tensor:
         """The last ReLU's output."""
-        return self.layer4(self._before_last_stage(images))
+        return self._after_last_stage(self._before_last_stage(images))
 
     def _before_last_stage(self, images: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         return self.layer3(self.layer2(self.layer1(x)))
 
+    def _after_last_stage(self, maps: Tensor) -> Tensor:
+        return self.layer4(maps)
+
     def train_last_stage(self) -> bool:
         """Train layer4 and what follows it."""
         self._keep(c for c in self.children() if c not in (self.layer4, self.adapter))
         return True
-
-    def kept_maps(self, images: Tensor) -> Tensor:
-        """Of a frozen network its last maps, else those before layer4."""
-        return self.maps(images) if self.frozen else self._before_last_stage(images)
-
-    def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
-        return self._features(kept if self.frozen else self.layer4(kept), wanted)
 
 
 def names() -> Iterable[str]:

@@ -113,47 +113,35 @@ class TimmBackbone(Backbone):
 
         Nor is a stage trained alone that has less than `SMALLEST_STAGE` of the weights.
         """
-        if not self._has_last_stage():
+        early = [self.network.get_submodule(key) for key in self.layout.early]
+        if self.layout.last_stage is None or not self._is_worth_it(early) or not self._stands_alone():
             return False
-        self._keep(self.network.get_submodule(key) for key in self.layout.early)
+        self._keep(early)
         return True
 
+    def _is_worth_it(self, early: Iterable[nn.Module]) -> bool:
+        """Whether what is left beside the early modules has enough of the weights."""
+        parameters = set(self.network.parameters())
+        late = parameters.difference(*(module.parameters() for module in early))
+        return sum(p.numel() for p in late) >= SMALLEST_STAGE * sum(p.numel() for p in parameters)
+
     @torch.no_grad()
-    def _has_last_stage(self) -> bool:
-        if self.layout.last_stage is None:
-            return False
-        n_all, n_early = (
-            sum(p.numel() for p in parameters)
-            for parameters in (
-                self.network.parameters(),
-                {p for key in self.layout.early for p in self.network.get_submodule(key).parameters()},
-            )
-        )
-        if n_all - n_early < SMALLEST_STAGE * n_all:
-            return False
+    def _stands_alone(self) -> bool:
+        """Whether the last stage, and what follows, makes the last maps from the maps before it alone."""
+        side = self.layout.spec.min_size
+        image = torch.linspace(-1, 1, 3 * side**2).view(1, 3, side, side).to(next(self.parameters()))
         was_training = self.training
         self.eval()
-        weight = next(self.parameters())
-        image = torch.linspace(-1, 1, 3 * self.layout.spec.min_size**2).to(weight)
-        image = image.view(1, 3, self.layout.spec.min_size, -1)
         whole = self.maps(image)
         try:
-            return torch.allclose(self._after(self._before(image)), whole, rtol=1e-3, atol=1e-5)
+            parts = self._after_last_stage(self._before_last_stage(image))
+            return torch.allclose(parts, whole, rtol=1e-3, atol=1e-5)
         except Exception:  # timm's networks raise whatever they like where a stage needs more than the maps before it
             return False
         finally:
             self.train(was_training)
 
-    def kept_maps(self, images: Tensor) -> Tensor:
-        """Of a frozen network its last maps, else those before the last stage."""
-        return self.maps(images) if self.frozen else self._before(images)
-
-    def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
-        return self._features(kept if self.frozen else self._after(kept), wanted)
-
-    def _before(self, images: Tensor) -> Tensor:
-        """What the last stage is given, for images."""
+    def _before_last_stage(self, images: Tensor) -> Tensor:
         given = []
 
         def stop(stage, inputs):
@@ -164,8 +152,7 @@ class TimmBackbone(Backbone):
             self.maps(images)
         return given[0]
 
-    def _after(self, maps: Tensor) -> Tensor:
-        """The last maps, from what the last stage is given."""
+    def _after_last_stage(self, maps: Tensor) -> Tensor:
         side = self.layout.spec.min_size
         with self._at_last_stage(lambda stage, inputs: (maps,)):  # in place of those of some small image
             return self.maps(maps.new_zeros(1, 3, side, side))
