@@ -181,9 +181,8 @@ class Regime:
     dense: DenseRecipe
     finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
     schedule_scale: float  # of the finetuning rounds
-    # What replaces further fields where nothing is fitted again between rounds; and where classes are sets of features.
+    # What replaces further fields where nothing is fitted again between rounds.
     one_round: Mapping[str, Any] = field(default_factory=dict)
-    class_sets: Mapping[str, Any] = field(default_factory=dict)
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
@@ -220,9 +219,9 @@ SHORT = Regime(
     schedule_scale=0.06,
 )
 
-# What is trained behind a frozen network is one layer, and in finetuning of class sets its last stage: they need many
-# epochs, and a weight decay that keeps the few features small (measured in docs/earlier_results.md). Of a few views of
-# every image the maps of what is not trained are stored, and epochs take seconds.
+# What is trained behind a frozen network is one layer, and in finetuning its last stage: they need many epochs, and a
+# weight decay that keeps the few features small (measured in docs/earlier_results.md). Of a few views of every image
+# the maps of what is not trained are stored, and epochs take seconds.
 FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
 FROZEN = Regime(
     replace(
@@ -234,12 +233,18 @@ FROZEN = Regime(
         coarse_share=0.0,
         views=FROZEN_VIEWS,
     ),
-    {"lr": 4e-3, "momentum": 0.9, "batch_size": 32, "views": FROZEN_VIEWS},
+    {
+        # With SGD so large a decay ends all features where classes are many and gradients weak (StanfordCars).
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1.0,
+        "schedule": "cosine",
+        "last_stage": True,
+        "batch_size": 32,
+        "views": FROZEN_VIEWS,
+    },
     schedule_scale=1,
-    # Not for features that may be left out and taken in again: so large a decay ends those that are left out.
-    one_round={"round_epochs": (40,), "weight_decay": 0.1, "dropout": 0.0, "grounding_epochs": 18},
-    # With SGD so large a decay ends all features where the classes are many and their gradients weak (StanfordCars).
-    class_sets={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0, "schedule": "cosine", "last_stage": True},
+    one_round={"round_epochs": (40,), "dropout": 0.0, "grounding_epochs": 18},
 )
 
 # As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
@@ -347,21 +352,16 @@ def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseR
     )
 
 
-def finetune_recipe(
-    recipe: FinetuneRecipe, class_sets: bool, regime: Regime, scale: float, batch_size: int | None
-) -> FinetuneRecipe:
+def finetune_recipe(recipe: FinetuneRecipe, regime: Regime, scale: float, batch_size: int | None) -> FinetuneRecipe:
     """The finetuning recipe of a run.
 
     Args:
         recipe: of the model type.
-        class_sets: whether its classes are sets of features.
         regime, scale, batch_size: as in `dense_recipe`.
     """
     recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
     if not recipe.refit:
         recipe = replace(recipe, **regime.one_round)
-    if class_sets:
-        recipe = replace(recipe, **regime.class_sets)
     ends = recipe.grounding_epochs
     return replace(
         recipe,

@@ -231,9 +231,7 @@ class Settings:
     @property
     def finetuning(self) -> recipes.FinetuneRecipe:
         """Recipe of the finetuning."""
-        recipe = recipes.finetune_recipe(
-            self.kind.finetuning, self.kind.class_sets, self.regime, self.schedule_scale, self.batch_size
-        )
+        recipe = recipes.finetune_recipe(self.kind.finetuning, self.regime, self.schedule_scale, self.batch_size)
         return overridden(recipe, "finetune", self.set)
 
     @property
