@@ -18,7 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     topics = parser.add_subparsers(dest="topic")
     for name, module in TOPICS.items():
-        add_flags(topics.add_parser(name, help=module.__doc__.splitlines()[0]), module.tables)
+        described = f"{module.__doc__}\n{inspect.getdoc(module.tables)}"
+        title = module.__doc__.splitlines()[0]
+        formatter = argparse.RawDescriptionHelpFormatter
+        add_flags(topics.add_parser(name, help=title, description=described, formatter_class=formatter), module.tables)
     asked = vars(parser.parse_args(arguments))
     topic = asked.pop("topic") or "stages"
     print(f"# Benchmarks: {topic}", markdown(["machine", ""], machine().items()), sep="\n\n")

@@ -52,7 +52,14 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
 def tables(
     run_folder: str | None = None, *, model: str = "chiqpm_50_5", splits: int = 1000, stratified: bool = False
 ) -> Iterator[str]:
-    """Coverage and size of every method at every coverage; of simulated features without a run folder."""
+    """Coverage and size of every method at every coverage.
+
+    Args:
+        run_folder: of a finished run; None: simulated features.
+        model: which of the run's models, MODELTYPE_NFEATURES_NPERCLASS.
+        splits: random splits.
+        stratified: whether every class calibrates with the same number of images.
+    """
     if run_folder is None:
         weight, table = simulated()
     else:

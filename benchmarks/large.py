@@ -119,7 +119,13 @@ TASKS: dict[str, Case] = {
 
 
 def tables(*, images: tuple[int, ...] = (20_000, 80_000), features: int = 2048, classes: int = 1000) -> Iterator[str]:
-    """All tasks at all numbers of images."""
+    """All tasks at all numbers of images.
+
+    Args:
+        images: numbers of images.
+        features: of the network.
+        classes: of the images.
+    """
     yield f"{features} features, {classes} classes"
     for number in images:
         with tempfile.TemporaryDirectory() as folder:

@@ -57,8 +57,8 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
 
     Args:
         argv: arguments without the script's name; `sys.argv[1:]` if None.
-        description: first paragraph of `--help`.
-        kinds: dataclasses whose fields are made by `flag`.
+        description: what `--help` begins with.
+        kinds: dataclasses whose fields are made by `flag`; `--help` has the groups in this order.
 
     Raises:
         UsageError: on an unknown flag or a value that does not fit.
@@ -90,15 +90,21 @@ class _OneLineParser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see --help)")
 
 
-class _HelpFormatter(argparse.HelpFormatter):
-    """Help lines that end with the default."""
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """A description as it was written, with its commands on lines of their own."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=32, width=110)
 
 
 def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
-    parser = _OneLineParser(script_name(), description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+    parser = _OneLineParser(
+        script_name(),
+        usage="%(prog)s [--FLAG VALUE ...]",
+        description=description,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
     titles = dict.fromkeys(f.metadata["group"] for f in declared)
     groups = {title: parser.add_argument_group(title) for title in titles}
     for f in declared:

@@ -136,7 +136,7 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         argv: arguments without the script's name; `sys.argv[1:]` if None. `--folder` names the run, `--model_type`,
             `--n_features` and `--n_per_class` one of its models. Without `--folder` the run is that of `--seed`, or
             the newest finished one of this dataset, architecture and model type.
-        description: first paragraph of `--help`.
+        description: what `--help` begins with.
         more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
@@ -144,7 +144,7 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
             ones, or `--folder` is not a folder.
         RunError: if there is no such run, or its config.json cannot be used.
     """
-    given = given_flags(argv, description, Settings, *more)
+    given = given_flags(argv, description, *more, Settings)
     others: list = [filled(kind, given) for kind in more]
     if "folder" not in given:
         given |= _asked_model(completed(filled(Settings, given)))
