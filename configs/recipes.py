@@ -122,53 +122,53 @@ class SelectionRecipe:
 
 @dataclass(frozen=True)
 class GroupsRecipe:
-    """Groups of alternatives among local features (`sparsification/alternatives.py`), and looks that they leave over.
+    """Groups of alternatives among local features (`sparsification/parts/alternatives.py`).
 
-    Dense training and selection both look for them.
+    The selection begins with them, and the dense training asks for features of the looks that they leave over.
+    Presence is between 0, as in the classes that have least of a feature, and 1, as in those that have most.
     """
 
-    enough: Count = 40  # classes: among fewer, looks of different parts that never meet are alternatives by chance
-    extremes: Count = 3  # classes that say what of a feature is all and nothing
-    # Mean distance of class means from 0 or 1, from which a feature does not stand for a set of classes.
+    # Groups are found from so many classes on: among fewer, looks of two parts may never meet, and seem alternatives.
+    enough: Count = 40
+    extremes: Count = 3  # so many classes, the lowest and the highest, say what presence 0 and 1 are
+    # A feature stands for a set of classes if its presence is nearer to 0 or 1 than this, on average over the classes.
     undecided: Amount = 0.12
-    # Share of the rarer feature's presence with another one, from which the two are no alternatives.
-    together: Amount = 0.12
-    # Presence of all features of a group together, below which a class is left over.
-    absent: Amount = 0.1
-    rarest: Share = 1 / 8  # of the classes that have a look, at least
-    commonest: Share = 5 / 12  # at most
+    together: Amount = 0.12  # two features are alternatives if they share less than this part of the rarer's presence
+    absent: Amount = 0.1  # a class is left over if the features of a group, added up, are less present in it
+    rarest: Share = 1 / 8  # a look is had by at least this share of the classes
+    commonest: Share = 5 / 12  # and by at most this
     fewest: Count = 3  # features of a group: two exclude each other by chance
-    most: Count = 5
-    left_over: Amount = 0.06  # what a group costs whose last look no feature stands for
-    # What a look costs: of two ways to split the classes the one in fewer parts.
-    per_look: Amount = 0.01
-    same: Share = 0.1  # share of the classes in which what stands for a set may differ from it
-    different: Share = 0.15  # share in which two sets have to differ to be asked for both
-    targets: Count = 5  # sets that are asked for at once
-    near: Amount = 0.16  # of the image's side: how far a part may be from where it is expected
-    # Of a place, each without images that were far off, such as those with hidden parts.
-    fits: Count = 4
+    # Features of a group. All sets of so many alternatives are looked at, and looks that an eighth of the classes have
+    # are eight at most.
+    most: Annotated[int, Range(1, 9)] = 5
+    left_over: Amount = 0.06  # added to the cost of a group with a look that no feature stands for
+    per_look: Amount = 0.01  # added for every look: of two ways to divide the classes, the one in fewer looks
+    # Of sets that are left over: what stands for one may differ from it in less than this share of the classes,
+    same: Share = 0.1
+    different: Share = 0.15  # two differ in at least this share, if both are asked for,
+    targets: Count = 5  # and so many are asked for at once.
+    near: Amount = 0.16  # a part is at its place if it is not farther away, as a share of the image's side
+    fits: Count = 4  # of a place, each without the images in which the part was not there
 
 
 @dataclass(frozen=True)
 class PartsRecipe:
-    """Selection among local features: parts and their looks (`sparsification/parts.py`)."""
+    """Selection among local features by parts and their looks (`sparsification/parts/`)."""
 
-    images_per_class: Count = 40  # enough for means
-    images: Count = 4000  # in all
-    cells: Count = 16  # along a side that are kept of a map, at most
-    first: Count = 3  # parts that the classes alone show, at most; two at least
-    shown: Share = 0.5  # of a feature, from which it is there
-    # Of the images that show a feature, below which it is no sign of a part; of the classes that share a look.
-    rare: Share = 1 / 16
-    # Of what differs between classes at a place, what known parts have to leave to another part.
+    images_per_class: Count = 40  # that are looked at: enough for means
+    images: Count = 4000  # in all, at most
+    cells: Count = 16  # of a map that are kept, along a side, at most
+    first: Count = 3  # parts that are taken from groups of alternatives, at most; two at least
+    shown: Share = 0.5  # value of a feature from which it is there
+    rare: Share = 1 / 16  # share of the images that show a sign of a part, and of the classes with a look, at least
+    # Of what differs between classes at a place, the share that the looks of known parts leave over if it is another's,
     unexplained: Share = 0.35
-    explained: Share = 0.7  # of this, what the looks of the part have to explain
-    passes: Count = 2  # in which places are fitted: they are better known when looks are
-    rounds: Count = 4  # in which parts are settled one after the other
+    explained: Share = 0.7  # and the share of this that the looks of the other part explain
+    passes: Count = 2  # all parts are settled so often: their places are better known when their looks are
+    rounds: Count = 4  # of a pass, in each of which the classes are clustered again for every part, at most
     starts: Annotated[int, Range(3)] = 12  # of a clustering
-    clearly: Share = 0.9  # of what looks do not explain, below which others take their place
-    ridge: Annotated[float, Range(1e-6)] = 0.1  # of what looks explain
+    clearly: Share = 0.9  # other looks take the place of those of now if they leave less than this share unexplained
+    ridge: Annotated[float, Range(1e-6)] = 0.1  # of the regression that fits the effects of looks
     # Where no parts are found: share of a feature's activation that another one accompanies in the same place, from
     # which the program takes the two for one.
     same_thing: Amount = 0.5

@@ -20,7 +20,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.runs import DENSE_MODEL_FILE, POOLED_FILE, STATISTICS_FILE
 from sparsification.constants import locality_sums, overlap_sums
-from sparsification.scenes import Scenes
+from sparsification.parts import Scenes
 
 log = logging.getLogger(__name__)
 

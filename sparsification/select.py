@@ -26,11 +26,10 @@ from sparsification.constants import (
 )
 from sparsification.features import POOLED_FILE, DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
-from sparsification.parts import PartSearch
+from sparsification.parts import PartSearch, Scenes, collect_scenes
 from sparsification.qpm import NoSelectionError, SelectionProblem, solve
 from sparsification.qpm.problem import CORRELATION_SCALE
 from sparsification.qpm.published_threshold import published_threshold
-from sparsification.scenes import Scenes, collect_scenes
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 from architectures.activations import relative_peaks
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.synthetic_birds import CLASS_PARTS, one_hot_looks
-from sparsification.scenes import Scenes
+from sparsification.parts import Scenes
 
 NAMES = [look for looks in LOOKS.values() for look in looks]
 OF_LOOKS = one_hot_looks(CLASS_PARTS)

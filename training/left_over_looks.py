@@ -2,8 +2,8 @@
 
 Of the looks of one part, a network learns no feature for the last one: "no hook, no spear, no spoon" is as good as a
 cone. Groups of alternatives show such a look as the set of classes that they leave over
-(`sparsification/alternatives.py`). Several times in the dense training such sets become targets of features that vary
-little: each is to be present in every image of its classes, and in no other image.
+(`sparsification/parts/alternatives.py`). Several times in the dense training such sets become targets of features that
+vary little: each is to be present in every image of its classes, and in no other image.
 
 Presence alone can be learnt from anything that these classes happen to share. So the feature has to be present where
 its part is: the maps of the other looks of the part say where that is, relative to three other parts.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from architectures.activations import relative_peaks
 from configs.recipes import GroupsRecipe
-from sparsification.alternatives import (
+from sparsification.parts.alternatives import (
     Group,
     class_profiles,
     find_groups,
@@ -22,7 +22,7 @@ from sparsification.alternatives import (
     left_over_groups,
     stands_for,
 )
-from sparsification.parts import at_place, fit_place
+from sparsification.parts.places import at_place, fit_place
 from training.losses import presence_loss
 
 LANDMARKS = 3  # parts, not in a line: they show how the bird is turned, mirrored and scaled

@@ -44,6 +44,7 @@ def test_values_have_the_type_of_their_field_and_are_not_scaled():
         (["dense.lr=nan"], "dense.lr=nan: it must be at least 0"),
         (["dense.epochs=2.5"], "'2.5' is not a whole number"),
         (["dense.dropout=1"], "dense.dropout=1: it must be at least 0 and below 1"),
+        (["groups.most=20"], "groups.most=20: it must be at least 1 and below 9"),
         (["dense.schedule=cosine"], "choose one of step, one_cycle"),
         (["finetune.round_epochs=5,0"], "it must be at least 1"),
         (["head.relu=perhaps"], "neither true nor false"),

@@ -10,15 +10,20 @@ from torch.nn.functional import one_hot
 
 from configs.recipes import GroupsRecipe, PartsRecipe
 from configs.settings import parse_settings
-from sparsification.alternatives import Group, _combined_freely
 from sparsification.features import DenseFeatures
-from sparsification.parts import Part, PartSearch, distinct_choices
+from sparsification.parts import PartSearch
+from sparsification.parts.alternatives import Group
+from sparsification.parts.looks import LookClustering, Part, distinct_choices
 from sparsification.select import quadratic_program
 from tests.birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
 
 
 def find_parts(scenes, n_parts):
     return PartSearch(scenes, GroupsRecipe(), PartsRecipe()).find(n_parts)
+
+
+def clustering(seen, others):
+    return LookClustering(seen, others, 4, GroupsRecipe().commonest, PartsRecipe())
 
 
 def columns(parts):
@@ -64,32 +69,29 @@ def test_a_look_that_meets_only_one_look_of_another_group_is_of_the_same_part():
     free = torch.eye(4).repeat(4, 1)[:, :3]
     within = first[:, :1] * free[:, :1]  # of the first group's looks it meets one in four
     one, other = Group(0.0, (0, 1, 2, 3), None), Group(0.0, (4, 5, 6), None)
-    assert _combined_freely(one, other, torch.cat([first, free], dim=1) > 0)
-    dependent = torch.cat([first, within, free[:, 1:]], dim=1) > 0
-    assert not _combined_freely(one, other, dependent)
+    assert one.is_combined_freely(other, torch.cat([first, free], dim=1))
+    assert not one.is_combined_freely(other, torch.cat([first, within, free[:, 1:]], dim=1))
 
 
 def test_looks_are_neither_rare_nor_bound_to_looks_of_another_part():
-    search = PartSearch(birds(presence()), GroupsRecipe(), PartsRecipe())
     head, wing = (torch.from_numpy(OF_LOOKS[:, first : first + 4]).argmax(dim=1) for first in (0, 8))
-    others = [Part(wing, torch.arange(8, 12))]
-    assert search._possible(head, 4, others)
+    heads = clustering(torch.zeros(48, 1), [Part(wing, torch.arange(8, 12))])
+    assert heads.is_possible(head)
     rare = head.where(head != 3, 2)
     rare[:2] = 3
-    assert not search._possible(rare, 4, others)
-    assert not search._possible(wing, 4, others)
+    assert not heads.is_possible(rare)
+    assert not heads.is_possible(wing)
 
 
 def test_clusters_begin_with_the_looks_of_groups_as_well():
     """Where classes differ more by what is not a look, those that differ most are no good start."""
-    search = PartSearch(birds(presence()), GroupsRecipe(), PartsRecipe())
     looks, others = torch.arange(48) % 4, [Part(torch.arange(48) // 12, torch.arange(4))]
     noise = torch.from_numpy(np.random.default_rng(0).normal(size=(48, 40)))
     seen = torch.cat([1.5 * torch.eye(4)[looks], noise], dim=1).double()
     right = {}
     for hints in ((), (looks,)):
-        found, _ = search._clusters(seen, others, 4, 1, list(hints))
-        right[len(hints)] = one_hot(found, 4).T @ one_hot(looks, 4)
+        found = clustering(seen, others).best(1, list(hints))
+        right[len(hints)] = one_hot(found.looks, 4).T @ one_hot(looks, 4)
     assert right[0].amax(dim=1).sum() < 24 and right[1].diagonal().sum() > 43
 
 

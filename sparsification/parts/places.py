@@ -1,0 +1,47 @@
+"""Where something is in an image, by the landmarks there.
+
+An object is moved, turned, mirrored and scaled from image to image, and its parts with it. So the position of a part
+is a linear function of the positions of other parts, the same in all images: its place.
+"""
+
+import torch
+from torch import Tensor
+
+from configs.recipes import GroupsRecipe
+
+
+def fit_place(
+    landmarks: Tensor, positions: Tensor, shown: Tensor, recipe: GroupsRecipe, least: float = 0
+) -> tuple[Tensor, bool]:
+    """The place of something, by least squares over the images in which it is near there.
+
+    It is fitted repeatedly, each time without the images in which it was far off: those where it is hidden.
+
+    Args:
+        landmarks: their positions in every image, `[N, L, 2]`.
+        positions: of the thing itself, `[N, 2]`.
+        shown: the images that show it, `[N]` bool.
+        recipe: says what is near, and how often the place is fitted.
+        least: share of these images in which it has to be near its place.
+
+    Returns:
+        The place, `[2 L + 1, 2]`, for `at_place`; and whether it is near there in more than that share.
+    """
+    near = shown
+    for _ in range(recipe.fits):
+        place = torch.linalg.lstsq(_with_one(landmarks[near]), positions[near]).solution
+        near = shown & ((at_place(landmarks, place) - positions).norm(dim=1) <= recipe.near)
+        if near.sum() <= least * shown.sum():
+            return place, False
+    return place, True
+
+
+def at_place(landmarks: Tensor, place: Tensor) -> Tensor:
+    """The position of a place: from landmarks `[..., L, 2]` and a place `[..., 2 L + 1, 2]` to `[..., 2]`."""
+    return (_with_one(landmarks)[..., None, :] @ place)[..., 0, :]
+
+
+def _with_one(landmarks: Tensor) -> Tensor:
+    """What a place is a linear function of: all coordinates, and 1; `[..., L, 2]` -> `[..., 2 L + 1]`."""
+    flat = landmarks.flatten(-2)
+    return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
