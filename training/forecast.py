@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tqdm import tqdm
 
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
+from configs.run_folder import innermost_existing
 from configs.settings import Settings
 from configs.stages import stage_files
 from training.batches import epoch_batches, seed_everything
@@ -49,7 +49,11 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     Args:
         run: as for the pipeline.
         pipeline: all stages; it ends early, where something has to be made.
+
+    Raises:
+        RunError: if the run folder could not be written.
     """
+    run.folder.check_writable()
     folder = RehearsedFolder(run.folder)
     with suppress(WouldMake):
         pipeline(replace(run, folder=folder))
@@ -68,7 +72,7 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     seconds = sum(time_needed for time_needed, _ in costs.values())
     size = sum(space for _, space in costs.values())
     size += 2 * pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
-    free = shutil.disk_usage(_existing(run.folder.path)).free
+    free = shutil.disk_usage(innermost_existing(run.folder.path)).free
     memory = "" if pace.memory_mb is None else f", {pace.memory_mb / 1e3:.1f} GB of memory"
     return "\n".join(
         [
@@ -169,8 +173,3 @@ def _cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -
             cost += phase.cost * (n - stored) + phase.stored_cost * stored
         first = 0 if n else first
     return cost
-
-
-def _existing(path: Path) -> Path:
-    """The innermost folder of a path that exists."""
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from architectures.backbones.registry import has_last_stage
 from configs.recipes import DenseRecipe
 from configs.settings import Settings
 
@@ -65,7 +66,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
     stored = 0  # views
     for stage, epochs, coarse in kinds:
         cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
-        last_stage = stage != DENSE and recipe.last_stage
+        last_stage = stage != DENSE and trains_last_stage(settings)
         views = settings.dense.views if stage == DENSE else recipe.views
         new_views, stored_cost = None, STORED_COST
         if views and has_kept_part(settings, stage):
@@ -80,7 +81,12 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
 
 def has_kept_part(settings: Settings, stage: str) -> bool:
     """Whether a first part of the network is not trained in a stage, so that its maps can be stored."""
-    return settings.freeze_backbone or (stage != DENSE and settings.finetuning.last_stage)
+    return settings.freeze_backbone or (stage != DENSE and trains_last_stage(settings))
+
+
+def trains_last_stage(settings: Settings) -> bool:
+    """Whether finetuning trains the network's last stage alone: if that is asked for and it has one."""
+    return settings.finetuning.last_stage and has_last_stage(settings.arch)
 
 
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:

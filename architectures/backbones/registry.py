@@ -2,7 +2,10 @@
 
 import difflib
 from collections.abc import Iterable
+from functools import cache
 from typing import Protocol
+
+import torch
 
 from architectures.backbones import local, resnet, timm_models, truncated
 from architectures.backbones.base import Backbone, BackboneSpec
@@ -59,6 +62,17 @@ def build_backbone(name: str) -> Backbone:
         UsageError: as `backbone_spec`.
     """
     return _family(name).build(name)
+
+
+@cache
+def has_last_stage(name: str) -> bool:
+    """Whether a backbone's last stage can be trained alone; it is built to find out, which draws no random numbers.
+
+    Raises:
+        UsageError: as `backbone_spec`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return build_backbone(name).train_last_stage()
 
 
 def _family(name: str) -> Family:
