@@ -11,7 +11,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
-from conformal.calibrate import calibrate, calibrate_by_table, saved_calibration
+from conformal.calibrate import calibrate_by_table, saved_calibration
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import DataSplits, data_of_model
@@ -33,20 +33,19 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
         RunError: if the run folder lacks something and the dataset is not there.
     """
     data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
-    if data is not None and predictor is not None:
-        return FinishedModel(load_finished_model(settings, run, data.classes, hardware), data, predictor)
-    recorded = saved_feature_table(settings, run, "test")
-    if data is not None and recorded is not None:  # an earlier version calibrated with another score
-        model = load_finished_model(settings, run, data.classes, hardware)
-        return FinishedModel(model, data, calibrate_by_table(settings, run, model.class_weight.cpu(), recorded))
-    lacks = "class names" if data is None else "calibration of this model"
-    said = f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)"
-    splits = _needed_data(settings, run, said)
-    model = load_finished_model(settings, run, splits.test.classes, hardware)
-    opened = OpenRun(settings, run, hardware, splits)
-    table = feature_table(opened, model, "test")
-    predictor = calibrate(opened, model.class_weight.cpu(), table)
-    return FinishedModel(model, DataDescription.of(splits.test), predictor)
+    # What an earlier version calibrated with another score is calibrated again.
+    table = saved_feature_table(settings, run, "test") if predictor is None else None
+    splits = None
+    if data is None or (predictor is None and table is None):
+        lacks = "class names" if data is None else "calibration of this model"
+        splits = _needed_data(settings, run, f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)")
+        data = DataDescription.of(splits.test)
+    model = load_finished_model(settings, run, data.classes, hardware)
+    if predictor is None:
+        if table is None:
+            table = feature_table(OpenRun(settings, run, hardware, splits), model, "test")
+        predictor = calibrate_by_table(settings, run, model.class_weight.cpu(), table)
+    return FinishedModel(model, data, predictor)
 
 
 def training_table(settings: Settings, run: RunFolder, finished: FinishedModel, hardware: Hardware) -> FeatureTable:

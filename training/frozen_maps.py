@@ -5,6 +5,7 @@ after the other, they are kept in memory and only what follows is computed again
 the accuracy is measured.
 """
 
+import logging
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,10 @@ from architectures.inference import collect_columns, measured_batches
 from configs import processes
 from configs.hardware import machine_memory
 from configs.open_run import OpenRun
+from configs.script import warn_once
 from training.batches import SeededImages
+
+log = logging.getLogger(__name__)
 
 STORED = torch.float16
 # As the network makes them: measured accuracies are those of the whole model.
@@ -84,7 +88,16 @@ def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredB
         n_values = backbone.eval().kept_maps(run.hardware.to_device(image[None])).numel()
     room = SHARE_OF_MEMORY * machine_memory() / processes.local_count()
     training = n_values * STORED.itemsize * len(run.data.train) * (views or 0)
-    training = training if training <= room else 0
+    if training > room:
+        warn_once(
+            log,
+            "The maps of the part that is not trained, in %d views, take %.1f GB, more than the %.1f GB "
+            "that may be used of this machine's memory: they are made again in every epoch, which takes far longer. "
+            "Fewer views (--set dense.views, finetune.views), larger cells (--reduced_strides False) or a smaller "
+            "--img_size need less.",
+            views, training / 1e9, room / 1e9,
+        )  # fmt: skip
+        training = 0
     watched = n_values * STORED_WATCHED.itemsize * len(run.data.watched)
     fits = training + watched <= room
     return StoredBytes(training, watched if fits and run.settings.eval_every else 0)
