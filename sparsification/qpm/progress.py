@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 1.0
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class Stopwatch:
@@ -34,7 +34,7 @@ class Stopwatch:
 
 
 class Progress(Stopwatch):
-    """Elapsed time and limit of one solver run, with a log line per second of computing.
+    """Elapsed time and limit of one solver run, with a log line every ten seconds of computing.
 
     Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
 
@@ -88,7 +88,7 @@ class Progress(Stopwatch):
             self.on_improvement(self.elapsed, objective)
 
     def report(self, state: str) -> None:
-        """Log where the solver is, at most once per second of computing."""
+        """Log where the solver is, at most once every ten seconds of computing."""
         now = self.elapsed
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
