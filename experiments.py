@@ -97,7 +97,7 @@ def read_table(path: Path) -> list[Experiment]:
         UsageError: if it cannot be read, or a flag or a value of one of its runs is not one of main.py's.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path} cannot be read: {reason}") from None

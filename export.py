@@ -22,7 +22,7 @@ from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded
 from configs.run_folder import write_atomically
-from configs.runs import finished_run
+from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from configs.settings import Settings, choice
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
@@ -97,8 +97,9 @@ class ExportedModel(nn.Module):
 def main() -> None:
     """Export the model of a run."""
     settings, run, flags = finished_run(None, __doc__, ExportFlags)
-    finished = open_model(settings, run, Hardware.choose("cpu", 0))
     path = Path(flags.output or run.file(f"{settings.model_name}.{flags.format}"))
+    refuse_to_replace_inputs([path], run)
+    finished = open_model(settings, run, Hardware.choose("cpu", 0))
     content = onnx_model(settings, finished)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
     log.info("%s: %.1f MB, %s -> %s", path, len(content) / 1e6, INPUT, ", ".join(OUTPUTS))

@@ -16,9 +16,9 @@ from pathlib import Path
 from configs.arguments import flag
 from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.paths import expanded
+from configs.paths import expanded, expanded_default
 from configs.run_folder import RunFolder
-from configs.runs import finished_run
+from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from configs.settings import Settings
 from dataset_classes.registry import listed_images
@@ -63,11 +63,12 @@ class PredictFlags:
 def main() -> None:
     """Predict every image that can be read; exit with 1 if some could not."""
     settings, run, flags = finished_run(None, __doc__, PredictFlags)
+    outputs = list(map(Path, dict.fromkeys(flags.output)))
+    refuse_to_replace_inputs(outputs, run, map(expanded_default, flags.image))
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
     warn_of_trained_images(settings, run, files)
-    outputs = list(map(Path, dict.fromkeys(flags.output)))
     page = None
     if any(path.suffix.lower() == PAGE for path in outputs):
         table = training_table(settings, run, finished, hardware)

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.arguments import flag
 from configs.errors import UsageError
+from configs.paths import expanded
 from configs.runs import finished_run
 from configs.script import progress, run_script
 from conformal import HierarchicalPredictor, calibration_split
@@ -41,7 +42,7 @@ class TreeFlags(FigureFlags):
     """Which images are explained."""
 
     index: tuple[int, ...] = flag(EXPLANATION, (), "test images to explain, by index", parse=int, many=True)
-    image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=str, many=True)
+    image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=expanded, many=True)
     nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=_count)
 
 

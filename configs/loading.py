@@ -51,9 +51,9 @@ class Batches:
 
     def __iter__(self) -> Iterator:
         sent = 0
-        if self._hardware.workers:
+        if workers := min(self._hardware.workers, len(self)):  # more would have nothing to do
             try:
-                for batch in self._loader(0, self._hardware.workers):
+                for batch in self._loader(0, workers):
                     yield batch
                     sent += 1
             except (NoSharedMemoryError, OSError, RuntimeError) as error:

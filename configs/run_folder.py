@@ -118,15 +118,18 @@ def write_json(path: Path, content: Any) -> None:
 
 def csv_text(rows: Iterable[Iterable]) -> str:
     """Rows, the first of them a header, as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    lines = []
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line).writerow(row)  # with the ending \r\n: else a cell with \r would not be quoted
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def read_json(path: Path) -> Any | None:
     """The content of a JSON file, or None if it is missing, not JSON, or nested too deeply to be ours."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None
 

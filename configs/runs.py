@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import re
 import secrets
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ from configs.arguments import filled, given_flags
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.overrides import named
-from configs.run_folder import RunFolder, read_json, write_json
+from configs.run_folder import MANIFEST, RunFolder, read_json, write_json
 from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 CONFIG = "config.json"
 IMAGE_LIST = "images.csv"
 SPARSE_MODEL = "_FinetunedModel.pth"
+NUMBERS = re.compile(rf"^[a-z]+_(\d+)_(\d+){re.escape(SPARSE_MODEL)}$")  # n_features and n_per_class in its name
 # Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
 OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision", "track")
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
@@ -81,8 +83,8 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
         folder
         for folder in (path.parent for path in _newest_first(settings, CONFIG))
         if not (folder / sparse_results_file(settings)).exists()
-        and _same_request(_arguments(folder), settings)
-        and folder.name == str(_arguments(folder).get("seed"))
+        and _same_request(recorded_arguments(folder), settings)
+        and folder.name == str(recorded_arguments(folder).get("seed"))
         and model_of_other_images(folder, images) is None
     ]
     if unfinished:
@@ -100,16 +102,17 @@ def training_run(settings: Settings) -> RunFolder:
 
 
 def is_finished(settings: Settings) -> bool:
-    """Whether a run has left results of these settings, as far as its manifest tells; no image is looked at."""
+    """Whether a run has left results of these settings, as far as its files tell; no image is looked at."""
     settings = _with_recorded_size(settings)
-    manifest = training_run(settings).manifest()
+    run = training_run(settings)
+    manifest = run.manifest()
     made_from = {file: entry["settings"] for file, entry in manifest.items()}
     asked = {
         selection_file(settings): settings.selection_dependencies(),
         sparse_model_file(settings): settings.sparse_dependencies(),
         sparse_results_file(settings): {"seed": settings.seed},
     }
-    return all(
+    return _same_images(run.file(sparse_model_file(settings)), settings) and all(
         file in made_from and plain.items() <= made_from[file].items()
         for file, plain in json.loads(json.dumps(asked)).items()
     )
@@ -208,6 +211,23 @@ def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
     return read_config(run.path).get("data"), str(run.file(CONFIG))
 
 
+def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: Iterable[str] = ()) -> None:
+    """Raise a UsageError if a file that is to be written is one of the run's own, or one of some named inputs."""
+    own = [*map(run.file, (MANIFEST, CONFIG, IMAGE_LIST, *run.manifest())), *run.path.glob(f"*{SPARSE_MODEL}")]
+    kept = {os.path.realpath(path) for path in (*map(str, own), *inputs)}
+    for path in outputs:
+        if os.path.realpath(path) in kept:
+            raise UsageError(f"--output {path} would replace a file that is read; name another one")
+
+
+def recorded_root(file: Path) -> str | None:
+    """The folder of the user's own images that a file of a run was made from; None for datasets, or if unknown."""
+    card = ModelCard.read(file)
+    recorded = recorded_arguments(file.parent) if card is None else card.settings
+    dataset, root = recipes.DATASETS.get(str(recorded.get("dataset"))), recorded.get("data_root")
+    return os.path.realpath(root) if dataset and dataset.own_images and isinstance(root, str) else None
+
+
 def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
     """A finished model in a folder that was made with other images than these; None if there is none.
 
@@ -271,7 +291,7 @@ def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
     Raises:
         RunError: if they are in config.json alone, and not to be used.
     """
-    arguments = _arguments(run.path)
+    arguments = recorded_arguments(run.path)
     model = _chosen_model(run, arguments, given)
     card = ModelCard.read(model)
     path, noted = (run.file(CONFIG), arguments) if card is None else (model, card.settings)
@@ -349,7 +369,7 @@ def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
     return flags
 
 
-def _arguments(folder: Path) -> dict:
+def recorded_arguments(folder: Path) -> dict:
     """The arguments that a run noted; none for downloaded models, and where they cannot be read."""
     arguments = read_config(folder).get("arguments")
     return arguments if isinstance(arguments, dict) else {}
@@ -366,10 +386,12 @@ def _asked_model(settings: Settings) -> dict:
         known = {key: value for key, value in name.items() if value is not None}
         return {"folder": str(training_run(settings).path), **known}
     models = _newest_first(settings, sparse_model_file(settings))
-    if not models:
+    numbers = ((path, NUMBERS.search(path.name)) for path in models)
+    newest = next(((path, found) for path, found in numbers if found), None)  # people keep copies under other names
+    if newest is None:
         raise RunError(_no_model(settings, settings.runs_folder))
-    n_features, n_per_class = models[0].name.removesuffix(SPARSE_MODEL).split("_")[1:]
-    return {**name, "folder": str(models[0].parent), "n_features": int(n_features), "n_per_class": int(n_per_class)}
+    path, found = newest
+    return {**name, "folder": str(path.parent), "n_features": int(found[1]), "n_per_class": int(found[2])}
 
 
 def _same_request(earlier: dict, settings: Settings) -> bool:
@@ -385,11 +407,8 @@ def _newest_first(settings: Settings, file: str) -> list[Path]:
 
 def _same_images(file: Path, settings: Settings) -> bool:
     """Whether a run's file is about the images asked for: runs on all folders of images share a place."""
-    card = ModelCard.read(file)
-    root = (_arguments(file.parent) if card is None else card.settings).get("data_root")
-    if not recipes.DATASETS[settings.dataset].own_images or not isinstance(root, str):
-        return True
-    return os.path.realpath(root) == os.path.realpath(settings.data_root)
+    root = recorded_root(file)
+    return root is None or root == os.path.realpath(settings.data_root)
 
 
 def _no_model(settings: Settings, folder: Path) -> str:

@@ -164,7 +164,7 @@ def log_to(path: Path) -> None:
         RunError: if the file cannot be written.
     """
     try:
-        handler = LogFile(path, encoding="utf-8")
+        handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))

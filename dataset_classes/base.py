@@ -2,7 +2,6 @@
 
 import copy
 import os
-import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from configs.errors import RunError
 from configs.hardware import machine_memory
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
-from dataset_classes.contents import contents
+from dataset_classes.contents import contents, require_regular
 from dataset_classes.keypoints import Keypoints
 from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 from dataset_classes.transforms import FixedTransform, ImageTransform
@@ -248,6 +247,7 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
         RunError: if the file is missing, damaged or no image, or its scale is unknown; names the file.
     """
     try:
+        require_regular(path)
         with Image.open(path) as image:
             return to_rgb(turned_upright(image) if upright else image, scale)
     except FileNotFoundError:
@@ -268,10 +268,20 @@ def image_size(path: str) -> tuple[int, int]:
         RunError: if it cannot be read; names the file.
     """
     try:
+        require_regular(path)
         with Image.open(path) as image:
             return image.size
     except (OSError, ValueError) as error:
         raise RunError(f"The image {path} cannot be read ({error}).") from None
+
+
+def has_more_frames(path: str) -> bool:
+    """Whether the file of an image that can be read holds further frames or pages, which nobody looks at."""
+    if not os.path.isfile(path):  # it is drawn by the program
+        return False
+    with Image.open(path) as image:
+        # What phones write beside a photo (MPO) are previews of it.
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 def is_missing(path: str) -> bool:
@@ -281,11 +291,12 @@ def is_missing(path: str) -> bool:
         RunError: if nobody may know.
     """
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
+        require_regular(path)
     except PermissionError as error:
         raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
     except OSError:
         return True
+    return False
 
 
 def relative_name(path: str, root: Path) -> str:

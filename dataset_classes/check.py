@@ -20,7 +20,7 @@ import numpy as np
 from configs.errors import RunError
 from configs.script import run_script
 from configs.settings import Settings, parse_settings
-from dataset_classes.base import ImageDataset
+from dataset_classes.base import ImageDataset, has_more_frames
 from dataset_classes.contents import in_threads
 from dataset_classes.image_folder import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
@@ -72,12 +72,17 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
     report_copies(report, seen)
     report_near_copies(report, seen)
     report_dark(report, seen)
+    report.remarks["files of several frames or pages, of which the first is used"] += [
+        image.path for image in seen if image.more_frames
+    ]
     if train.scale.ranges:
         report.notes += [
             f"Values of {kind} images: {black:g} counts as black and {white:g} as white in all of them."
             for kind, (black, white) in train.scale.ranges.items()
         ]
-    report.problems = {kind: found for kind, found in report.problems.items() if found}
+    report.problems, report.remarks = (
+        {kind: found for kind, found in findings.items() if found} for findings in (report.problems, report.remarks)
+    )
     return report
 
 
@@ -90,6 +95,7 @@ class Seen:
         content: a digest of its pixels.
         size: width and height.
         brightest: its largest value.
+        more_frames: whether its file holds further frames or pages.
         thumbnail: see `near_copies`.
     """
 
@@ -99,6 +105,7 @@ class Seen:
     content: bytes
     size: tuple[int, int]
     brightest: int
+    more_frames: bool
     thumbnail: np.ndarray
 
 
@@ -197,7 +204,8 @@ def examine(data: ImageDataset, split: str, index: int) -> Seen | RunError:
     extrema: Any = image.getextrema()  # of three channels: it is RGB
     brightest = max(high for _, high in extrema)
     label = int(data.labels[index])
-    return Seen(data.paths[index], split, label, content, image.size, brightest, thumbnail(image))
+    path = data.paths[index]
+    return Seen(path, split, label, content, image.size, brightest, has_more_frames(path), thumbnail(image))
 
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:

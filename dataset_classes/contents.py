@@ -7,6 +7,7 @@ change might leave all of them the same. The time of the last change (ctime) cou
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,9 +81,16 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], **shown: str) -> Iter
                 yield done
 
 
+def require_regular(path: str) -> None:
+    """Raise an OSError unless this is a file: reading a pipe or a device may never end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("it is a folder, a pipe or a device and no file")
+
+
 def read_content(path: str) -> Content:
     """What a file holds."""
     try:
+        require_regular(path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, _new_digest).hexdigest()
             file.seek(0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from configs.errors import RunError
 from configs.run_folder import fingerprint
+from configs.script import warn_once
 from dataset_classes.base import ImageDataset, edges, image_size, require
 from dataset_classes.keypoints import Keypoints
 from dataset_classes.transforms import FixedTransform
@@ -154,6 +155,13 @@ def read_index(root: Path, dataset: str) -> Index:
         RunError: if one is missing or broken, or they do not fit together; names the file.
     """
     images = read_rows(root, "images", 1, str, dataset)
+    labelled = len(read_rows(root, "image_class_labels", 1, finite, dataset))
+    if labelled > len(images):
+        warn_once(
+            log,
+            "%s names %d images, image_class_labels.txt labels %d: the others are left out.",
+            *(root / "images.txt", len(images), labelled),
+        )
     class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]
     if not np.isin(is_train, (0, 1)).all():
@@ -228,14 +236,16 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read ({error}).") from None
     for number, line in enumerate(lines, start=1):
-        key, *values = line.split(maxsplit=width) or [""]
+        if not line.strip():
+            continue
+        key, *values = line.split(maxsplit=width)
         if key in rows:
             raise RunError(f"{path}, line {number}: {key} has a line before.")
         try:
             rows[key] = [kind(value.strip()) for value in values]
         except ValueError:
             values = []
-        if len(values) != width or not key.isdigit():
+        if len(values) != width or not key.isdecimal():
             raise RunError(f"{path}, line {number}: expected an id and {width} value(s), found '{line}'.")
     if not rows:
         raise RunError(f"{path} is empty.")

@@ -24,7 +24,7 @@ from configs.errors import RunError
 from configs.script import progress, warn_once
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image, relative_name
 from dataset_classes.contents import contents
-from dataset_classes.folders import Skipped, class_folders, find_images, is_image, scan_classes
+from dataset_classes.folders import Skipped, class_folders, find_images, is_image, is_leftover, listed, scan_classes
 from dataset_classes.image_list import ImageList
 from dataset_classes.pixels import PixelScale
 from dataset_classes.remembered import remember, remembered
@@ -309,10 +309,11 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     for name in [name for name, images in classes.items() if not images]:
         warn_once(logger, "%s has no images that can be read and is left out.", folder / name)
         del classes[name]
-    loose = sum(is_image(name) and not name.startswith(".") for name in os.listdir(folder))
+    loose = sum(is_image(name) and not is_leftover(name) and (folder / name).is_file() for name in os.listdir(folder))
     if classes:
         if loose:
             warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
+        log_deeper(classes, folder)
         return classes
     if loose:
         raise RunError(f"{folder} holds {loose} images but no class folders; put the images of each class in a folder.")
@@ -320,6 +321,21 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
         f"No images under {folder}: expected {folder}/CLASS/IMAGE, or train/ and test/ with such folders. "
         f"{skipped.line()}".strip()
     )
+
+
+def log_deeper(classes: ClassImages, folder: Path) -> None:
+    """Log how many images lie in sub-folders of their class: those may be masks, or classes of their own."""
+    places = Counter(os.path.dirname(image) for images in classes.values() for image in images)
+    names = {os.path.relpath(place, folder): count for place, count in places.items()}
+    deeper = Counter({name: count for name, count in names.items() if os.sep in name})
+    if deeper:
+        warn_once(
+            logger,
+            "%s: %d image(s) in sub-folders count as images of the class above them (%s).",
+            folder,
+            deeper.total(),
+            listed(deeper),
+        )
 
 
 def split_classes(classes: ClassImages, root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:

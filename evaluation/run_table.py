@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
-from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, read_config
+from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, recorded_arguments, recorded_root
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def _run_folders(paths: Iterable[str]) -> list[Path]:
 def _models(folder: Path) -> Iterator[Measured]:
     """The models of a run folder whose results are there."""
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
-    arguments = read_config(folder).get("arguments", {})
+    arguments = recorded_arguments(folder)
     dense = recorded_results(run.file(DENSE_RESULTS_FILE))
 
     def measured(model: str, results: dict, *files: str) -> Measured:
@@ -135,6 +135,8 @@ def _models(folder: Path) -> Iterator[Measured]:
         for file in files:
             made_from |= manifest.get(file, {}).get("settings", {})
         made_from = made_from or {k: arguments[k] for k in ("dataset", "arch") if k in arguments}
+        root = recorded_root(run.file(files[0]))
+        made_from |= {} if root is None else {"data_root": root}  # runs on other images are no further seeds
         seed = made_from.get("seed", arguments.get("seed"))
         return Measured(folder, model, seed, dict(_flat(made_from)), results)
 
@@ -163,7 +165,14 @@ def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _numbers_first(settings: dict[str, str]) -> list:
     """A key that sorts numbers by size."""
-    return [(float(v) if v.replace(".", "", 1).isdigit() else 0.0, v) for _, v in sorted(settings.items())]
+    return [(_as_number(v) or 0.0, v) for _, v in sorted(settings.items())]
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,9 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
         found.append(Metric(name, (FAITHFUL, name), percent=False, better=better))
     for method in entries(SETS):
         for target in entries(SETS, method):
-            title = f"{method} at {100 * float(target):g} %"
+            if (share := _as_number(target)) is None:
+                continue
+            title = f"{method} at {100 * share:g} %"
             at = (SETS, method, target)
             found += [
                 Metric(f"{title}: coverage", (*at, "Coverage"), better=0),

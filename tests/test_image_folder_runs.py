@@ -17,7 +17,15 @@ from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.run_folder import RunFolder
-from configs.runs import finished_run, training_run, with_seed, write_config
+from configs.runs import (
+    finished_run,
+    is_finished,
+    selection_file,
+    sparse_results_file,
+    training_run,
+    with_seed,
+    write_config,
+)
 from configs.settings import parse_settings
 
 MODEL = "chiqpm_8_3_FinetunedModel.pth"
@@ -110,3 +118,25 @@ def test_a_script_refuses_a_run_on_other_classes(tmp_path):
     load_finished_model(settings, run, ["robin", "wren"], hardware)
     with pytest.raises(RunError, match="trained on other classes"):
         load_finished_model(settings, run, ["audi", "bmw"], hardware)
+
+
+def test_a_copy_of_a_model_under_another_name_is_passed_over(tmp_path):
+    run = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"))
+    run.file("chiqpm_8_3_old_FinetunedModel.pth").touch()
+    flags = flags_of(tmp_path, tmp_path / "birds")
+    flags = [flag for flag in flags if flag not in ("--n_features", "8", "--n_per_class", "3")]
+    assert finished_run(flags, "")[0].model_name == "chiqpm_8_3"
+
+
+def test_a_run_on_other_images_does_not_count_as_finished(tmp_path):
+    settings = settings_of(tmp_path, tmp_path / "birds", "--seed", "1")
+    run = leave_run(settings)
+    made = {
+        selection_file(settings): settings.selection_dependencies(),
+        MODEL: settings.sparse_dependencies(),
+        sparse_results_file(settings): {"seed": 1},
+    }
+    for file, depends_on in made.items():
+        run.enter(file, {"settings": depends_on, "sha256": ""})
+    assert is_finished(settings)
+    assert not is_finished(settings_of(tmp_path, tmp_path / "cars", "--seed", "1"))

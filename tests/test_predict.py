@@ -11,12 +11,15 @@ import pytest
 import torch
 from command_line import exit_code
 from PIL import Image
+from refusals import refused
 from small_run import WEIGHT, left_by_main, page
 
 import predict
 import prediction.model
+from configs.errors import RunError
 from configs.runs import finished_run
 from conformal.split import calibration_split
+from dataset_classes.base import read_image
 from dataset_classes.contents import read_content
 from evaluation.prediction_sets import methods
 from prediction.images import find_images
@@ -211,6 +214,27 @@ def test_patterns_and_tables_name_images(tmp_path):
     assert find_images([str(tmp_path / "plain.csv")]) == [a, c]
     assert find_images([str(tmp_path / "other.csv")]) == [a, c]
     assert find_images([str(tmp_path / "table.csv"), a, c]) == [c, b, a]
+
+
+def test_a_pipe_is_refused_by_name_and_waited_for_by_nothing(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "pipe" in read_content(str(tmp_path / "pipe.png")).error
+    with refused(RunError, "pipe.png", "no file"):
+        read_image(str(tmp_path / "pipe.png"))
+
+
+@pytest.mark.parametrize("name", ["images.csv", "config.json", "list.csv"])
+def test_an_output_never_replaces_what_is_read(finished, tmp_path, capsys, name):
+    folder = shutil.copytree(finished[0]["chiqpm"], tmp_path / "run")
+    image = next(iter(finished[1]["chiqpm"]))
+    (tmp_path / "list.csv").write_text(f"file\n{image}\n")
+    output = folder / name if name != "list.csv" else tmp_path / "run" / ".." / name
+    before = output.read_bytes() if output.exists() else None
+    flags = ["--folder", folder, "--image", tmp_path / "list.csv", "--output", tmp_path / "p.csv", output]
+    assert call(*flags) == 2
+    assert "would replace a file that is read" in capsys.readouterr().err
+    assert before == (output.read_bytes() if output.exists() else None)
+    assert not (tmp_path / "p.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,28 @@ class History:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None; none where there is no such file."""
+    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None.
+
+    None where there is no such file, and without lines that someone damaged.
+    """
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if {*COLUMNS} <= {*row} and None not in row.values()]
-    return [{key: _value(key, row[key]) for key in COLUMNS} for row in rows]
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            found = [_row(cells) for cells in csv.DictReader(file)]
+    except csv.Error:
+        return []
+    return [row for row in found if row is not None]
+
+
+def _row(cells: dict) -> dict | None:
+    """A row of numbers; None if a column or a cell is missing, or a cell holds something else."""
+    if None in cells.values():
+        return None
+    try:
+        return {key: _value(key, cells[key]) for key in COLUMNS}
+    except (KeyError, ValueError):
+        return None
 
 
 def _value(key: str, text: str):

@@ -22,6 +22,9 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
     if text in class_names:
         return class_names.index(text)
     plain = [_plain(name) for name in class_names]
+    if plain.count(_plain(text)) > 1:
+        alike = [name for name, p in zip(class_names, plain, strict=True) if p == _plain(text)]
+        raise UsageError(f"{text!r} may be any of {', '.join(map(repr, alike))}; write one of them exactly so")
     if _plain(text) in plain:
         return plain.index(_plain(text))
     if text.lstrip("-").isdigit():

@@ -25,7 +25,7 @@ from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.paths import cache_folder, expanded
 from configs.run_folder import RunFolder, write_atomically
-from configs.script import one_line, run_script
+from configs.script import log_to, one_line, run_script
 from configs.settings import Settings, parse_settings, resolve
 
 REPOSITORY = Path(__file__).parents[2]
@@ -314,3 +314,22 @@ def test_a_figure_that_fails_is_a_warning(caplog):
     assert "The plot could not be drawn (ValueError: too large)" in caplog.text
     with pytest.raises(RunError), optional_figure("The plot"):
         raise RunError("cannot write a.png: disk full")
+
+
+def test_there_are_no_more_loading_processes_than_batches(monkeypatch):
+    started = []
+    monkeypatch.setattr(Batches, "_loader", lambda self, first, workers: started.append(workers) or self._batches)
+    list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1000)))
+    assert started == [5]
+
+
+def test_a_log_holds_names_that_are_no_text(tmp_path, capsys):
+    log_to(tmp_path / "log.txt")
+    handler = logging.getLogger().handlers[-1]
+    try:
+        handler.handle(logging.makeLogRecord({"msg": "b\udcff.png"}))
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    assert r"b\udcff.png" in (tmp_path / "log.txt").read_text()
+    assert not capsys.readouterr().err

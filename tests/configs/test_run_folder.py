@@ -1,11 +1,13 @@
 """Files of a run are reused only while they are valid, and are never left half-written."""
 
+import csv
 import errno
+import io
 
 import pytest
 
 from configs.errors import RunError
-from configs.run_folder import RunFolder, write_atomically, write_json
+from configs.run_folder import RunFolder, csv_text, read_json, write_atomically, write_json
 
 
 @pytest.fixture
@@ -66,3 +68,13 @@ def test_a_file_is_not_entered_while_another_run_writes(run):
 def test_json_is_written_readably(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Grünfink"})
     assert "Grünfink" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_json_that_an_editor_saved_with_a_mark_is_read(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_any_name_comes_back_from_a_table():
+    rows = [["a\rb", "a\nb", 'say "a", b', "=1", "\r\n"], ["", "x", "y", "z", "\u2028"]]
+    assert list(csv.reader(io.StringIO(csv_text(rows), newline=""))) == rows

@@ -190,3 +190,14 @@ def test_the_scale_of_values_is_said(tmp_path):
     found = report("ImageFolder", tmp_path)
     assert not found.problems
     assert "4095 as white" in found.notes[0]
+
+
+def test_further_pages_and_frames_are_a_remark(tmp_path):
+    root = different_images(make_image_folder(tmp_path))
+    path = next(root.rglob("*.jpg"))
+    page = Image.open(path)
+    pages = path.with_suffix(".tif")
+    page.save(pages, save_all=True, append_images=[page.rotate(90)])
+    path.unlink()
+    found = report("ImageFolder", root)
+    assert found.remarks == {"files of several frames or pages, of which the first is used": [str(pages)]}

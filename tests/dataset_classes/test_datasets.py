@@ -203,7 +203,7 @@ BROKEN_CUB = [
     ("images.txt", b"\xff\xfe\x00", "images.txt"),
     ("bounding_boxes.txt", b"1 2.0 3.0\n", "line 1"),
     ("images.txt", b"", "images.txt"),
-    ("images.txt", b"\n", "line 1"),
+    ("images.txt", b"\n", "is empty"),
     ("train_test_split.txt", b"1 1\n", "train_test_split"),
     ("train_test_split.txt", "".join(f"{i} {i % 3}\n" for i in range(1, 10)).encode(), "0 or 1"),
     ("images.txt", b"\xef\xbb\xbf1 a.jpg\n1 b.jpg\n", "line 2: 1 has a line before"),
@@ -248,3 +248,14 @@ def test_box_outside_the_image_is_named(tmp_path):
     boxes.write_text(boxes.read_text().replace("1 10.0 5.0", "1 500.0 5.0", 1))
     with refused(RunError, "bounding box", "image_0.jpg"):
         CUB2011(root, "train").image(0)
+
+
+def test_blank_lines_are_passed_over_and_images_left_out_are_said(tmp_path, caplog):
+    root = make_cub(tmp_path)
+    for file in (root / CUB2011.folder).glob("*.txt"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b" \r\n") + b"\r\n")
+    assert (len(CUB2011(root, "train")), caplog.text) == (6, "")
+    images = root / CUB2011.folder / "images.txt"
+    images.write_text("".join(images.read_text().splitlines(keepends=True)[:-2]))
+    assert len(CUB2011(root, "test")) == 2
+    assert "images.txt names 8 images, image_class_labels.txt labels 9" in caplog.text

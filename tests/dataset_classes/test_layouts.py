@@ -251,3 +251,19 @@ def test_nothing_is_said_of_a_plain_folder_but_the_split(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         find_splits(tmp_path)
     assert len(caplog.records) == 1
+
+
+def test_images_in_sub_folders_of_a_class_are_said(tmp_path, caplog):
+    for name in ("ant/images", "ant/masks", "bee"):
+        draw(tmp_path, name)
+    assert both(tmp_path) == {"ant": 8, "bee": 4}
+    assert (
+        "8 image(s) in sub-folders count as images of the class above them (4 ant/images, 4 ant/masks)" in caplog.text
+    )
+
+
+def test_a_class_folder_called_like_an_image_is_no_image(tmp_path, caplog):
+    draw(tmp_path, "a.png")
+    draw(tmp_path, "b.png")
+    assert both(tmp_path) == {"a.png": 4, "b.png": 4}
+    assert "in no class folder" not in caplog.text

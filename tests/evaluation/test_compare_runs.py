@@ -12,7 +12,8 @@ from command_line import call
 import compare_runs
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
-from configs.run_folder import RunFolder
+from configs.run_folder import RunFolder, write_json
+from configs.runs import CONFIG
 from evaluation.results_page import write_page
 from evaluation.run_table import cells_of, gather, metrics_of
 from evaluation.table_files import latex, markdown
@@ -146,3 +147,22 @@ def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
     table = Path(__file__).parents[2] / "experiments" / "results.toml"
     runs = [e.settings for e in read_table(table) if e.settings.dataset == "SyntheticBirds"]
     assert Counter(run.model_type for run in runs) == dict.fromkeys(MODEL_TYPES, 5)
+
+
+def test_runs_on_other_images_are_no_further_seeds(make_run, tmp_path):
+    for seed, place in ((1, "birds"), (2, "birds"), (3, "cars")):
+        make_run(seed, "qpm", 0.5)
+        arguments = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
+        write_json(tmp_path / "runs" / str(seed) / CONFIG, {"arguments": arguments})
+    found = {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
+    assert found == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
+
+
+def test_files_of_a_run_that_someone_edited_give_no_traceback(make_run, tmp_path):
+    make_run(1, "qpm", 0.5)
+    write_json(tmp_path / "runs" / "1" / CONFIG, {"arguments": [1]})
+    path = tmp_path / "runs" / "1" / "Results_qpm_50_5_FinetunedModel.json"
+    results = json.loads(path.read_text())
+    for wrong in ({"THR": {"high": {"Coverage": 1}}}, {"THR": 3}, [], {"²": {"²": {}}}):
+        path.write_text(json.dumps({**results, "Prediction sets": wrong, "Level accuracies": wrong}))
+        call(compare_runs, tmp_path / "runs", "--output", tmp_path / "out")

@@ -6,7 +6,7 @@ import pytest
 
 from configs.errors import UsageError
 from configs.settings import Settings, resolve
-from training.history import History, read_metrics, training_figure
+from training.history import METRICS_FILE, History, read_metrics, training_figure
 from training.plan import epochs_left, planned_phases
 from training.trackers import make_tracker
 
@@ -66,3 +66,11 @@ def test_tensorboard_shows_every_epoch_once(tmp_path):
     shown = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "dense")).Reload()
     losses = [(e.step, round(e.value, 3)) for e in shown.Scalars("loss")]
     assert losses == [(1, 1), (2, 0.5), (3, 0.333)]
+
+
+def test_lines_that_someone_damaged_are_left_out(tmp_path):
+    History(tmp_path, "dense").add([row(1), row(2)])
+    path = tmp_path / METRICS_FILE
+    head, first, second = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([head, first.replace(b",4,", b",4.5;,"), b"\xff,", second, second[:20]]))
+    assert [row["epoch"] for row in read_metrics(path)] == [2]
