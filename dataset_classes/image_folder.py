@@ -155,8 +155,8 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         log_skipped(skipped)
         warn_once(
             logger,
-            "%s is not split into training and test images: by its content, every image is kept for testing with a "
-            "chance of %.0f %%.",
+            "%s is not split into training and test images: about %.0f %% of the images, chosen by their content, are "
+            "kept for testing.",
             folder,
             100 * TEST_SHARE,
         )
