@@ -55,10 +55,13 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
     state = fitting_weights(model, arch, weights)
     own = model.state_dict()
     unused = [key for key in state if key not in own or state[key].shape != own[key].shape]
-    if unused:
+    if {*unused} == {"linear.weight", "linear.bias"}:
+        n_classes = len(state["linear.bias"])
+        log.info("Weights %s: their classifier is for %d other classes and is not used.", weights, n_classes)
+    elif unused:
         log.info(
-            "Weights %s: %d entries have no place in %s and are not used (%s%s).",
-            weights, len(unused), arch, ", ".join(unused[:3]), ", ..." if len(unused) > 3 else "",
+            "Weights %s: entries that have no place in %s and are not used: %d (%s%s).",
+            weights, arch, len(unused), ", ".join(unused[:3]), ", ..." if len(unused) > 3 else "",
         )  # fmt: skip
     fits = {key: value for key, value in state.items() if key not in unused}
     model.load_state_dict({**own, **fits})

@@ -26,7 +26,9 @@ def test_backbone_weights_come_from_a_file_and_the_classifier_if_it_fits(tmp_pat
     other = build_dense_model("resnet18", 3, file)
     assert torch.equal(other.backbone.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
     assert not other.has_classifier
-    assert "2 entries have no place in resnet18 and are not used" in caplog.text
+    assert "their classifier is for 4 other classes and is not used" in caplog.text
+    build_dense_model("resnet18", 4, save(state | {"more": torch.ones(1)}, file))
+    assert "entries that have no place in resnet18 and are not used: 1 (more)" in caplog.text
     same = build_dense_model("resnet18", 4, file)
     assert same.has_classifier and torch.equal(same.linear.weight, state["fc.weight"])
 
