@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from configs.runs import commit
+from sparsification.qpm.progress import Stopwatch
 
 EVERY = 0.01  # seconds between two looks at the memory
 PROCESS_STATUS = Path("/proc/self/status")
@@ -28,14 +29,12 @@ class Measurement:
     """What one piece of work cost.
 
     Attributes:
-        seconds: on the clock.
-        processor_seconds: of all threads together.
+        seconds: of computing; where a GPU takes part, on the clock.
         mebibytes: most memory allocated meanwhile, above what was allocated before; nan where it cannot be read.
         result: what the work returned.
     """
 
     seconds: float
-    processor_seconds: float
     mebibytes: float
     result: Any
 
@@ -55,17 +54,18 @@ def measured(work: Callable, *arguments) -> Measurement:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    start, processor = time.perf_counter(), time.process_time()
+    start, computing = time.perf_counter(), Stopwatch()
     try:
         result = work(*arguments)
+        seconds = computing.elapsed
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # it works on after the call that started it
-        spent, processor = time.perf_counter() - start, time.process_time() - processor
+            seconds = time.perf_counter() - start
     finally:
         done.set()
         watcher.join()
     peak = max(peak, allocated())
-    return Measurement(spent, processor, peak - before, result)
+    return Measurement(seconds, peak - before, result)
 
 
 def allocated() -> float:

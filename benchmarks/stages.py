@@ -1,9 +1,9 @@
 """The costly steps against a straightforward implementation of the same.
 
 Ratio: time of the other way over ours, so above 1 ours is faster. Each way has a process of its own; times are medians
-of runs in turns, after a first one that is not counted; where a run takes long, the first is all, and its processor
-time is given too. Peak memory: what the first run allocates beside its input. Training: dense model, reduced strides,
-200 classes, the same losses and SGD on both sides.
+of runs in turns, after a first one that is not counted; where a run takes long, the first is all. Seconds in which
+other programs have the processor do not count. Peak memory: what the first run allocates beside its input. Training:
+dense model, reduced strides, 200 classes, the same losses and SGD on both sides.
 """
 
 import tempfile

@@ -40,8 +40,6 @@ class Row:
         if run is None:
             return NOTHING, NOTHING
         parts = [duration(run.seconds)]
-        if self.rounds == 1:
-            parts.append(f"{duration(run.processor_seconds)} of the processor")
         if self.shows:
             parts += map(self.shows.format, np.atleast_1d(run.result))
         return ", ".join(parts), f"{run.mebibytes:.0f} MiB"

@@ -92,7 +92,7 @@ def test_the_ways_take_turns_and_the_median_counts(monkeypatch):
     drift = iter([9, 8, 1, 5, 2, 7])  # seconds, one after the other
 
     def run(_, row, way):
-        return Measurement(next(drift), 0, mebibytes=0, result=None)
+        return Measurement(next(drift), mebibytes=0, result=None)
 
     monkeypatch.setattr(table, "in_own_process", run)
     cells = table.compare(Row("Title", process_ids, sizes={}, against="it", rounds=3))
