@@ -48,10 +48,10 @@ class DenseRecipe:
     """Training of the dense model: cross entropy and feature diversity loss."""
 
     epochs: Epochs = 150
-    optimizer: Literal["sgd", "adamw"] = "sgd"  # momentum is of SGD
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Amount = 0.005  # of the backbone
     classifier_lr: Amount = 0.01  # of the final layer
-    momentum: Share = 0.9
+    momentum: Share = 0.9  # of SGD
     weight_decay: Amount = 5e-4
     # "step": lr * gamma ** (epoch // step_size); "one_cycle": warm-up, then cosine to 0
     schedule: Literal["step", "one_cycle"] = "step"
@@ -60,16 +60,15 @@ class DenseRecipe:
     warm_up: Share = 0.15  # of a one-cycle schedule's epochs
     batch_size: BatchSize = 16
     diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
-    dropout: Share = 0.2  # of the pooled features in a step
+    dropout: Share = 0.2  # of the pooled features, left out in a step
     label_smoothing: Share = 0.0
-    # Share of the epochs, the first ones, that keep the ordinary strides: they cost a fourth or fifth.
+    # Share of the epochs that keep the ordinary strides, at the beginning; they take a fourth or fifth of the time.
     coarse_share: Share = 0.0
-    # Where features are maxima of maps: how many images at once, beside single ones, pairs that are easily taken for
-    # one another, and partly hidden ones; 1: none of them.
+    # Where features are maxima of maps: this many images are also shown at once, and then pairs that are easily taken
+    # for one another and partly hidden images are, too (training/losses.py); 1: none of this.
     mixed_images: Count = 1
-    left_over_rounds: Rounds = 0  # so often, features are given what others leave over
-    # How many augmented views of every image there are, shown in turn; None: a new one in every epoch.
-    views: Count | None = None
+    left_over_rounds: Rounds = 0  # how often features are given to looks that have none (training/left_over_looks.py)
+    views: Count | None = None  # augmented views of every image, shown in turn; None: a new one in every epoch
 
 
 @dataclass(frozen=True)
@@ -77,29 +76,29 @@ class FinetuneRecipe:
     """Finetuning of the sparse model, in rounds that each start with a fresh optimiser."""
 
     round_epochs: tuple[Epochs, ...] = (40,)
-    optimizer: Literal["sgd", "adamw"] = "sgd"  # momentum is of SGD
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Amount = 1e-4  # at the start of the first round
     round_decay: Amount = 0.9  # round r starts at lr * round_decay ** r
-    momentum: Share = 0.95
+    momentum: Share = 0.95  # of SGD
     weight_decay: Amount = 5e-4
-    # In a round. "step": lr * gamma ** (epoch // step_size); "cosine": to 0
+    # Within a round. "step": lr * gamma ** (epoch // step_size); "cosine": to 0
     schedule: Literal["step", "cosine"] = "step"
     step_size: Epochs = 10
     gamma: Amount = 0.4
     batch_size: BatchSize = 16
     diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
-    dropout: Share = 0.1  # of the pooled features in a step
+    dropout: Share = 0.1  # of the pooled features, left out in a step
     label_smoothing: Share = 0.0
     grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
-    coarse_rounds: Rounds = 0  # so many, the first ones, keep the ordinary strides
-    # Where features lie in [0, 1] and classes are sets: they learn to be in all images of their classes, and no others.
+    coarse_rounds: Rounds = 0  # rounds that keep the ordinary strides, the first ones
+    # Where features lie in [0, 1] and classes are sets of them: each learns to be present in all images of its classes
+    # and in no others.
     presence: bool = False
-    # Train no more than the network's last stage and what follows it; a frozen network's last stage, too.
-    last_stage: bool = False
+    last_stage: bool = False  # train only the network's last stage, even of a frozen one, and what follows it
     views: Count | None = None  # as in dense training
-    # Mean and std, where they are trained, in units of the std instead of plain.
+    # Train the features' mean and std in units of the std: plain gradients diverge where the std is small.
     normalisation_in_own_units: bool = False
 
 
@@ -116,8 +115,7 @@ class SelectionRecipe:
     """How features are chosen."""
 
     pair_density: Amount = 0.0  # rho: this many class pairs per class share all but one feature
-    # Choose one feature for every look of every part, where local features show parts.
-    groups: bool = True
+    groups: bool = True  # where local features show parts, choose one feature for every look of every part
 
 
 @dataclass(frozen=True)
@@ -179,16 +177,15 @@ class Regime:
     """How networks are trained that start from the same kind of weights."""
 
     dense: DenseRecipe
-    finetuning: Mapping[str, Any]  # what replaces fields of a model type's recipe
-    schedule_scale: float  # of the finetuning rounds
-    # What replaces further fields where nothing is fitted again between rounds.
-    one_round: Mapping[str, Any] = field(default_factory=dict)
+    finetuning: Mapping[str, Any]  # fields that replace those of the model type's recipe
+    schedule_scale: float  # factor of the number of epochs in finetuning
+    one_round: Mapping[str, Any] = field(default_factory=dict)  # further such fields, of recipes that do not refit
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
 
-# From random weights the published rates are too small: warm-up to a larger rate, then cosine. Such a network has not
-# settled as a pretrained one has: larger steps in finetuning, and fewer, in proportion to its dense training.
+# Random weights need larger rates than the published ones: warm-up, then a cosine. Such a network has not settled as a
+# pretrained one has, so finetuning takes larger steps as well, and fewer, as the dense training is shorter.
 FROM_SCRATCH = Regime(
     DenseRecipe(
         epochs=120,
@@ -203,8 +200,8 @@ FROM_SCRATCH = Regime(
     schedule_scale=0.8,
 )
 
-# Pretrained networks that the papers did not train, and photos of one's own: minutes to an hour on two cores. Most of
-# it goes on with ordinary strides: reduced ones show the same features in between, at three to seven times the cost.
+# Pretrained networks that the papers did not train, and photos of one's own: minutes to an hour on two cores. Most
+# epochs have ordinary strides: reduced ones add maps between the same ones, at three to seven times the cost.
 SHORT = Regime(
     DenseRecipe(
         epochs=12,
