@@ -12,9 +12,8 @@ def spatial_softmax(feature_maps: Tensor) -> Tensor:
 
 def peak_positions(feature_maps: Tensor) -> Tensor:
     """Row and column of every map's first maximum: `[..., H, W]` -> `[..., 2]`, integers."""
-    width = feature_maps.shape[-1]
     flat = feature_maps.flatten(-2).argmax(dim=-1)
-    return (flat[..., None] // flat.new_tensor([width, 1])) % flat.new_tensor([feature_maps.shape[-2], width])
+    return torch.stack(torch.unravel_index(flat, feature_maps.shape[-2:]), dim=-1)
 
 
 def strongest_first(features: Tensor | np.ndarray) -> Tensor:

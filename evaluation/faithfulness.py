@@ -79,6 +79,24 @@ def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> in
     return best if contribution[best] > 0 else None
 
 
+def blurred_cells(maps: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Which cells are blurred in the images of every curve: masks `[M, h, w]` by its name.
+
+    Args:
+        maps: `[h, w]`, by the name of what they explain.
+        seed: of the curve `random`.
+
+    Returns:
+        For every map the deletion under its name and `NAME insertion`; `random`; and `all`, a single mask.
+    """
+    height, width = next(iter(maps.values())).shape
+    orders = {name: map_.flatten().sort(descending=True, stable=True).indices for name, map_ in maps.items()}
+    orders["random"] = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))
+    blurred = {name: steps_of(order, (height, width)) for name, order in orders.items()}
+    blurred |= {f"{name} insertion": ~blurred[name] for name in maps}
+    return blurred | {"all": torch.ones(1, height, width).bool()}
+
+
 @torch.inference_mode()
 def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str, float]:
     """Areas under the curves of an image's class, and for a sparse model of its strongest feature.
@@ -93,20 +111,12 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
     """
     device = model.class_weight.device
     seen = model(image[None].to(device))
-    predicted, cells = int(seen.logits[0].argmax()), tuple(seen.feature_maps.shape[2:])
+    predicted = int(seen.logits[0].argmax())
     maps = {"Class": class_map(model, seen)}
-    feature = None
-    if isinstance(model.linear, SparseHead):
-        feature = strongest_feature(model, seen)
+    feature = strongest_feature(model, seen) if isinstance(model.linear, SparseHead) else None
     if feature is not None:
         maps["Feature"] = seen.feature_maps[0, feature].cpu()
-    orders = {name: m.flatten().sort(descending=True, stable=True).indices for name, m in maps.items()}
-    n_cells = cells[0] * cells[1]
-    orders["random"] = torch.randperm(n_cells, generator=torch.Generator().manual_seed(seed))
-    blurred = {name: steps_of(order, cells) for name, order in orders.items()}
-    blurred |= {f"{name} insertion": ~blurred[name] for name in maps}
-    blurred["all"] = torch.ones(1, *cells).bool()
-
+    blurred = blurred_cells(maps, seed)
     masks = torch.cat(list(blurred.values()))
     changed = model(partly_blurred(image.to(device), masks.to(device)))
     pooled = model.backbone.pool(torch.cat([seen.feature_maps, changed.feature_maps])).cpu()

@@ -61,26 +61,7 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
         layer = looks_of_parts(settings, features, features.scenes)
         if layer is not None:
             return layer
-    correlation = class_feature_correlation(features.pooled, features.labels)
-    redundancy, weight = feature_redundancy(correlation).numpy(), 1.0
-    threshold = settings.redundancy_threshold
-    if features.overlap is not None:
-        redundancy = place_redundancy(features.overlap).numpy()
-        threshold = settings.parts.same_thing if threshold is None else threshold
-        weight = CORRELATION_SCALE / settings.n_features  # what a feature is worth at most
-    if threshold == "published":
-        threshold = published_threshold(redundancy, settings.n_features)
-    state = partial(
-        SelectionProblem,
-        correlation.numpy(),
-        redundancy,
-        locality_bias(features.locality, features.edge).numpy(),
-        n_features=settings.n_features,
-        n_per_class=settings.n_per_class,
-        rho=settings.selection.pair_density,
-        threshold=threshold,
-        redundancy_weight=weight,
-    )
+    program = program_of(settings, features)
     optimise = partial(
         solve,
         solver=settings.solver,
@@ -89,13 +70,40 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
         certificate=settings.certificate,
     )
     try:
-        found = optimise(state(pairs=settings.pairs))
+        found = optimise(SelectionProblem(**program, pairs=settings.pairs))
     except NoSelectionError as error:
         if settings.pairs == "any":
             raise
         log.warning("%s. Any pairs count instead.", error)
-        found = optimise(state(pairs="any"))
+        found = optimise(SelectionProblem(**program, pairs="any"))
     return _sparse_layer(features, torch.as_tensor(found.selected), torch.as_tensor(found.weight))
+
+
+def program_of(settings: Settings, features: DenseFeatures) -> dict[str, Any]:
+    """The arguments of `SelectionProblem`, without which pairs of classes have to share features.
+
+    Where features are maxima of maps, two are redundant that see one thing at one place.
+    """
+    correlation = class_feature_correlation(features.pooled, features.labels)
+    threshold, redundancy_weight = settings.redundancy_threshold, 1.0
+    if features.overlap is None:
+        redundancy = feature_redundancy(correlation).numpy()
+    else:
+        redundancy = place_redundancy(features.overlap).numpy()
+        redundancy_weight = CORRELATION_SCALE / settings.n_features  # what a feature is worth at most
+        threshold = settings.parts.same_thing if threshold is None else threshold
+    if threshold == "published":
+        threshold = published_threshold(redundancy, settings.n_features)
+    return {
+        "correlation": correlation.numpy(),
+        "redundancy": redundancy,
+        "bias": locality_bias(features.locality, features.edge).numpy(),
+        "n_features": settings.n_features,
+        "n_per_class": settings.n_per_class,
+        "rho": settings.selection.pair_density,
+        "threshold": threshold,
+        "redundancy_weight": redundancy_weight,
+    }
 
 
 def looks_of_parts(settings: Settings, features: DenseFeatures, scenes: Scenes) -> SparseLayer | None:

@@ -125,21 +125,23 @@ def dense_phases(
         measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model as
             it is when called; None: no looks are left over.
     """
-    n_coarse = coarse_epochs(recipe, reduced_strides)
-    looks = LeftOverLooks(len(model.class_weight), groups)
+    looks = None
+    if measure is not None and recipe.left_over_rounds and model.backbone.pooling == "max":
+        looks = LeftOverLooks(len(model.class_weight), groups)
 
     def make(first: int, last: int, reduced: bool, begins: bool) -> Phase:
         model.backbone.reduce_strides(reduced)
-        if measure is None or not recipe.left_over_rounds or model.backbone.pooling != "max":
-            return dense_phase(model, recipe, first, last)
+        phase = dense_phase(model, recipe, first, last, looks)
+        if looks is None:
+            return phase
 
-        def before_epoch(epoch: int) -> None:
+        def renew_looks(epoch: int) -> None:
             if first + epoch in left_over_epochs(recipe):
                 looks.renew(*measure())
 
-        phase = dense_phase(model, recipe, first, last, looks)
-        return replace(phase, before_epoch=before_epoch, state=looks.state)
+        return replace(phase, before_epoch=renew_looks, state=looks.state)
 
+    n_coarse = coarse_epochs(recipe, reduced_strides)
     if not n_coarse:
         return [partial(make, 0, recipe.epochs, reduced_strides)]
     return [partial(make, 0, n_coarse, False), partial(make, n_coarse, recipe.epochs, True)]

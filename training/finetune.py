@@ -53,26 +53,23 @@ def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLa
             run.frozen_maps.clear()  # dense training stored maps of other layers
         else:
             log.info("%s has no last stage that can be trained alone.", settings.arch)
-
-    def make_round(index: int, begins: bool) -> Phase:
-        if recipe.refit and begins and index > 0:
-            _set_head(model, refit(run, model), settings)
-        model.backbone.reduce_strides(round_is_reduced(settings, index))
-        if index and round_is_reduced(settings, index) != round_is_reduced(settings, index - 1):
-            run.frozen_maps.clear()
-        presence = recipe.presence and settings.kind.class_sets
-        return finetune_phase(model, recipe, index, presence)
-
-    train_artefact(
-        run,
-        artefact,
-        model,
-        [partial(make_round, index) for index in range(len(recipe.round_epochs))],
-        Monitor(run, settings.model_name),
-    )
+    rounds = [partial(_begin_round, run, model, index) for index in range(len(recipe.round_epochs))]
+    train_artefact(run, artefact, model, rounds, Monitor(run, settings.model_name))
     run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
     return model
+
+
+def _begin_round(run: OpenRun, model: InterpretableClassifier, index: int, begins: bool) -> Phase:
+    """Make the model ready for a round, `index` from 0, that begins or is resumed."""
+    settings, recipe = run.settings, run.settings.finetuning
+    if recipe.refit and begins and index > 0:
+        _set_head(model, refit(run, model), settings)
+    reduced = round_is_reduced(settings, index)
+    model.backbone.reduce_strides(reduced)
+    if index and reduced != round_is_reduced(settings, index - 1):
+        run.frozen_maps.clear()
+    return finetune_phase(model, recipe, index, recipe.presence and settings.kind.class_sets)
 
 
 def _set_head(model: InterpretableClassifier, layer: SparseLayer, settings: Settings) -> None:

@@ -56,30 +56,30 @@ class LeftOverLooks:
             labels: their classes, `[N]`.
             peaks: of their maps, as fractions of the image, `[N, F, 2]`.
         """
-        recipe, state = self.recipe, self.state
+        recipe = self.recipe
         profiles = class_profiles(pooled, labels, recipe.extremes)
         groups = find_groups(profiles, recipe)
         independent = independent_groups(groups, profiles)
-        complete = [f for g in independent if g.left is None for f in g.features]
-        learnt = stands_for(profiles[:, state["features"]], state["classes"].T, recipe.same)
-        learnt &= torch.isin(state["features"], torch.tensor(complete, dtype=torch.long))
-        kept = {name: rows[learnt] for name, rows in state.items()}
-        for group, others in left_over_groups(groups, profiles, independent, kept["classes"].T, recipe):
-            if len(kept["classes"]) >= recipe.targets:
+        learnt = self._learnt(profiles, independent)
+        targets = {name: [*rows[learnt]] for name, rows in self.state.items()}
+        known = self.state["classes"][learnt].T
+        for group, others in left_over_groups(groups, profiles, independent, known, recipe):
+            if len(targets["classes"]) >= recipe.targets:
                 break
             if len(others) < LANDMARKS:
                 continue
             marks = [other.features_of_classes(profiles) for other in others[:LANDMARKS]]
-            landmarks = torch.stack(marks, dim=1)
+            landmarks = torch.stack(marks, dim=1)  # (C, L)
             place = self._place(group, profiles, landmarks, peaks, labels)
             if place is not None:
-                new = {"classes": group.left, "landmarks": landmarks, "places": place}
-                kept |= {name: torch.cat([kept[name], row[None]]) for name, row in new.items()}
+                for name, row in (("classes", group.left), ("landmarks", landmarks), ("places", place)):
+                    targets[name].append(row)
         quiet = pooled.std(dim=0).argsort()
-        spare = quiet[~torch.isin(quiet, kept["features"])]
-        n_new = len(kept["classes"]) - len(kept["features"])
-        kept["features"] = torch.cat([kept["features"], spare[:n_new]])
-        state.update(kept)
+        spare = quiet[~torch.isin(quiet, self.state["features"][learnt])]
+        n_new = len(targets["classes"]) - len(targets["features"])
+        targets["features"] += spare[:n_new]
+        for name, rows in targets.items():
+            self.state[name] = torch.stack(rows) if rows else self.state[name][:0]
 
     def loss(self, feature_maps: Tensor, targets: Tensor) -> Tensor:
         """`presence_loss` of the target features of a batch, a scalar.
@@ -101,6 +101,13 @@ class LeftOverLooks:
         distance = torch.hypot(expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns)
         elsewhere = (distance > self.recipe.near) & classes.T[targets][:, :, None, None]
         return presence_loss(maps.masked_fill(elsewhere, 0).amax(dim=(2, 3)), targets, classes.T)
+
+    def _learnt(self, profiles: Tensor, independent: list[Group]) -> Tensor:
+        """Which targets have been learnt and belong to an independent group that leaves nothing over, `[m]` bool."""
+        features, classes = self.state["features"], self.state["classes"]
+        complete = [f for group in independent if group.left is None for f in group.features]
+        in_complete_group = torch.isin(features, torch.tensor(complete, dtype=torch.long))
+        return stands_for(profiles[:, features], classes.T, self.recipe.same) & in_complete_group
 
     def _place(self, group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor) -> Tensor | None:
         """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,13 @@ class Phase:
     before_epoch: Callable[[int], None] = lambda epoch: None
     state: dict[str, Tensor] = field(default_factory=dict)
 
+    def set_learning_rates(self, epochs_done: float) -> list[float]:
+        """Give the optimiser its rates of now; returns them."""
+        rates = self.learning_rates(epochs_done)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return rates
+
     def view_seed(self, seed: int, epoch: int) -> int:
         """Seed of the augmentation of an epoch's images."""
         if self.views is None:
@@ -76,7 +83,7 @@ def train_artefact(
     run: OpenRun,
     artefact: Artefact,
     model: InterpretableClassifier,
-    phases: list[Callable[[bool], Phase]],
+    phases: Sequence[Callable[[bool], Phase]],
     monitor: Monitor,
 ) -> None:
     """Train a model and leave its state dict and its card as a finished file; arguments as in `train_phases`."""
@@ -94,7 +101,7 @@ def train_artefact(
 def train_phases(
     run: OpenRun,
     model: InterpretableClassifier,
-    phases: list[Callable[[bool], Phase]],
+    phases: Sequence[Callable[[bool], Phase]],
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> None:
@@ -238,9 +245,7 @@ def _train_epoch(
     means, start = _Means(hardware.sum_dtype), time.perf_counter()
     bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
     for step, (images, targets) in enumerate(bar, start=1):
-        rates = phase.learning_rates(epoch + (step - 1) / n_batches)
-        for group, rate in zip(phase.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        rates = phase.set_learning_rates(epoch + (step - 1) / n_batches)
         images = hardware.to_device(images)
         targets = targets.to(hardware.device, non_blocking=True)
         losses, logits = training_step(network, phase, images, targets, epoch, hardware)
@@ -272,10 +277,9 @@ def _train_epoch(
         rows.append({"kind": "step", **common, **means.since_row()})
     of_each = processes.all_gather(mean)
     everyone = {name: fmean(own[name] for own in of_each) for name in mean}
-    rows.append({"kind": "epoch", **common, **everyone})
     log.info(
         "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s left in the run",
         phase.name, epoch + 1, phase.epochs, everyone["loss"], 100 * everyone["train_accuracy"], rates[0],
         common["images_per_second"], tqdm.format_interval(left),
     )  # fmt: skip
-    return rows
+    return [*rows, {"kind": "epoch", **common, **everyone}]

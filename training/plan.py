@@ -1,6 +1,7 @@
 """What a run trains, known before it begins: its phases, and how long their epochs take beside one another."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from architectures.backbones.registry import has_last_stage
@@ -53,21 +54,12 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
         dense: whether the dense model is trained in the same call, whose maps of a frozen network the finetuning
             finds stored; None: as the settings say.
     """
-    reduced = settings.trained_with_reduced_strides
-    kinds = []  # stage, epochs, whether with ordinary strides
-    if settings.do_dense if dense is None else dense:
-        coarse = coarse_epochs(settings.dense, reduced)
-        kinds = [(DENSE, coarse, True)] if coarse else []
-        kinds.append((DENSE, settings.dense.epochs - coarse, not reduced))
-    recipe = settings.finetuning
-    for index, epochs in enumerate(recipe.round_epochs):
-        kinds.append((settings.model_name, epochs, not round_is_reduced(settings, index)))
     phases: list[PlannedPhase] = []
     stored = 0  # views
-    for stage, epochs, coarse in kinds:
+    for stage, epochs, coarse in _epochs_by_strides(settings, settings.do_dense if dense is None else dense):
         cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
         last_stage = stage != DENSE and trains_last_stage(settings)
-        views = settings.dense.views if stage == DENSE else recipe.views
+        views = settings.dense.views if stage == DENSE else settings.finetuning.views
         new_views, stored_cost = None, STORED_COST
         if views and has_kept_part(settings, stage):
             if last_stage and not any(p.stage == stage for p in phases):
@@ -77,6 +69,18 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
             stored_cost = LAST_STAGE_COST * cost if last_stage else STORED_COST
         phases.append(PlannedPhase(stage, epochs, cost, new_views, stored_cost))
     return phases
+
+
+def _epochs_by_strides(settings: Settings, dense: bool) -> Iterator[tuple[str, int, bool]]:
+    """The stage of every phase, its epochs, and whether they have the ordinary strides."""
+    reduced = settings.trained_with_reduced_strides
+    if dense:
+        coarse = coarse_epochs(settings.dense, reduced)
+        if coarse:
+            yield DENSE, coarse, True
+        yield DENSE, settings.dense.epochs - coarse, not reduced
+    for index, epochs in enumerate(settings.finetuning.round_epochs):
+        yield settings.model_name, epochs, not round_is_reduced(settings, index)
 
 
 def has_kept_part(settings: Settings, stage: str) -> bool:

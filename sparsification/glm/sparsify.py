@@ -88,16 +88,12 @@ def sparsify_sldd(weights, biases, per_class: int) -> SparsifiedLayer:
 
 
 def _member_to_cut(density: list[float], limit: float) -> int:
-    candidates = [i for i, d in enumerate(density) if d <= limit]
-    index = max(candidates, key=density.__getitem__, default=None)
-    if index or len(density) == 1:
-        return index or 0
-    # Member 0 is where the path begins, usually without any weight.
-    return max(
-        (i for i in candidates if i > 0),
-        key=density.__getitem__,
-        default=min(range(1, len(density)), key=density.__getitem__),
-    )
+    # A path begins with its member 0, usually without any weight.
+    members = range(1, len(density)) or [0]
+    sparse_enough = [i for i in members if density[i] <= limit]
+    if sparse_enough:
+        return max(sparse_enough, key=density.__getitem__)
+    return min(members, key=density.__getitem__)
 
 
 def _keep_largest(weight: Tensor, count: int) -> Tensor:
