@@ -37,8 +37,9 @@ from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
 from sparsification.qpm.published_threshold import published_threshold
 from sparsification.qpm.search import named_pairs
 from sparsification.qpm.search import search as search_module
-from sparsification.qpm.search.named_rows import NamedRows, Program, made_distinct, rows_of
+from sparsification.qpm.search.named_rows import NamedRows
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
+from sparsification.qpm.search.row_program import Program, made_distinct, rows_of
 from sparsification.qpm.solve import log_summary
 from sparsification.qpm.threshold import redundancy_threshold
 
