@@ -112,9 +112,9 @@ class ConformalPredictor(ABC):
             n = len(scores)
             warn_once(  # for all methods and sweeps
                 logger,
-                "%d calibration images are too few for a coverage above %.3g: sets hold every class",
+                "%d calibration images are too few for a coverage above %.3g %%: above it, sets hold every class.",
                 n,
-                n / (n + 1),
+                100 * n / (n + 1),
             )
         return threshold
 

@@ -108,7 +108,8 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
     """
     lines = [f"{'':34}{'Dense':>10}{name:>14}"]
     for key, value in sparse.items():
-        if not isinstance(value, dict) and key not in PUBLISHED_NAMES.values():
+        measured = value is not None or dense.get(key) is not None
+        if measured and not isinstance(value, dict) and key not in PUBLISHED_NAMES.values():
             lines.append(f"{key:34}{_number(key, dense.get(key)):>10}{_number(key, value):>14}")
     lines += ["", *_prediction_sets(sparse["Prediction sets"])]
     for group, shown in (("Explanation truth", _percent), ("Faithfulness", _decimal)):
@@ -119,8 +120,10 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
 
 def _prediction_sets(results: dict) -> list[str]:
     targets = list(next(iter(results.values())))
+    known = any(result["Set coherence"] is not None for by_target in results.values() for result in by_target.values())
+    coherence = " [set coherence]" if known else ""
     lines = [
-        "Prediction sets: coverage (average set size) [set coherence] at the targeted coverage",
+        f"Prediction sets: coverage (average set size){coherence} at the targeted coverage",
         f"{'':16}" + "".join(f"{float(target):>24.1%}" for target in targets),
     ]
     for method, by_target in results.items():

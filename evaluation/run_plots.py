@@ -31,12 +31,13 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         if curves:
             yield f"accuracy_by_{key}.png", _figure(label, "Accuracy (%)", curves)
     sets = {
-        f"{method}, {row.label}": _points(row, [(SETS, method, t) for t in row.entries(SETS, method)])
+        f"{row.label}: {method}": _points(row, [(SETS, method, t) for t in row.entries(SETS, method)])
         for row in rows
         for method in row.entries(SETS)
     }
     if sets:
         figure = _figure("Coverage on test images (%)", "Average set size (classes)", sets)
+        figure.axes[0].get_legend().set_title("model: sets by method", {"size": "small"})
         yield "set_size.png", figure
     levels = {
         row.label: [

@@ -19,10 +19,9 @@ from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, PlannedPhase, has_kept_part, planned_phases
+from training.plan import DENSE, FORWARD_COST, PlannedPhase, has_kept_part, planned_phases
 
 MEASURED_STEPS = 3
-FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that is trained on
 FLOAT_BYTES = 4
 
 

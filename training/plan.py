@@ -12,7 +12,8 @@ DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
 # Costs of an epoch, where one with reduced strides costs 1: with ordinary strides about a fourth to a fifth, and next
 # to nothing on stored maps of a frozen network.
 COARSE_COST, STORED_COST = 0.22, 0.004
-LAST_STAGE_COST = 0.05  # of the last stage alone, on stored maps, as a share of the whole network's
+FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that the whole network is trained on
+LAST_STAGE_COST = 0.15  # of the last stage's training on stored maps, beside looking with the whole network
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
                 stored = 0  # those of dense training were made by other layers
             new_views = range(stored, views)
             stored = max(stored, min(views, epochs))
-            stored_cost = LAST_STAGE_COST * cost if last_stage else STORED_COST
+            if last_stage:
+                looking = cost if settings.freeze_backbone else cost * FORWARD_COST
+                stored_cost = LAST_STAGE_COST * looking
+                cost = looking + stored_cost
         phases.append(PlannedPhase(stage, epochs, cost, new_views, stored_cost))
     return phases
 

@@ -186,7 +186,7 @@ def test_too_few_calibration_images_mean_full_sets_and_a_warning(rng, mode, capl
         for method in calibrated_predictors(weight, mode, (features[:9], logits[:9], labels[:9])):
             assert method.predict(features, logits, 0.95).all()
     # All methods say the same, so it is said once.
-    assert caplog.text.count("9 calibration images are too few for a coverage above 0.9") == 1
+    assert caplog.text.count("9 calibration images are too few for a coverage above 90 %") == 1
 
 
 def test_equal_activations_are_ordered_by_feature_index():
