@@ -173,6 +173,8 @@ def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:
     for argument in argv:
         if argument.startswith("--") and len(argument) > 2:
             name, equals, value = argument[2:].partition("=")
+            if value == "--":  # argparse would take it for the end of the flags and give none
+                raise UsageError(f"--{name}: '--' is no value")
             plain = name.lower().replace("-", "_")
             negated = names.get(plain.removeprefix("no_")) if plain.startswith("no_") else None
             if plain in names:

@@ -71,7 +71,7 @@ def sparse_results_file(settings: Settings) -> str:
 
 
 def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
-    """The settings with a seed: the given one, that of an unfinished run of the same settings, or a new one.
+    """The settings with a seed: the given one, that of the run in `--folder`, of an unfinished one, or a new one.
 
     Args:
         settings: as asked for.
@@ -79,6 +79,10 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
     """
     if settings.seed is not None:
         return settings
+    own = recorded_arguments(Path(settings.folder)).get("seed") if settings.folder else None
+    if isinstance(own, int) and 0 <= own < 2**32:
+        log.info("Seed %d, as in %s.", own, settings.folder)
+        return replace(settings, seed=own)
     unfinished = [
         folder
         for folder in (path.parent for path in _newest_first(settings, CONFIG))

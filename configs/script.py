@@ -121,10 +121,11 @@ def script_name() -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The error's message; one raised in a loading process arrives with that process's traceback before it."""
-    *traceback, message = str(error).strip().splitlines() or [""]
-    kind = f"{type(error).__module__}.{type(error).__qualname__}: "
-    return message.removeprefix(kind) if traceback else message
+    """The error's message, whatever the names in it; of one raised in a loading process without its traceback."""
+    message = str(error).strip()
+    if message.startswith("Caught "):
+        message = message.rpartition(f"{type(error).__qualname__}: ")[2]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 class Console(logging.StreamHandler):

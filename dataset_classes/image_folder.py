@@ -431,18 +431,24 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
         raise RunError(f"{path}: expected a header 'class,ATTRIBUTE,...', found '{','.join(header)}'.")
     rows = {}
     for line in lines:
-        if line[0].strip() in rows:
-            raise RunError(f"{path} has two lines for class '{line[0].strip()}'.")
+        name = _composed(line[0])
+        if name in rows:
+            raise RunError(f"{path} has two lines for class '{name}'.")
         try:
-            rows[line[0].strip()] = [float(value) for value in line[1:]]
+            rows[name] = [float(value) for value in line[1:]]
         except ValueError as error:
             raise RunError(f"{path}, class '{line[0]}': {error}.") from None
         if len(line) != len(header):
             raise RunError(f"{path}, class '{line[0]}': {len(line) - 1} values for {n_attributes} attributes.")
-    missing = [name for name in classes if name not in rows]
+    missing = [name for name in classes if _composed(name) not in rows]
     if missing:
         raise RunError(f"{path} has no line for class '{missing[0]}' ({len(missing)} of {len(classes)} are missing).")
-    table = np.array([rows[name] for name in classes])
+    table = np.array([rows[_composed(name)] for name in classes])
     if not np.isfinite(table).all():
         raise RunError(f"{path} holds values that are not finite numbers.")
     return table
+
+
+def _composed(name: str) -> str:
+    """A class name as people type it: file systems may spell letters in another Unicode form."""
+    return unicodedata.normalize("NFC", name).strip()

@@ -11,7 +11,7 @@ from architectures.backbones.base import BackboneSpec
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
-from configs.errors import RunError
+from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
@@ -116,7 +116,12 @@ def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None 
         len(counts), spread(counts), len(data.train), len(data.test),
         " The classes differ much: --balanced shows them equally often." if uneven else "",
     )  # fmt: skip
-    return data.without(settings.validation) if settings.validation else data
+    if not settings.validation:
+        return data
+    data = data.without(settings.validation)
+    if not len(data.watched):
+        raise UsageError(f"--validation {settings.validation} holds out no image: the classes have too few for it")
+    return data
 
 
 def spread(counts: np.ndarray) -> str:

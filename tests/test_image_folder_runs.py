@@ -8,10 +8,12 @@ import torch
 from command_line import call
 from fake_datasets import make_image_folder, save_image
 from forked_runs import narrow_layout, tiny_run
+from refusals import refused
 from state_files import published, save
 
 import main
 from architectures.backbones import resnet
+from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
@@ -27,6 +29,7 @@ from configs.runs import (
     write_config,
 )
 from configs.settings import parse_settings
+from dataset_classes.registry import data_of
 
 MODEL = "chiqpm_8_3_FinetunedModel.pth"
 
@@ -72,6 +75,12 @@ def test_an_unfinished_run_on_other_images_is_not_gone_on_with(tmp_path):
     leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
     assert with_seed(settings_of(tmp_path, tmp_path / "birds"), {}).seed == 1
     assert with_seed(settings_of(tmp_path, tmp_path / "cars"), {}).seed != 1
+
+
+def test_a_seed_left_out_is_that_of_the_named_folder(tmp_path):
+    run = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "5"))
+    moved = run.path.rename(tmp_path / "moved")  # finished: another seed would replace its models
+    assert with_seed(settings_of(tmp_path, tmp_path / "birds", "--folder", str(moved)), {}).seed == 5
 
 
 def test_a_seed_left_out_does_not_land_on_a_model_of_other_images(tmp_path):
@@ -140,3 +149,10 @@ def test_a_run_on_other_images_does_not_count_as_finished(tmp_path):
         run.enter(file, {"settings": depends_on, "sha256": ""})
     assert is_finished(settings)
     assert not is_finished(settings_of(tmp_path, tmp_path / "cars", "--seed", "1"))
+
+
+def test_a_share_that_holds_out_no_image_is_refused(tmp_path):
+    make_image_folder(tmp_path)
+    settings = settings_of(tmp_path, tmp_path, "--img_size", "32", "--validation", "0.01")
+    with refused(UsageError, "--validation 0.01 holds out no image"):
+        data_of(settings, backbone_of(settings))

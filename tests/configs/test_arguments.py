@@ -74,6 +74,7 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--workers", "-1"), "--workers must be at least 0"),
         (("--seed", "-3"), "--seed must lie between 0"),
         (("--seed",), "expected one argument"),
+        (("--seed=--",), "--seed: '--' is no value"),
         (("--coverage", "1.5"), "coverage must lie between 0 and 1"),
         (("--coverage", "0.9", "zero"), "--coverage"),
         (("--do_dense", "False", "--weights", "none"), "--do_dense False needs a trained backbone"),

@@ -333,3 +333,7 @@ def test_a_log_holds_names_that_are_no_text(tmp_path, capsys):
         handler.close()
     assert r"b\udcff.png" in (tmp_path / "log.txt").read_text()
     assert not capsys.readouterr().err
+
+
+def test_no_name_breaks_the_one_line_of_an_error():
+    assert one_line(RunError("The image a\n\x1b[31mb.png is missing.")) == r"The image a\n\x1b[31mb.png is missing."

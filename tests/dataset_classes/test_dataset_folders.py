@@ -1,6 +1,7 @@
 """TravelingBirds, ImageNet, folders of the user's own images, and the image files that people have."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,15 @@ def test_attributes_of_classes(tmp_path):
     assert corrected.fingerprint() == data.fingerprint()  # the images are the same
     assert corrected.attributes_fingerprint() != data.attributes_fingerprint()
     assert data.class_similarity()[0, 1] == pytest.approx(0.5 / np.sqrt(1.25))
+
+
+def test_attributes_are_found_in_any_unicode_form(tmp_path):
+    for form in ("NFC", "NFD"):
+        make_image_folder(tmp_path / form)
+        for path in (tmp_path / form).glob("**/wren"):
+            path.rename(path.with_name(unicodedata.normalize(form, "Größe")))
+        (tmp_path / form / "attributes.csv").write_text("class,red\nGröße,0\nrobin,1\n", encoding="utf-8")
+        assert sorted(load("ImageFolder", tmp_path / form).train.class_attributes().flatten()) == [0, 1]
 
 
 def loose(root):

@@ -1,5 +1,6 @@
 """Figures: which leaves are drawn and where, colours, columns, representative images."""
 
+import unicodedata
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -198,6 +199,7 @@ def test_classes_are_found_by_index_and_name(text):
 def test_a_name_as_it_is_comes_before_one_in_another_case():
     names = ["Plain", "plain", "0"]
     assert [find_class(text, names) for text in ("plain", "Plain", "0")] == [1, 0, 2]
+    assert find_class("Größe", ["ant", unicodedata.normalize("NFD", "Größe")]) == 1
     with refused(UsageError, "'PLAIN'", "'Plain', 'plain'"):  # it may be either
         find_class("PLAIN", names)
 
