@@ -112,9 +112,12 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
         if measured and not isinstance(value, dict) and key not in PUBLISHED_NAMES.values():
             lines.append(f"{key:34}{_number(key, dense.get(key)):>10}{_number(key, value):>14}")
     lines += ["", *_prediction_sets(sparse["Prediction sets"])]
-    for group, shown in (("Explanation truth", _percent), ("Faithfulness", _decimal)):
+    for group, title, shown in (
+        ("Explanation truth", "Explanations, beside the known parts (docs/truth.md)", _percent),
+        ("Faithfulness", "Heatmaps, beside what the model uses (docs/truth.md)", _decimal),
+    ):
         if group in sparse:
-            lines += ["", *(f"{key:58}{shown(value)}" for key, value in sparse[group].items())]
+            lines += ["", title, *(f"{key:58}{shown(value)}" for key, value in sparse[group].items())]
     return "\n".join(lines)
 
 

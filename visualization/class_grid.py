@@ -91,7 +91,8 @@ def class_grid(
     notes = notes or {}
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
-    names = [fit_text(row.label, cell, max_lines=4) for row in rows]
+    weights = ["bold" if row.bold else "normal" for row in rows]
+    names = [fit_text(row.label, cell, max_lines=4, weight=w) for row, w in zip(rows, weights, strict=True)]
     label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
     noted = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
     header = MARGIN + (BRACKET if groups else 0) + HEADER
@@ -109,10 +110,10 @@ def class_grid(
         x = sheet.left_of[feature] + cell / 2
         axes.text(x, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
-    for i, (row, (name, size)) in enumerate(zip(rows, names, strict=True)):
+    for i, (row, (name, size), weight) in enumerate(zip(rows, names, weights, strict=True)):
         y = top + i * (cell + GAP)
         axes.text(
-            MARGIN + label / 2, y + cell / 2, name, size=size, weight="bold" if row.bold else "normal",
+            MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight,
             rotation=90, va="center", ha="center",
         )  # fmt: skip
         sheet.draw_row(row, y, signed)

@@ -47,24 +47,26 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     return np.ptp(path.vertices[:, 0]) / 72  # control points: a hair wide, and fast
 
 
-def fit_text(text: str, width: float, max_lines: int, largest: float = FONT) -> tuple[str, float]:
+def fit_text(
+    text: str, width: float, max_lines: int, largest: float = FONT, weight: str = "normal"
+) -> tuple[str, float]:
     """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
     for n_lines in range(1, max_lines + 1):
         length = len(text) if n_lines == 1 else len(text) // n_lines + 4
         broken = "\n".join(textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False))
-        widest = max(text_width(line) for line in broken.split("\n"))
+        widest = max(text_width(line, weight=weight) for line in broken.split("\n"))
         size = min(largest, FONT * width / max(widest, 1e-6))
         if size >= SMALLEST_FONT:
             break
     if size < LEAST_FONT:
-        broken = "\n".join(cut_text(line, width, LEAST_FONT) for line in broken.split("\n"))
+        broken = "\n".join(cut_text(line, width, LEAST_FONT, weight) for line in broken.split("\n"))
     return broken, max(size, LEAST_FONT)
 
 
-def cut_text(text: str, width: float, size: float) -> str:
+def cut_text(text: str, width: float, size: float, weight: str = "normal") -> str:
     """The text in one line, cut and ended by an ellipsis where it does not fit a width in inches."""
     shown = "".join(c if c.isprintable() else " " for c in text)
-    while len(shown) > 2 and text_width(shown, size) > width:
+    while len(shown) > 2 and text_width(shown, size, weight) > width:
         shown = shown[:-2].rstrip() + "…"
     return shown
 

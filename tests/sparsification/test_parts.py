@@ -98,11 +98,11 @@ def test_clusters_begin_with_the_looks_of_groups_as_well():
 @pytest.mark.parametrize(
     ("n_features", "n_per_class", "said"),
     [
-        (20, 5, "5 parts: every class has one look of each, of 20 in all."),
-        (24, 5, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
-        (16, 5, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
-        (20, 4, "Parts found: 4, with 16 looks: the quadratic program chooses the features."),
-        (20, 6, "Parts found: 5, with 20 looks: the quadratic program chooses the features."),
+        (20, 5, "Selection by parts: 5 were found, with 20 looks in all. Every look gets one feature."),
+        (24, 5, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
+        (16, 5, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
+        (20, 4, "Selection by the quadratic program: of the parts, 4 were found, with 16 looks."),
+        (20, 6, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
     ],
 )
 def test_other_numbers_of_features_are_left_to_the_program(monkeypatch, caplog, n_features, n_per_class, said):

@@ -15,7 +15,7 @@ from conformal import HierarchicalPredictor
 from visualization.class_grid import ColumnGroup, GridRow, class_grid
 from visualization.colours import NEUTRAL, PALETTES, FeatureColours
 from visualization.comparison import MAX_COLUMNS, column_groups, comparison_columns, find_class, nearest_classes
-from visualization.figure import cut_text, fit_text, save
+from visualization.figure import cut_text, fit_text, save, text_width
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
 from visualization.tree_figure import tree_figure
@@ -294,3 +294,5 @@ def test_names_that_no_figure_can_show_stay_readable():
     broken, size = fit_text("Donaudampfschifffahrt" * 9, width=0.5, max_lines=3)
     assert broken.endswith("…") and size >= 5
     assert cut_text("with\nnewline", 5.0, 10.0) == "with newline"
+    broken, size = fit_text("Pelagic Cormorant", width=0.6, max_lines=4, weight="bold")
+    assert max(text_width(line, size, "bold") for line in broken.split("\n")) <= 0.601
