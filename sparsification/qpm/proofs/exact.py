@@ -165,7 +165,7 @@ def best_sharing_subsets(
     chosen = np.zeros((1, 0), dtype=np.int64)  # (partial assignments, classes decided)
     lost, n_pairs = np.zeros(1), np.zeros(1, dtype=np.int64)
     for position, c in enumerate(order):
-        option = options[c]
+        option = options[c]  # below, (partial assignments, options)
         total = lost[:, None] + loss[c, option]
         partner = counted[order[:position], c]
         pairs = n_pairs[:, None] + sharing[chosen[:, partner, None], option].sum(axis=1)
@@ -175,12 +175,11 @@ def best_sharing_subsets(
             raise TooLargeError
         chosen = np.column_stack([chosen[parent], option[pick]])
         lost, n_pairs = total[parent, pick], pairs[parent, pick]
-        left = order[position + 1 :]
-        room = budget - lost
-        to_decided = partner_loss[chosen][:, :, left] < room[:, None, None]
-        to_decided = (to_decided & counted[np.ix_(order[: position + 1], left)]).sum(axis=(1, 2))
-        among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu(counted[np.ix_(left, left)])])
-        reachable = n_pairs + to_decided + np.searchsorted(among_left, room)
+        room, decided, left = budget - lost, order[: position + 1], order[position + 1 :]
+        with_decided = partner_loss[chosen][:, :, left] < room[:, None, None]  # (partial assignments, decided, left)
+        n_with_decided = (with_decided & counted[np.ix_(decided, left)]).sum(axis=(1, 2))
+        losses_among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu(counted[np.ix_(left, left)])])
+        reachable = n_pairs + n_with_decided + np.searchsorted(losses_among_left, room)
         kept = reachable >= required
         chosen, lost, n_pairs = chosen[kept], lost[kept], n_pairs[kept]
     if not len(lost):
