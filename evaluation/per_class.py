@@ -100,7 +100,8 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     for row in worst:
         line = f"  {row['class']}: {row['correct']} of {row['images']} correct"
         if row["most often taken for"]:
-            rival = f"{row['times']} times taken for {row['most often taken for']}"
+            times = "once" if row["times"] == 1 else f"{row['times']} times"
+            rival = f"{times} taken for {row['most often taken for']}"
             line += f", {rival}, mostly by feature {row['feature']}"
         lines.append(line)
     lines.append(f"Expected calibration error {calibration_error(curve):.1%}.")

@@ -26,7 +26,7 @@ BRACKET = 0.27  # what a group of columns has in common
 LEGEND = 0.42
 GAP = 0.05
 LARGEST_CELL = 1.15
-LARGEST_CAPTION = 1.9
+LARGEST_CAPTION = 2.2
 FRAME = "#b4b4b4"
 TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 RIGHT_PART = "the part that causes the feature"
@@ -92,7 +92,7 @@ def class_grid(
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     weights = ["bold" if row.bold else "normal" for row in rows]
-    names = [fit_text(row.label, cell, max_lines=4, weight=w) for row, w in zip(rows, weights, strict=True)]
+    names = [fit_text(row.label, cell - GAP, max_lines=4, weight=w) for row, w in zip(rows, weights, strict=True)]
     label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
     noted = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
     header = MARGIN + (BRACKET if groups else 0) + HEADER
