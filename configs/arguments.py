@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, field, fields
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 TRUE_WORDS = ("true", "yes", "1", "on")
 FALSE_WORDS = ("false", "no", "0", "off")
+LARGEST = 2**32  # of a number on the command line; the seeds end there
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -157,13 +159,21 @@ def _reporting(parse):
 
     def parse_or_report(text: str):
         try:
-            return parse(text)
+            value = parse(text)
         except ValueError as error:
             kind = {int: "a whole number", float: "a number"}.get(parse)
             message = f"{text!r} is not {kind}" if kind else str(error)
             raise argparse.ArgumentTypeError(message) from None
+        if isinstance(value, int | float) and is_too_large(value):
+            raise argparse.ArgumentTypeError(f"{text} is too large")
+        return value
 
     return parse_or_report
+
+
+def is_too_large(number: float) -> bool:
+    """Whether a number is beyond what any setting means, and what the libraries below can hold."""
+    return LARGEST < abs(number) < math.inf
 
 
 def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:

@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from configs import recipes
-from configs.arguments import boolean
+from configs.arguments import boolean, is_too_large
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -91,7 +91,10 @@ def _parsed(kind: Any, text: str) -> Any:
     if kind is bool:
         return boolean(text)
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"{text!r} is not {what}") from None
+    if is_too_large(value):
+        raise ValueError(f"{text} is too large")
+    return value

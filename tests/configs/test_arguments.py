@@ -75,6 +75,8 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--seed", "-3"), "--seed must lie between 0"),
         (("--seed",), "expected one argument"),
         (("--seed=--",), "--seed: '--' is no value"),
+        (("--batch_size", "9" * 30), "999 is too large"),
+        (("--set", "dense.lr=1e300"), "dense.lr=1e300: 1e300 is too large"),
         (("--coverage", "1.5"), "coverage must lie between 0 and 1"),
         (("--coverage", "0.9", "zero"), "--coverage"),
         (("--do_dense", "False", "--weights", "none"), "--do_dense False needs a trained backbone"),
