@@ -43,6 +43,7 @@ def main() -> None:
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
     check_weights(run, download=not flags.dry_run)
+    data.test.check_annotations()
     if processes.is_main() and not flags.overwrite:
         refuse_to_overwrite_models(run.folder, data.fingerprints())
     if flags.dry_run:

@@ -172,6 +172,13 @@ class ImageDataset(Dataset):
         """Where the parts are in every image under the test transform, or None where the dataset does not say."""
         return None
 
+    def check_annotations(self) -> None:
+        """Read what the evaluation alone needs, so that what is broken there is known before the training.
+
+        Raises:
+            RunError: if a file is broken; names it.
+        """
+
     def attributes_fingerprint(self) -> str:
         """A short name of the attributes: what depends on them has to be computed again where it changes."""
         attributes = self.class_attributes()

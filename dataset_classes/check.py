@@ -2,10 +2,10 @@
 
     python -m dataset_classes.check --dataset CUB2011 --data_root PATH
 
-takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled (missing
-or unreadable images, boxes beside their image, a single class, too few images in a class, a picture under two labels,
-classes whose names look alike, almost black images); what even published datasets contain is reported and passes (the
-same image in both splits, boxes cut by the edge, classes without test images).
+takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled
+(missing or unreadable images, broken annotations, boxes beside their image, a single class, too few images in a
+class, a picture under two labels, classes whose names look alike, almost black images); what even published datasets
+contain is reported and passes (the same image in both splits, boxes cut by the edge, classes without test images).
 """
 
 import hashlib
@@ -68,6 +68,11 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
     counts = {name: np.bincount(data.labels, minlength=n_classes) for name, data in splits.items()}
     report = Report(counts, train.classes)
     report_classes(report)
+    for data in (train, test):
+        try:
+            data.check_annotations()
+        except RunError as error:
+            report.problems["broken annotations"].append(str(error))
     seen = [image for name, data in splits.items() for image in read_split(report, name, data)]
     report_copies(report, seen)
     report_near_copies(report, seen)

@@ -3,6 +3,8 @@
 import logging
 import math
 import sys
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +75,10 @@ class CUB2011(ImageDataset):
         path = self._image_attribute_file
         if not path.exists():
             return None
-        try:  # some lines of the official file have a column too many
-            table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2)
-        except ValueError as error:
-            raise RunError(f"{path} is not a table of numbers ({error}).") from None
+        # Some lines of the official file have a column too many.
+        table = read_table(path, usecols=(0, 1, 2, 3)).astype(np.int64)
+        if table[:, :2].min() < 1 or not np.isin(table[:, 2], (0, 1)).all():
+            raise RunError(f"{path} holds a line that is not image, attribute (from 1), 0 or 1, and certainty.")
         ids = np.array([self._image_ids[image] for image in self.paths])
         position = np.zeros(max(ids.max(), table[:, 0].max()) + 1, dtype=np.int64)
         position[ids] = np.arange(1, len(ids) + 1)
@@ -98,15 +100,25 @@ class CUB2011(ImageDataset):
             log.info("There is no %s: it is not known where parts are.", missing[0])
             return None
         ids = [self._image_ids[path] for path in self.paths]
-        named = read_rows(self._part_file.parent, "parts", 1, str, self.name)
-        pixels, visible = read_part_locations(self._part_file, ids, list(map(int, named)))
+        names, pixels, visible = self._parts(ids)
         assert isinstance(self.transform, FixedTransform)
         locations = np.empty_like(pixels)
         for i, (left, top, right, bottom) in enumerate(self._kept_edges(ids)):
             size = (right - left, bottom - top)
             locations[i] = self.transform.places((pixels[i] - (left, top)) / size, size)
         visible &= ((locations >= 0) & (locations <= 1)).all(axis=2)
-        return Keypoints(tuple(name for (name,) in named.values()), locations, visible)
+        return Keypoints(names, locations, visible)
+
+    def check_annotations(self) -> None:
+        """As in `ImageDataset`."""
+        self.image_attributes()
+        if self._part_file.exists():
+            self._parts([])
+
+    def _parts(self, ids: list[int]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """Names of the parts, and what `read_part_locations` returns for some images."""
+        named = read_rows(self._part_file.parent, "parts", 1, str, self.name)
+        return tuple(name for (name,) in named.values()), *read_part_locations(self._part_file, ids, [*map(int, named)])
 
     def _kept_edges(self, ids: list[int]) -> list[tuple[int, int, int, int]]:
         """What is left of every image before it is resized: left, top, right and bottom edge, pixels."""
@@ -181,11 +193,7 @@ def read_part_locations(path: Path, image_ids: list[int], part_ids: list[int]) -
     Raises:
         RunError: if the file's lines are not image, part, x, y and 0 or 1.
     """
-    try:
-        table = np.loadtxt(path, ndmin=2)
-        image, part, x, y, seen = table.T
-    except ValueError as error:
-        raise RunError(f"{path} is not a table of five numbers a line ({error}).") from None
+    image, part, x, y, seen = read_table(path, usecols=range(5)).T
     row_of, column_of = ({k: i for i, k in enumerate(ids)} for ids in (image_ids, part_ids))
     pixels = np.zeros((len(image_ids), len(part_ids), 2))
     visible = np.zeros(pixels.shape[:2], dtype=bool)
@@ -252,6 +260,22 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     return rows
 
 
+def read_table(path: Path, usecols: Iterable[int] | None = None) -> np.ndarray:
+    """The numbers in the lines of a text file, or in some columns of them, `[lines, columns]`.
+
+    Raises:
+        RunError: if there are none, or something else; names the file.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
+            table = np.loadtxt(path, usecols=usecols, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is not a table of numbers ({error}).") from None
+    if not table.size or not np.isfinite(table).all():
+        raise RunError(f"{path} is empty, or holds values that are not finite numbers.")
+    return table
+
+
 def finite(text: str) -> float:
     """The number that `text` spells; ValueError for words, infinities and "nan"."""
     number = float(text)
@@ -271,10 +295,7 @@ def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray 
     path = root / "attributes" / "class_attribute_labels_continuous.txt"
     if not path.exists():
         return None
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise RunError(f"{path} is not a table of numbers ({error}).") from None
+    table = read_table(path)
     rows = [class_ids.index(i) if len(table) == len(class_ids) else i - 1 for i in kept]
     if max(rows) >= len(table):
         raise RunError(f"{path} has {len(table)} row(s), but {len(class_ids)} classes need one each.")

@@ -259,3 +259,23 @@ def test_blank_lines_are_passed_over_and_images_left_out_are_said(tmp_path, capl
     images.write_text("".join(images.read_text().splitlines(keepends=True)[:-2]))
     assert len(CUB2011(root, "test")) == 2
     assert "images.txt names 8 images, image_class_labels.txt labels 9" in caplog.text
+
+
+ANNOTATIONS = "attributes/class_attribute_labels_continuous.txt", "attributes/image_attribute_labels.txt"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        *((name, text) for name in (*ANNOTATIONS, "parts/part_locs.txt") for text in ("", "1 nan 1 1 1", "a b", "1 2")),
+        (ANNOTATIONS[1], "1 -1 1 3\n"),
+        (ANNOTATIONS[1], "1 1 7 3\n"),
+    ],
+)
+def test_annotations_that_only_the_evaluation_needs_are_checked_before(tmp_path, file, text):
+    folder = make_cub(tmp_path) / CUB2011.folder
+    (folder / "parts").mkdir()
+    (folder / "parts" / "parts.txt").write_text("1 beak\n")
+    (folder / file).write_text(text)
+    with refused(RunError, file):
+        CUB2011(tmp_path, "test").check_annotations()
