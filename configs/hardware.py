@@ -66,7 +66,7 @@ class Hardware:
             spare = (os.cpu_count() or 1) // processes.local_count() - 2
             workers = min(8, max(0, spare)) if on_gpu else 0
         if precision == "auto":
-            # On CPUs without matrix units for it, bfloat16 was slower (benchmarks/RESULTS.md).
+            # On CPUs bfloat16 was faster or slower, by the processor (benchmarks/RESULTS.md).
             native = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16" if native else "fp32"
         return cls(chosen, workers, torch.bfloat16 if precision == "bf16" else torch.float32)
