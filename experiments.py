@@ -67,7 +67,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """The run in one line of a log."""
-        return f"{training_run(self.settings).path} {self.settings.model_name}"
+        return f"{training_run(self.settings).path} {self.settings.model_name.removesuffix('_*_*')}"
 
 
 def main() -> None:

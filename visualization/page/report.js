@@ -139,6 +139,8 @@ function start(data) {
   report.levels.forEach((level, i) => { const last = stops[stops.length - 1]; if (last && last.level === level) last.last = i; else stops.push({ level, first: i, last: i }); });
   document.title = document.getElementById("title").textContent = report.title;
   document.getElementById("tabs").append(...names.map((name, i) => make("button", { role: "tab", id: `tab-${i}`, "aria-controls": "view", onclick: () => open_(name) }, name)));
+  document.getElementById("last-tab").textContent = names.length;
+  if (names.length < 2) document.getElementById("tab-keys").remove();
   if (!names.includes("Features")) document.getElementById("feature-pages").remove();
   state.coverage = Math.max(0, report.coverages.findIndex(c => c >= report.startCoverage));
   open_(names[0]);
