@@ -149,8 +149,8 @@ def training_figure(rows: list[dict]) -> Figure:
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name in ("loss", *LOSS_TERMS):
         _line(loss, rows, name, name.replace("_", " "))
-    for name in ("train_accuracy", "held_out_accuracy"):
-        _line(accuracy, rows, name, name.removesuffix("_accuracy").replace("_", " "), scale=100)
+    _line(accuracy, rows, "train_accuracy", "training", scale=100)
+    _line(accuracy, rows, "held_out_accuracy", "test, or held out", scale=100)
     _line(rate, rows, "lr", "backbone")
     _line(rate, rows, "classifier_lr", "classifier")
     for axes in (loss, accuracy, rate):
