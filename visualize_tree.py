@@ -6,7 +6,7 @@ Images are test images by index, or any image file; by default a few test images
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,13 +106,13 @@ def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
             raise UsageError(f"--index {index}: the test images are 0 to {len(test) - 1}")
         seen, label = explained.explainer.look(test, index), int(test.labels[index])
         samples.append(Sample(f"Test image {index}", f"SampleIndex_{index}", seen, label))
-    for path in _unique_names(flags.image):
+    for path in _unique_names(dict.fromkeys(flags.image)):
         image = test.transform(read_image(path, scale=test.scale))
         samples.append(Sample(Path(path).stem, f"Image_{Path(path).stem}", see(image)))
     return samples
 
 
-def _unique_names(paths: Sequence[str]) -> list[str]:
+def _unique_names(paths: Collection[str]) -> list[str]:
     """The paths; UsageError if one is a folder, or two files would share a folder of figures."""
     for path in paths:
         if Path(path).is_dir():

@@ -195,7 +195,7 @@ class Settings:
         OUTPUT, None, "also log the training to tensorboard or wandb (offline), which pip installs",
         parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
-    device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...")
+    device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...", parse=str.lower)
     workers: int | None = flag(OUTPUT, None, "processes that load images (default: depends on the machine)", parse=int)
     precision: str = flag(
         OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",

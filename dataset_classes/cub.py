@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -260,7 +260,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     return rows
 
 
-def read_table(path: Path, usecols: Iterable[int] | None = None) -> np.ndarray:
+def read_table(path: Path, usecols: Sequence[int] | None = None) -> np.ndarray:
     """The numbers in the lines of a text file, or in some columns of them, `[lines, columns]`.
 
     Raises:

@@ -28,7 +28,7 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
         raise UsageError(f"{text!r} may be any of {', '.join(map(repr, alike))}; write one of them exactly so")
     if _plain(text) in plain:
         return plain.index(_plain(text))
-    if text.lstrip("-").isdigit():
+    if text.lstrip("-").isdecimal():
         if 0 <= int(text) < len(class_names):
             return int(text)
         raise UsageError(f"there is no class {text}; the classes are 0 to {len(class_names) - 1}")

@@ -205,7 +205,13 @@ def test_a_name_as_it_is_comes_before_one_in_another_case():
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("7", "0 to 2"), ("-1", "0 to 2"), ("Shiny Cowbrd", "did you mean 'Shiny Cowbird'")]
+    ("text", "hint"),
+    [
+        ("7", "0 to 2"),
+        ("-1", "0 to 2"),
+        ("²", "there is no class '²'"),
+        ("Shiny Cowbrd", "did you mean 'Shiny Cowbird'"),
+    ],
 )
 def test_unknown_classes_are_answered_in_one_line(text, hint):
     with refused(UsageError, match=hint):
