@@ -36,8 +36,7 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
         for method in row.entries(SETS)
     }
     if sets:
-        figure = _figure("Coverage on test images (%)", "Average set size (classes)", sets)
-        figure.axes[0].get_legend().set_title("model: sets by method", {"size": "small"})
+        figure = _figure("Coverage on test images (%)", "Average set size (classes)", sets, "model: sets by method")
         yield "set_size.png", figure
     levels = {
         row.label: [
@@ -74,8 +73,8 @@ def _spread(values: list[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figure:
-    """Curves of (x, mean, standard deviation) with error bars."""
+def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]], title: str | None = None) -> Figure:
+    """Curves of (x, mean, standard deviation) with error bars; the title is that of their names."""
     figure, axes = labelled_figure(x_label, y_label, width=8)
     for i, (name, points) in enumerate(curves.items()):
         x, y, error = zip(*points, strict=True)
@@ -87,5 +86,7 @@ def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]]) -> Figur
         )  # fmt: skip
     if all(isinstance(point[0], int) for points in curves.values() for point in points):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # no level 1.5
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(
+        frameon=False, title=title, fontsize="small", title_fontsize="small", loc="upper left", bbox_to_anchor=(1, 1)
+    )
     return figure

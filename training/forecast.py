@@ -127,6 +127,7 @@ def measured_pace(run: OpenRun) -> Pace:
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     memory = memory_used(hardware.device)
     if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
+        model.backbone.reduce_strides(settings.trained_with_reduced_strides)  # of which maps are stored
         stored = sum(stored_bytes(run, model.backbone, recipe.views))
         if settings.finetuning.last_stage:
             model.backbone.train_last_stage()

@@ -125,7 +125,7 @@ def test_finetuning_the_last_stage_on_stored_maps_is_finetuning_it_on_images(tmp
 def test_a_forecast_counts_the_stored_maps(flags, tmp_path, monkeypatch):
     run = open_run(flags, tmp_path)
     monkeypatch.setattr(forecast, "memory_used", lambda device: 100.0)
-    backbone = build_dense_model("mobilenetv3_small_050", 2, frozen=True).backbone
+    backbone = build_dense_model("mobilenetv3_small_050", 2, reduced_strides=False, frozen=True).backbone
     maps = backbone.maps(torch.zeros(1, 3, 64, 64)).numel()
     view, nothing_watched = stored_bytes(run, backbone, 1)
     assert (view, nothing_watched) == (2 * len(run.data.train) * maps, 0)
