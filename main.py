@@ -19,7 +19,7 @@ from configs.settings import check_classes, parse_settings, with_model_size
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import data_of
+from dataset_classes.registry import data_of, warn_of_trained_images
 from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
 from sparsification.features import dense_features
@@ -59,7 +59,9 @@ def main() -> None:
                 )
             about = DataDescription.of(data.test).as_dict()
             write_config(settings, run.folder, hardware.device, about)
-            data.image_list().write(run.folder.file(IMAGE_LIST))
+            images = data.image_list()
+            warn_of_trained_images(images, data.test)
+            images.write(run.folder.file(IMAGE_LIST))
             if flags.redo:
                 forget_from(flags.redo, run.folder, settings)
         dense_results, results = pipeline(run)

@@ -18,6 +18,7 @@ def calibration_split(
         labels: of the test images, `[N]`.
         seed: of the run; None (a downloaded model has none) draws as 0 does.
         per_class: calibration images of every class; a class with fewer than twice as many gives half of its images.
+            Where no class has two, half of all images calibrate.
     """
     generator = torch.Generator().manual_seed(seed or 0)
     shuffled = torch.randperm(len(labels), generator=generator)
@@ -25,4 +26,6 @@ def calibration_split(
     for label in labels.unique():
         rows = shuffled[labels[shuffled] == label]
         calibrates[rows[: min(per_class, len(rows) // 2)]] = True
+    if not calibrates.any():
+        calibrates[shuffled[: len(shuffled) // 2]] = True
     return calibrates.nonzero().flatten(), (~calibrates).nonzero().flatten()

@@ -41,6 +41,12 @@ ROLES = {
 UNDERSTOOD = "train or training, test or testing, val, valid, validation, dev, eval or evaluation"
 # A word of a folder's name that makes it look like one of a split.
 SPLIT_WORD = re.compile(r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I)
+# What folders are called that hold pictures of all classes, or masks and labels of them.
+NO_CLASS = re.compile(
+    r"(jpeg|png|rgb)?[ _-]?(images?|imgs?|pictures|photos)|masks?|labels?|annotations?|trimaps?|gt|ground[ _-]?truth|"
+    r"segmentation\w*",
+    re.I,
+)
 TEST_SHARE = 0.3  # expected share of every class, where one folder is split here
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
 STATISTICS_SIDE = 128  # pixels, the longer side
@@ -277,6 +283,16 @@ def refuse_outer_folder(classes: ClassImages, folder: Path) -> None:
         )
 
 
+def refuse_masks(classes: ClassImages, folder: Path) -> None:
+    """Raise a RunError if these are no classes but pictures and what is drawn on them."""
+    if len(classes) > 1 and all(NO_CLASS.fullmatch(name) for name in classes):
+        names = ", ".join(f"{name}/" for name in classes)
+        raise RunError(
+            f"{folder} holds {names}, which look like pictures and their masks or labels, not like classes: put the "
+            "pictures of every class into a folder of its name."
+        )
+
+
 def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
     """Raise a RunError if the split lies inside of every class."""
     for name, images in classes.items():
@@ -313,6 +329,7 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     if classes:
         if loose:
             warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
+        refuse_masks(classes, folder)
         log_deeper(classes, folder)
         return classes
     if loose:

@@ -252,8 +252,9 @@ def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
         raise RunError(
             f"{where}: class '{train.classes[scarce]}' has {counts[scarce]} training images; every class needs 2."
         )
-    if len(test) == 0:
-        raise RunError(f"{where} has no test images.")
+    if len(test) < 2:
+        held = "1 test image" if len(test) else "no test images"
+        raise RunError(f"{where} has {held}; 2 are needed: one calibrates the prediction sets, one measures them.")
     untested = len(train.classes) - len(np.unique(test.labels))
     if untested:
         logger.warning("%s: %d classes have no test images.", where, untested)

@@ -78,7 +78,7 @@ def local_columns(
         classes: the predicted class and those it is compared with.
     """
     own = np.flatnonzero(weight[classes[0]])
-    own = own[strongest_first(features[own])].tolist()
+    own = own[strongest_first(features[own]).numpy()].tolist()
     others = [f for f in comparison_columns(weight, classes) if f not in own]
     groups = [ColumnGroup("predicted class", tuple(own)), ColumnGroup("other classes", tuple(others))]
     return own + others, [group for group in groups if group.features]

@@ -71,7 +71,7 @@ def active_paths(features: np.ndarray, weight: np.ndarray) -> dict[int, tuple[in
     paths = {}
     for c, row in enumerate(weight):
         assigned = np.flatnonzero(row)
-        ordered = assigned[strongest_first(features[assigned])]
+        ordered = assigned[strongest_first(features[assigned]).numpy()]
         paths[c] = tuple(int(f) for f in ordered if features[f] > 0)
     return paths
 

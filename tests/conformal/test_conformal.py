@@ -242,3 +242,8 @@ def test_every_image_of_a_class_is_as_likely_to_calibrate():
     for seed in range(1000):
         counts[calibration_split(torch.zeros(20, dtype=int), seed, per_class=5)[0]] += 1
     assert (counts / 1000 - 0.25).abs().max() < 5 * (0.25 * 0.75 / 1000) ** 0.5
+
+
+def test_where_no_class_has_two_test_images_half_of_all_calibrate():
+    rows, rest = calibration_split(torch.arange(5), 1)
+    assert (len(rows), len(rest)) == (2, 3) and not {*rows.tolist()} & {*rest.tolist()}

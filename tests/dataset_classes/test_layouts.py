@@ -118,6 +118,10 @@ DOUBTFUL = {
         lambda root: split(root / "data", "train", "test"),
         ("--data_root", "data", "test, train"),
     ),
+    "pictures and masks": (
+        lambda root: (draw(root, "JPEGImages", "ant"), draw(root, "SegmentationClass", "ant")),
+        ("JPEGImages/", "SegmentationClass/", "masks"),
+    ),
     "two training folders": (twice, ("Train/", "train/")),
     "no training folder": (lambda root: draw(root, "test", "ant"), ("test/", "no train/")),
     "another spelling in the test folder": (

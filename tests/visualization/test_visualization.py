@@ -14,7 +14,14 @@ from configs.errors import UsageError
 from conformal import HierarchicalPredictor
 from visualization.class_grid import ColumnGroup, GridRow, class_grid
 from visualization.colours import NEUTRAL, PALETTES, FeatureColours
-from visualization.comparison import MAX_COLUMNS, column_groups, comparison_columns, find_class, nearest_classes
+from visualization.comparison import (
+    MAX_COLUMNS,
+    column_groups,
+    comparison_columns,
+    find_class,
+    local_columns,
+    nearest_classes,
+)
 from visualization.figure import cut_text, fit_text, save, text_width
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
@@ -302,3 +309,8 @@ def test_names_that_no_figure_can_show_stay_readable():
     assert cut_text("with\nnewline", 5.0, 10.0) == "with newline"
     broken, size = fit_text("Pelagic Cormorant", width=0.6, max_lines=4, weight="bold")
     assert max(text_width(line, size, "bold") for line in broken.split("\n")) <= 0.601
+
+
+def test_a_class_of_one_feature_has_one_column():
+    columns, groups = local_columns(np.array([0.5, 2.0]), np.eye(2), [1, 0])
+    assert (columns, [group.features for group in groups]) == ([1, 0], [(1,), (0,)])
