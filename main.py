@@ -8,6 +8,7 @@ Try it without any data: python main.py --dataset SyntheticBirds
 
 import logging
 
+from architectures.backbones.base import BackboneSpec
 from architectures.backbones.registry import backbone_of
 from architectures.inference import feature_tables
 from configs import processes
@@ -51,22 +52,27 @@ def main() -> None:
         return
     with run.folder.locked():
         if processes.is_main():
-            log_to(run.folder.file("log.txt"))
-            if backbone.receptive_field:
-                log.info(
-                    "A cell of the maps of %s sees %d of %d pixels in each direction.",
-                    *(backbone.name, backbone.receptive_field, settings.img_size),
-                )
-            about = DataDescription.of(data.test).as_dict()
-            write_config(settings, run.folder, hardware.device, about)
-            images = data.image_list()
-            warn_of_trained_images(images, data.test)
-            images.write(run.folder.file(IMAGE_LIST))
+            note_origin(run, backbone)
             if flags.redo:
                 forget_from(flags.redo, run.folder, settings)
         dense_results, results = pipeline(run)
         log.info(summary(settings, run.folder, dense_results, results))
     processes.leave()
+
+
+def note_origin(run: OpenRun, backbone: BackboneSpec) -> None:
+    """Note in the run folder, and in its log, what models are made from."""
+    settings, folder, data = run.settings, run.folder, run.data
+    log_to(folder.file("log.txt"))
+    if backbone.receptive_field:
+        log.info(
+            "A cell of the maps of %s sees %d of %d pixels in each direction.",
+            *(backbone.name, backbone.receptive_field, settings.img_size),
+        )
+    write_config(settings, folder, run.hardware.device, DataDescription.of(data.test).as_dict())
+    images = data.image_list()
+    warn_of_trained_images(images, data.test)
+    images.write(folder.file(IMAGE_LIST))
 
 
 def pipeline(run: OpenRun) -> tuple[dict, dict]:
