@@ -44,7 +44,8 @@ def main() -> None:
     check_classes(settings, len(data.train.classes))
     run = OpenRun(settings, training_run(settings), hardware, data)
     check_weights(run, download=not flags.dry_run)
-    data.test.check_annotations()
+    for images in (data.train_unaugmented, data.test):
+        images.check_annotations()
     if processes.is_main() and not flags.overwrite:
         refuse_to_overwrite_models(run.folder, data.fingerprints())
     if flags.dry_run:

@@ -23,7 +23,7 @@ from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.overrides import named
 from configs.run_folder import MANIFEST, RunFolder, read_json, write_json
-from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
+from configs.settings import BACKBONE, SEEDS, Settings, completed, parse_settings, resolve
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
     if settings.seed is not None:
         return settings
     own = recorded_arguments(Path(settings.folder)).get("seed") if settings.folder else None
-    if isinstance(own, int) and 0 <= own < 2**32:
+    if isinstance(own, int) and own in SEEDS:
         log.info("Seed %d, as in %s.", own, settings.folder)
         return replace(settings, seed=own)
     unfinished = [

@@ -29,6 +29,7 @@ BACKBONE = (
 
 
 DATA_ROOT = "~/tmp/datasets"
+SEEDS = range(2**32)
 AT_LEAST = {
     **dict.fromkeys(("img_size", "n_features", "n_per_class", "batch_size"), 1),
     **dict.fromkeys(("workers", "eval_every"), 0),
@@ -381,8 +382,8 @@ def check(settings: Settings) -> None:
             raise UsageError(f"--{name} must be a positive number, not {getattr(s, name)}")
     if not 0 <= s.certificate < float("inf"):
         raise UsageError(f"--certificate must be at least 0 seconds, not {s.certificate}")
-    if s.seed is not None and not 0 <= s.seed < 2**32:
-        raise UsageError(f"--seed must lie between 0 and 4294967295, not {s.seed}")
+    if s.seed is not None and s.seed not in SEEDS:
+        raise UsageError(f"--seed must lie between 0 and {SEEDS[-1]}, not {s.seed}")
     if not 0 <= s.validation <= 0.5:
         raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
     if s.n_features is not None and s.n_per_class is not None and s.n_per_class > s.n_features:

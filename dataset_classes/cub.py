@@ -167,14 +167,14 @@ def read_index(root: Path, dataset: str) -> Index:
         RunError: if one is missing or broken, or they do not fit together; names the file.
     """
     images = read_rows(root, "images", 1, str, dataset)
-    labelled = len(read_rows(root, "image_class_labels", 1, finite, dataset))
-    if labelled > len(images):
+    labels = read_rows(root, "image_class_labels", 1, finite, dataset)
+    if len(labels) > len(images):
         warn_once(
             log,
             "%s names %d images, image_class_labels.txt labels %d: the others are left out.",
-            *(root / "images.txt", len(images), labelled),
+            *(root / "images.txt", len(images), len(labels)),
         )
-    class_ids = read_column(root, "image_class_labels", 1, images, dataset)[:, 0].astype(np.int64)
+    class_ids = of_images(labels, root / "image_class_labels.txt", images)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]
     if not np.isin(is_train, (0, 1)).all():
         raise RunError(f"{root / 'train_test_split.txt'} says something else than 0 or 1 of an image.")
@@ -224,10 +224,14 @@ def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> n
     Raises:
         RunError: if the file is missing or broken, or has no line for an image.
     """
-    rows = read_rows(root, name, width, finite, dataset)
+    return of_images(read_rows(root, name, width, finite, dataset), root / f"{name}.txt", image_ids)
+
+
+def of_images(rows: dict[str, list], path: Path, image_ids) -> np.ndarray:
+    """The values that the rows of a file give for each of `image_ids`, `[N, width]`; RunError if one has none."""
     missing = [image_id for image_id in image_ids if image_id not in rows]
     if missing:
-        raise RunError(f"{root / name}.txt has no line for image {missing[0]} of images.txt.")
+        raise RunError(f"{path} has no line for image {missing[0]} of images.txt.")
     return np.array([rows[image_id] for image_id in image_ids])
 
 

@@ -96,9 +96,9 @@ class History:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None.
+    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None, without lines that someone damaged.
 
-    None where there is no such file, and without lines that someone damaged.
+    There are none where there is no such file.
     """
     if not path.is_file():
         return []
