@@ -143,7 +143,7 @@ def open_finished(settings: Settings, folder: RunFolder) -> tuple[OpenRun, Inter
 
 
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:
-    """The data of a finished model under the transform that it was trained with; errors as in `load_data`.
+    """The data of a finished model under the transform and scale that it was trained with; errors as in `load_data`.
 
     Says so if these are not the images that the model was made with.
     """
@@ -160,11 +160,9 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
                 settings.data_root,
                 folder.file(sparse_model_file(settings)),
             )
-    return replace(
-        splits,
-        train_unaugmented=splits.train_unaugmented.with_transform(about.transform),
-        test=splits.test.with_transform(about.transform),
-    )
+    unaugmented, test = (s.with_transform(about.transform) for s in (splits.train_unaugmented, splits.test))
+    unaugmented.scale = test.scale = about.scale
+    return replace(splits, train_unaugmented=unaugmented, test=test)
 
 
 def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
@@ -232,6 +230,20 @@ def warn_of_trained_images(known: ImageList, test: ImageDataset) -> None:
             len(trained),
             len(test),
             trained[0],
+        )
+
+
+def warn_of_two_labels(train: ImageDataset) -> None:
+    """Log how many training images have the content of one under another label."""
+    label_of: dict[str, int] = {}
+    images = zip(train.paths, train.digests(), train.labels.tolist(), strict=True)
+    found = [path for path, digest, label in images if label_of.setdefault(digest, label) != label]
+    if found:
+        logger.warning(
+            "%d training images lie under another label, too, the first is %s: python -m dataset_classes.check lists "
+            "them.",
+            len(found),
+            found[0],
         )
 
 

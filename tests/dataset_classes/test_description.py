@@ -12,20 +12,22 @@ from configs.model_card import ModelCard
 from configs.run_folder import RunFolder, sha256
 from configs.settings import parse_settings
 from dataset_classes.description import DataDescription
+from dataset_classes.pixels import PixelScale
 from dataset_classes.registry import data_of, data_of_model, listed_images
 
 FLAGS = "--dataset ImageFolder --arch resnet18 --img_size 32 --weights none --n_features 8 --n_per_class 3"
+SCALE = PixelScale({"16-bit": (0.0, 4095.0)})
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Settings, folder and images of a model whose card says an odd transform."""
+    """Settings, folder and images of a model whose card says an odd transform and scale."""
     make_image_folder(tmp_path / "birds", train=3, test=2)
     settings, *_ = parse_settings([*FLAGS.split(), "--data_root", str(tmp_path / "birds")], "")
     data = data_of(settings, backbone_of(settings))
     resize = replace(data.test.transform.resize, interpolation="bicubic")
     odd = replace(data.test.transform, mean=(0.1, 0.2, 0.3), resize=resize)
-    about = DataDescription(data.test.classes, odd).as_dict()
+    about = DataDescription(data.test.classes, odd, SCALE).as_dict()
     path = tmp_path / "run" / "chiqpm_8_3_FinetunedModel.pth"
     path.parent.mkdir()
     torch.save({}, path)
@@ -38,6 +40,7 @@ def test_test_and_plain_training_images_are_seen_as_in_the_training(made, caplog
     with caplog.at_level(logging.WARNING):
         data = data_of_model(settings, folder, backbone_of(settings))
     assert data.test.transform == data.train_unaugmented.transform == odd
+    assert data.test.scale == data.train_unaugmented.scale == SCALE
     assert not [line for line in caplog.messages if "not those that" in line]
 
 

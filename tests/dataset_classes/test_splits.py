@@ -11,6 +11,7 @@ from refusals import refused
 
 from configs.errors import RunError
 from dataset_classes.image_list import ImageList
+from dataset_classes.registry import warn_of_two_labels
 
 
 def make(root, per_class=20, classes=("ant", "bee", "cat"), first_seed=0):
@@ -49,13 +50,17 @@ def test_every_class_keeps_two_for_training_and_one_for_testing(tmp_path, n, whe
     assert np.bincount(splits.test.labels, minlength=7).min() >= 1
 
 
-def test_copies_are_on_one_side_under_any_name_and_class(tmp_path):
+def test_copies_are_on_one_side_under_any_name_and_class_and_two_labels_are_told(tmp_path, caplog):
     make(tmp_path)
     for i in range(10):
         shutil.copy(tmp_path / "ant" / f"{i:02}.png", tmp_path / "ant" / f"copy{i}.png")
         shutil.copy(tmp_path / "ant" / f"{i:02}.png", tmp_path / "bee" / f"of ant {i}.png")
     splits = load(tmp_path)
     assert not set(splits.train.digests()) & set(splits.test.digests())
+    caplog.clear()
+    warn_of_two_labels(splits.train)
+    twice = [path for path in splits.train.paths if "of ant" in path]
+    assert f"{len(twice)} training images lie under another label, too, the first is {twice[0]}" in caplog.text
 
 
 def test_a_run_keeps_its_split(tmp_path):
