@@ -14,6 +14,7 @@ from configs.errors import RunError
 from configs.run_folder import fingerprint
 from configs.script import warn_once
 from dataset_classes.base import ImageDataset, edges, image_size, require
+from dataset_classes.contents import contents
 from dataset_classes.keypoints import Keypoints
 from dataset_classes.transforms import FixedTransform
 
@@ -133,10 +134,11 @@ class CUB2011(ImageDataset):
         return [edges(box, (sys.maxsize, sys.maxsize)) for box in boxes]
 
     def attributes_fingerprint(self) -> str:
-        """As in `ImageDataset`; the files of image attributes and of parts are told by their sizes."""
-        files = (self._image_attribute_file, self._part_file)
-        sizes = [path.stat().st_size if path.exists() else None for path in files]
-        return fingerprint({"classes": super().attributes_fingerprint(), "sizes": sizes})
+        """As in `ImageDataset`, and of all that is in the files of image attributes, parts and boxes."""
+        names = self._part_file.with_name("parts.txt")
+        files = [str(path) for path in (self._image_attribute_file, self._part_file, names, self._box_file)]
+        digests = [content.digest for content in contents(files, self.root)]
+        return fingerprint({"classes": super().attributes_fingerprint(), "files": digests})
 
     def read_index(self, root: Path) -> "Index":
         """Which images there are, and of which class and split."""

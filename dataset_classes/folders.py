@@ -11,7 +11,7 @@ from PIL import EpsImagePlugin, Image
 
 from configs.errors import RunError
 from configs.run_folder import MANIFEST
-from configs.runs import CONFIG
+from configs.runs import CONFIG, IMAGE_LIST
 
 # Formats that Pillow recognises and cannot decode by itself.
 NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -106,8 +106,9 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             continue
         seen.add(identity)
         entries = list(scan(place))
-        # The figures of a run folder are no images of a class.
-        if {MANIFEST, CONFIG} <= {entry.name for entry in entries}:
+        # The figures of a run folder, finished or not, are no images of a class.
+        names = {entry.name for entry in entries}
+        if CONFIG in names and names & {MANIFEST, IMAGE_LIST}:
             skipped.leftovers["run folder"] += 1
             continue
         for entry in entries:

@@ -279,3 +279,14 @@ def test_annotations_that_only_the_evaluation_needs_are_checked_before(tmp_path,
     (folder / file).write_text(text)
     with refused(RunError, file):
         CUB2011(tmp_path, "test").check_annotations()
+
+
+@pytest.mark.parametrize("file", [ANNOTATIONS[1], "parts/part_locs.txt", "parts/parts.txt", "bounding_boxes.txt"])
+def test_annotations_that_change_at_the_same_size_are_other_ones(tmp_path, file):
+    path = make_cub(tmp_path) / CUB2011.folder / file
+    path.parent.mkdir(exist_ok=True)
+    known = set()
+    for text in ("1 1 0 3", "1 1 1 3"):
+        path.write_text(text)
+        known.add(CUB2011(tmp_path, "test", crop_gt=False).attributes_fingerprint())
+    assert len(known) == 2

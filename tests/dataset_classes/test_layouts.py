@@ -167,12 +167,12 @@ def test_what_other_programs_leave_is_left_out_and_said(tmp_path, where, name, c
         assert name in caplog.text
 
 
-def test_a_run_among_the_images_adds_none(tmp_path, caplog):
+def test_a_run_among_the_images_finished_or_not_adds_none(tmp_path, caplog):
     split(tmp_path, "", "")
-    for folder in (tmp_path / "ant" / "1", tmp_path / "resnet50" / "birds" / "1"):
+    for folder, beside in ((tmp_path / "ant" / "1", "manifest.json"), (tmp_path / "resnet50" / "birds", "images.csv")):
         draw(folder / "Figures")
         draw(folder)
-        for name in ("manifest.json", "config.json"):
+        for name in ("config.json", beside):
             (folder / name).write_text("{}")
     assert both(tmp_path) == {"ant": 6, "bee": 6}
     assert "2 run folder" in caplog.text
