@@ -4,12 +4,12 @@ import argparse
 import inspect
 from collections.abc import Callable, Sequence
 
-from benchmarks import alternatives, coverage, large, paths, selection, stages
+from benchmarks import alternatives, backbones, coverage, large, paths, selection, stages
 from benchmarks.measuring import machine
 from benchmarks.table import markdown
 from configs.script import run_script
 
-MODULES = (stages, selection, paths, coverage, alternatives, large)
+MODULES = (stages, backbones, selection, paths, coverage, alternatives, large)
 TOPICS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

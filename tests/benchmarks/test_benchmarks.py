@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import large, paths, selection, stages, table
+from benchmarks import backbones, large, paths, selection, stages, table
 from benchmarks.__main__ import main
 from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import NOTHING, Row
@@ -116,6 +116,15 @@ def test_the_table_at_a_large_size_has_a_row_for_every_task(in_this_process, cap
     titles = {f"{name}, 90 images" for name in large.TASKS}
     assert titles | {"what", "---"} == set(found)
     assert all("MiB" in found[title] for title in titles)
+
+
+def test_the_costs_of_a_backbone_are_measured(monkeypatch, capsys):
+    monkeypatch.setattr(backbones, "in_own_process", lambda function, *given: function(*given))
+    main(["backbones", "--backbones", "local15", "--images", "2", "--batches", "1"])
+    name, side, *speeds, epoch = cells_of(capsys.readouterr().out)[-1]
+    assert (name, side) == ("local15", "64")
+    assert all(float(speed) > 0 for speed in speeds)
+    assert float(epoch.split()[0]) == pytest.approx(backbones.CUB_IMAGES / float(speeds[0]) / 60, rel=0.1, abs=0.1)
 
 
 def test_sets_of_every_method_are_compared(capsys):
