@@ -20,7 +20,8 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import create_pool2d
+from timm.layers import Conv2dSame, create_pool2d, to_2tuple
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import Tensor, nn
 
 from architectures.backbones.base import Backbone, BackboneSpec
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # With reduced strides no cell is larger than so many pixels, as in the papers' ResNets (28 x 28 cells of 224 pixels).
 FINE_CELL = 8
+PADDED_AS_NEEDED = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)  # as TensorFlow does: more behind than before
 SMALLEST_STAGE = 0.1  # of a network's weights, that it is worth to train alone
 # torch means to say that a kernel of 2 x 2 pixels costs a copy of its input.
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
@@ -46,6 +48,8 @@ class Layout:
         idle: children that take no part in the maps, as a classifier's layers.
         late: convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
             `FINE_CELL` that is: what reduced strides change.
+        finer: how many cells of the maps with reduced strides lie along one of the ordinary maps.
+        first: which of these cells, along a side, has the value of the first ordinary one.
         classifier: name of timm's classifier if it takes the average of the maps and nothing lies between.
         last_stage: name of the last stage, as timm has it; None of vision transformers.
         early: names of the modules that have done their work before it.
@@ -55,6 +59,8 @@ class Layout:
     options: dict
     idle: tuple[str, ...]
     late: dict[str, int]
+    finer: int
+    first: int
     classifier: str | None
     last_stage: str | None
     early: tuple[str, ...]
@@ -70,9 +76,9 @@ class TimmBackbone(Backbone):
     Reduced strides become 1 where a cell is `FINE_CELL` pixels already. The filters behind them are spread instead
     (dilated, arXiv 1511.07122), so that pretrained ones see what they are used to: every second or fourth cell of the
     finer maps is a cell of the ordinary ones. The cells between are those of the ordinary network for the image moved
-    by a few pixels, and share no activation with their neighbours. A network whose filters were not trained on fine
-    maps, above all a frozen one, answers such moved images unevenly, and its heatmaps show a faint grid. It is what the
-    features are averaged over, so figures do not smooth it away; `--reduced_strides False` has larger cells and none.
+    by a few pixels, and share no activation with their neighbours, so such maps are uneven. And where padding is not
+    the same on both sides, they are moved against the ordinary ones, by 12 pixels in networks from TensorFlow. So every
+    cell is spread over the cells that make up an ordinary one, where that lies (`spread`).
 
     Args:
         network: as timm builds it with `layout.options`.
@@ -84,6 +90,7 @@ class TimmBackbone(Backbone):
         self.n_features = layout.spec.n_features
         self.layout = layout
         self.network = network
+        self._finer = False
         for child in layout.idle:
             setattr(network, child, nn.Identity())
         self._strides: list[tuple] = []  # (convolution, its ordinary attributes, its fine ones)
@@ -99,6 +106,7 @@ class TimmBackbone(Backbone):
         """Let cells be no larger than `FINE_CELL` pixels, or as large as the network is made for."""
         if reduced and not self.layout.late:
             log.info("%s has no strides that can be reduced.", self.layout.spec.name)
+        self._finer = reduced
         for convolution, *attributes in self._strides:
             vars(convolution).update(attributes[reduced])
         for key, pools in self._pools.items():
@@ -107,6 +115,10 @@ class TimmBackbone(Backbone):
     def maps(self, images: Tensor) -> Tensor:
         """The last maps: of convolutions after their activation, of transformers after the last normalisation."""
         return _maps(self.network, images)
+
+    def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
+        maps = super()._features(maps, wanted)
+        return spread(maps, self.layout.finer, self.layout.first) if self._finer else maps
 
     def train_last_stage(self) -> bool:
         """Train the last stage, as timm has it, and what follows it, if that works on the maps before it alone.
@@ -226,6 +238,8 @@ def _look_at(name: str) -> Layout:
     fixed = config.get("fixed_input_size", False) and not patches
     idle = _idle_children(network, sides)
     ends_in_average = not idle and not patches and isinstance(config.get("classifier"), str)
+    late = {} if patches or fixed else _late_strides(network, side, sides)
+    finer, first = _ordinary_cells(network, late)
     layout = Layout(
         spec=BackboneSpec(
             name,
@@ -240,11 +254,13 @@ def _look_at(name: str) -> Layout:
         ),
         options=options,
         idle=idle,
-        late={} if patches or fixed else _late_strides(network, side, sides),
+        late=late,
+        finer=finer,
+        first=first,
         classifier=config["classifier"] if ends_in_average else None,
         **_last_stage(network, sides, patches),
     )
-    return layout if _becomes_finer(network, layout) else replace(layout, late={})
+    return layout if _becomes_finer(network, layout) else replace(layout, late={}, finer=1, first=0)
 
 
 def _has_patches(network: nn.Module) -> bool:
@@ -328,6 +344,21 @@ def _late_strides(network: nn.Module, side: int, sides: dict) -> dict[str, int]:
     return late
 
 
+def _ordinary_cells(network: nn.Module, late: dict[str, int]) -> tuple[int, int]:
+    """`Layout.finer` and `Layout.first`, which follows from where the strided filters have their padding.
+
+    Of the modules that subsample the same cells, those of a block's branches, the largest filter counts.
+    """
+    moved: dict[int, tuple[int, int]] = {}
+    for key, times in late.items():
+        module: Any = network.get_submodule(key)
+        size, stride, padding = (to_2tuple(getattr(module, name))[0] for name in ("kernel_size", "stride", "padding"))
+        if stride > 1:
+            before = max(size - stride, 0) // 2 if isinstance(module, PADDED_AS_NEEDED) else padding
+            moved[times] = max(moved.get(times, (0, 0)), (size, times * (size - 1) // 2 - times * before))
+    return 2 ** len(moved), sum(cells for _, cells in moved.values())
+
+
 def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
     """Whether the maps have cells of `FINE_CELL` pixels once the strides are reduced."""
     backbone = TimmBackbone(network, layout)
@@ -337,6 +368,27 @@ def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
         return backbone.maps(torch.empty(1, 3, side, side)).shape[-1] >= side // FINE_CELL - 1
     except RuntimeError:  # it subsamples by other means as well, and sizes no longer fit
         return False
+
+
+def spread(maps: Tensor, finer: int, first: int) -> Tensor:
+    """Maps with reduced strides, each cell spread evenly over as many cells as make up an ordinary one.
+
+    It is spread over those that lie where the ordinary cell of the same value does: cell i of the ordinary maps, which
+    is cell `first + finer * i`, over those from `finer * i` to `finer * i + finer - 1`. Sums of maps stay the same.
+
+    Args:
+        maps: `[B, F, H, W]`.
+        finer, first: see `Layout`.
+    """
+    rows, columns = (_shares(cells, finer, first).to(maps) for cells in maps.shape[-2:])
+    return rows @ maps @ columns.T
+
+
+def _shares(cells: int, finer: int, first: int) -> Tensor:
+    """Which share of every cell (column) goes to which one (row), `[cells, cells]`."""
+    to, start = torch.arange(cells)[:, None], torch.arange(cells) - first
+    reached = (to >= start) & (to < start + finer)
+    return reached / reached.sum(dim=0)
 
 
 def _strides(convolution: nn.Conv2d, times: int) -> tuple[dict, dict]:

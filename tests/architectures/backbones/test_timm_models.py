@@ -6,6 +6,7 @@ import torch
 from fake_datasets import make_image_folder
 from refusals import refused
 
+from architectures.backbones import timm_models
 from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
 from architectures.finished_model import load_finished_model
@@ -49,17 +50,34 @@ def test_reduced_strides_give_finer_maps_of_the_same_features(name):
     assert spec.mean and spec.std and spec.interpolation in ("bilinear", "bicubic")
 
 
-@pytest.mark.parametrize(("name", "first"), [("timm/resnet18", 0), ("tf_efficientnet_lite0", 3)])
-def test_every_fourth_cell_of_the_finer_maps_is_one_of_the_ordinary_maps(name, first):
-    """TensorFlow's padding puts the cells of strided filters elsewhere than the middle of the padded ones."""
+@pytest.mark.parametrize("name", [name for family, name in SMALL.items() if family != "resnet-d"])  # it has poolings
+def test_every_fourth_cell_with_reduced_strides_has_the_value_of_an_ordinary_one(name):
     torch.manual_seed(0)
     backbone, images = build_backbone(name).eval(), torch.rand(1, 3, 256, 256)
+    first, finer = backbone.layout.first, backbone.layout.finer
     with torch.inference_mode():
-        coarse = backbone(images)
+        coarse = backbone.maps(images)
         backbone.reduce_strides(True)
-        fine = backbone(images)[:, :, first::4, first::4]
+        fine = backbone.maps(images)[:, :, first::finer, first::finer]
     inside = slice(2, -2)  # at the edges, the padding of spread filters is another
     torch.testing.assert_close(fine[..., inside, inside], coarse[..., inside, inside], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_a_cell_is_spread_over_the_place_of_the_ordinary_cell_of_its_value(first):
+    maps = torch.zeros(1, 1, 12, 8)
+    maps[0, 0, first + 4, first] = 16
+    there = torch.zeros(1, 1, 12, 8)
+    there[0, 0, 4:8, :4] = 1
+    torch.testing.assert_close(timm_models.spread(maps, 4, first), there)
+
+
+def test_no_map_loses_or_gains_by_being_spread():
+    torch.manual_seed(0)
+    backbone, images = build_backbone("tf_efficientnet_lite0").eval(), torch.rand(1, 3, SIDE, SIDE)
+    backbone.reduce_strides(True)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images).sum(dim=(2, 3)), backbone.maps(images).relu().sum(dim=(2, 3)))
 
 
 @pytest.mark.parametrize("name", SMALL.values(), ids=SMALL)
