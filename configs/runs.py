@@ -224,12 +224,21 @@ def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: It
             raise UsageError(f"--output {path} would replace a file that is read; name another one")
 
 
-def recorded_root(file: Path) -> str | None:
-    """The folder of the user's own images that a file of a run was made from; None for datasets, or if unknown."""
+def recorded_images(file: Path) -> dict[str, str]:
+    """The user's own images that a file of a run was made from: their folder as `data_root`, and their fingerprints.
+
+    Empty for datasets, or if unknown; earlier versions recorded no fingerprints.
+    """
     card = ModelCard.read(file)
     recorded = recorded_arguments(file.parent) if card is None else card.settings
     dataset, root = recipes.DATASETS.get(str(recorded.get("dataset"))), recorded.get("data_root")
-    return os.path.realpath(root) if dataset and dataset.own_images and isinstance(root, str) else None
+    if not (dataset and dataset.own_images and isinstance(root, str)):
+        return {}
+    known = {} if card is None else card.images
+    return {
+        "data_root": os.path.realpath(root),
+        **{f"{split} images": str(known[split]) for split in ("train", "test") if split in known},
+    }
 
 
 def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
@@ -411,8 +420,8 @@ def _newest_first(settings: Settings, file: str) -> list[Path]:
 
 def _same_images(file: Path, settings: Settings) -> bool:
     """Whether a run's file is about the images asked for: runs on all folders of images share a place."""
-    root = recorded_root(file)
-    return root is None or root == os.path.realpath(settings.data_root)
+    root = os.path.realpath(settings.data_root)
+    return recorded_images(file).get("data_root", root) == root
 
 
 def _no_model(settings: Settings, folder: Path) -> str:

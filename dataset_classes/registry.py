@@ -149,20 +149,25 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
     """
     splits = data_of(settings, backbone, listed_images(settings, folder))
     about = DataDescription.recorded(settings, folder)
-    card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if about is None or about.classes != splits.test.classes:
         return splits  # nothing is known, or loading the model will fail
-    for split, now in ({} if card is None else splits.fingerprints()).items():
-        if card.images.get(split) != now:
-            logger.warning(
-                "The %s images under %s are not those that %s was made with.",
-                {"train": "training"}.get(split, split),
-                settings.data_root,
-                folder.file(sparse_model_file(settings)),
-            )
+    for split in other_images(settings, folder, splits):
+        logger.warning(
+            "The %s images under %s are not those that %s was made with.",
+            {"train": "training"}.get(split, split),
+            settings.data_root,
+            folder.file(sparse_model_file(settings)),
+        )
     unaugmented, test = (s.with_transform(about.transform) for s in (splits.train_unaugmented, splits.test))
     unaugmented.scale = test.scale = about.scale
     return replace(splits, train_unaugmented=unaugmented, test=test)
+
+
+def other_images(settings: Settings, folder: RunFolder, splits: DataSplits) -> list[str]:
+    """Which of `train` and `test` are not the images that a model was made with; none where that is not recorded."""
+    card = ModelCard.read(folder.file(sparse_model_file(settings)))
+    now = {} if card is None else splits.fingerprints()
+    return [split for split, name in now.items() if card.images.get(split) != name]
 
 
 def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:

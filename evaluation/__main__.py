@@ -4,7 +4,8 @@
 
 The same as --folder RUN_FOLDER: settings are those of the run, and flags override them. A downloaded model has no
 config.json: name its --dataset, --arch, --model_type, --img_size, --reduced_strides and, where images have boxes,
---cropGT. Its results go to Evaluated_Results_*.json, and those of its authors stay.
+--cropGT. Its results go to Evaluated_Results_*.json, and those of its authors stay; so do the run's own results where
+other images are evaluated.
 """
 
 import logging
@@ -17,7 +18,7 @@ from configs.runs import DENSE_RESULTS_FILE, finished_run, is_downloaded
 from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
-from dataset_classes.registry import open_finished
+from dataset_classes.registry import open_finished, other_images
 from evaluation.evaluate import evaluate_sparse
 from evaluation.faithfulness import IMAGES, faithfulness
 from evaluation.per_class import diagnose
@@ -41,19 +42,21 @@ class EvaluationFlags:
 
 
 def main() -> None:
-    """Calibrate and evaluate the sparse model of a run folder; dense results are taken as they are."""
+    """Calibrate and evaluate the sparse model of a run folder; dense results on its own images are as they were."""
     arguments = with_first("folder", sys.argv[1:])
     settings, folder, flags = finished_run(arguments, __doc__, EvaluationFlags)
     run, model = open_finished(settings, folder)
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
+        others = other_images(settings, folder, run.data)
+        beside = bool(others) or is_downloaded(settings, folder)
         more = {"Faithfulness": faithfulness(run, model)} if flags.faithfulness else {}
-        results = evaluate_sparse(run, model, tables, again=True, downloaded=is_downloaded(settings, folder), more=more)
+        results = evaluate_sparse(run, model, tables, again=True, beside=beside, more=more)
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")
             log.info(diagnose(pages, tables.test, model.class_weight, run.data.test))
-    dense_results = recorded_results(folder.file(DENSE_RESULTS_FILE))
+    dense_results = {} if others else recorded_results(folder.file(DENSE_RESULTS_FILE))
     log.info(summary(settings, folder, dense_results, results))
 
 

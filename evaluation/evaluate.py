@@ -172,7 +172,7 @@ def evaluate_sparse(
     tables: FeatureTables,
     *,
     again: bool = False,
-    downloaded: bool = False,
+    beside: bool = False,
     more: dict | None = None,
 ) -> dict:
     """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
@@ -182,15 +182,14 @@ def evaluate_sparse(
         model: the finetuned sparse model.
         tables: its feature tables.
         again: whether to evaluate although the results are current.
-        downloaded: whether others made the model: `Results_*.json` is theirs then, and these results are left in
-            `Evaluated_Results_*.json`, as by the published code.
+        beside: whether `Results_*.json` stays, because others made the model, or it was made with other images: these
+            results are left in `Evaluated_Results_*.json`, as by the published code.
         more: further results to leave there; those of an earlier evaluation of the same model stay.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
-    beside = "Evaluated_" if downloaded else ""
     artefact = folder.artefact(
-        beside + sparse_results_file(settings),
+        ("Evaluated_" if beside else "") + sparse_results_file(settings),
         {
             "train": folder.digest(feature_table_file(settings, "train")),
             "test": folder.digest(feature_table_file(settings, "test")),

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, read_json
-from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, recorded_arguments, recorded_root
+from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, recorded_arguments, recorded_images
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,7 @@ def _models(folder: Path) -> Iterator[Measured]:
         for file in files:
             made_from |= manifest.get(file, {}).get("settings", {})
         made_from = made_from or {k: arguments[k] for k in ("dataset", "arch") if k in arguments}
-        root = recorded_root(run.file(files[0]))
-        made_from |= {} if root is None else {"data_root": root}  # runs on other images are no further seeds
+        made_from |= recorded_images(run.file(files[0]))  # runs on other images are no further seeds
         seed = made_from.get("seed", arguments.get("seed"))
         return Measured(folder, model, seed, dict(_flat(made_from)), results)
 

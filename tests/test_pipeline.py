@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import call, exit_code
-from fake_datasets import make_cub, make_imagenet
+from fake_datasets import make_cub, make_imagenet, save_image
 from forked_runs import FEW_STRENGTHS, save_points, tiny_run
 from matplotlib.figure import Figure
 
@@ -142,6 +142,17 @@ def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path,
     results.unlink()
     call(evaluation.__main__, folder, "--device", "cpu")
     assert json.loads(results.read_text()) == before
+
+
+def test_an_evaluation_on_other_images_leaves_the_results_of_the_run(train, tmp_path, caplog):
+    folder = train()
+    name = "Results_chiqpm_8_3_FinetunedModel.json"
+    before = (folder / name).read_bytes()
+    save_image(next((tmp_path / "data").rglob("image_9.jpg")), (0, 0, 255))
+    with caplog.at_level("INFO"):
+        call(evaluation.__main__, folder, "--device", "cpu")
+    assert "The test images under" in caplog.text and "of the dense accuracy" not in caplog.text
+    assert (folder / name).read_bytes() == before and (folder / f"Evaluated_{name}").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import stdev
 
 import pytest
+import torch
 from command_line import call
 
 import compare_runs
 from configs.errors import RunError, UsageError
+from configs.model_card import ModelCard
 from configs.model_types import MODEL_TYPES
 from configs.run_folder import RunFolder, write_json
 from configs.runs import CONFIG
@@ -156,6 +158,17 @@ def test_runs_on_other_images_are_no_further_seeds(make_run, tmp_path):
         write_json(tmp_path / "runs" / str(seed) / CONFIG, {"arguments": arguments})
     found = {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
     assert found == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
+
+
+def test_runs_on_images_that_changed_are_no_further_seeds(make_run, tmp_path):
+    for seed, images in ((1, "a"), (2, "a"), (3, "b")):
+        make_run(seed, "qpm", 0.5)
+        file = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
+        torch.save({}, file)
+        arguments = {"dataset": "ImageFolder", "data_root": str(tmp_path)}
+        ModelCard(arguments, {}, {"train": images, "test": "t"}).add_to(file)
+    found = {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
+    assert found == {"QPM (train images a)": 2, "QPM (train images b)": 1}
 
 
 def test_files_of_a_run_that_someone_edited_give_no_traceback(make_run, tmp_path):
