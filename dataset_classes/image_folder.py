@@ -256,10 +256,11 @@ def refuse_unknown_split(root: Path, places: list[Place]) -> None:
     """Raise a RunError if folders look like a split under names that are not understood."""
     found = {word[1].lower(): p for p in places if (word := SPLIT_WORD.search(p.name))}
     parts = list(found.values())
-    if "train" in found and len(found) > 1 and same_classes(parts[0], parts[1]):
+    alone = all(SPLIT_WORD.search(place.name) for place in places)
+    if "train" in found and len(found) > 1 and (alone or same_classes(parts[0], parts[1])):
         raise RunError(
-            f"{root} can be read in two ways: {_names(parts)} look like a split and hold folders of the same names, "
-            f"but only {UNDERSTOOD} are understood. Rename them, or put them into {root / 'train'} if they are classes."
+            f"{root} can be read in two ways: {_names(parts)} look like a split, but only {UNDERSTOOD} are understood. "
+            f"Rename them, or put them into {root / 'train'} if they are classes."
         )
     if len(places) in (2, 3) and all(place.holds_classes and place.below == places[0].below for place in places):
         warn_once(

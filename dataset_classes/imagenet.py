@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
+from timm.data import ImageNetInfo
 from torchvision import datasets
 from torchvision.models import ResNet50_Weights
 
@@ -88,5 +89,5 @@ def class_names(root: Path, wnids: list[str]) -> list[str]:
         # Damaged files raise many kinds; the names are not worth a failed run.
         except Exception as error:
             logger.warning("%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error)
-    known = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
-    return list(known) if len(wnids) == len(known) else wnids
+    full = wnids == ImageNetInfo().label_names()
+    return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"]) if full else wnids

@@ -10,6 +10,7 @@ import torch
 from fake_datasets import BOX, class_colour, load, make_image_folder, make_imagenet, make_traveling_birds, save_image
 from PIL import Image
 from refusals import refused
+from timm.data import ImageNetInfo
 
 from configs.errors import RunError
 from dataset_classes import image_folder
@@ -54,6 +55,9 @@ def test_traveling_birds_takes_the_cropped_copy(tmp_path):
 # ImageNet -------------------------------------------------------------------------------------------------------------
 
 
+IDS = ImageNetInfo().label_names()
+
+
 def test_imagenet_subset(tmp_path):
     splits = load("ImageNet", make_imagenet(tmp_path))
     assert (len(splits.train), len(splits.test)) == (6, 3)
@@ -84,14 +88,15 @@ def test_imagenet_meta_bin_runs_no_code(tmp_path):
     assert not trap.exists()
 
 
-def test_imagenet_full_list_has_names(tmp_path):
+@pytest.mark.parametrize(("ids", "first"), [(IDS, "tench"), (["n00000001", *IDS[1:]], "n00000001")])
+def test_the_full_list_of_imagenet_has_names_and_as_many_other_classes_have_none(tmp_path, ids, first):
     root = make_imagenet(tmp_path, train=0, test=0)
-    for i in range(1000):
-        (root / "imagenet" / "train" / f"n{i:08d}").mkdir(parents=True)
-    save_image(root / "imagenet" / "val" / "n00000000" / "a.JPEG")
+    for wnid in ids:
+        (root / "imagenet" / "train" / wnid).mkdir(parents=True)
+    save_image(root / "imagenet" / "val" / ids[0] / "a.JPEG")
     data = ImageNet(root, "test")
     assert len(data.classes) == 1000
-    assert data.classes[0] == "tench"
+    assert data.classes[0] == first
 
 
 def truncate_archive(imagenet):

@@ -109,6 +109,10 @@ DOUBTFUL = {
     "a class test with sub-folders": (nested_test, ("test/", "bus/")),
     "other names of a split": (own_names, ("train_images/", "test_images/")),
     "other names in camel case": (lambda root: split(root, "TrainSet", "TestSet"), ("TrainSet/", "TestSet/")),
+    "other names of a split without class folders": (
+        lambda root: (draw(root, "train2017"), draw(root, "val2017")),
+        ("train2017/", "val2017/"),
+    ),
     "splits inside the classes": (inside, ("ant/train/",)),
     "a folder around the classes": (
         lambda root: (draw(root, "photos", "ant"), draw(root, "photos", "bee")),
