@@ -1,7 +1,8 @@
 """What every script needs first: settings, the command line, the run folder, the machine.
 
 Importing takes seconds. Ctrl-C in that time is one line as later, and figures go to files, so a plot backend that the
-environment names is left alone: where it is not installed, matplotlib refuses to be imported.
+environment names is left alone: where it is not installed, matplotlib refuses to be imported. Where there is no working
+directory, libraries would end the process in words of their own.
 """
 
 import os
@@ -18,3 +19,7 @@ def _report(kind: type, error: BaseException, trace) -> None:
 if not hasattr(sys, "ps1"):  # not in an interactive interpreter
     sys.excepthook = _report
 os.environ.pop("MPLBACKEND", None)
+try:
+    os.getcwd()
+except OSError as error:
+    sys.exit(f"error: the working directory cannot be used ({error.strerror}); change to another one")

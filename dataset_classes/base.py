@@ -111,7 +111,7 @@ class ImageDataset(Dataset):
         """Image `index` in RGB before any transform, cropped to its box where there is one.
 
         Raises:
-            RunError: if the file cannot be read or its box lies outside the image; names the file.
+            RunError: if the file cannot be read or its box holds no pixel of it; names the file.
         """
         image = self.full_image(index)
         return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
@@ -301,7 +301,7 @@ def is_missing(path: str) -> bool:
         require_regular(path)
     except PermissionError as error:
         raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
-    except OSError:
+    except (OSError, ValueError):  # a damaged list may name what no file can be called
         return True
     return False
 
@@ -315,11 +315,14 @@ def crop(image: Image.Image, box, path: str) -> Image.Image:
     """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges.
 
     Raises:
-        RunError: if nothing is left; names the file.
+        RunError: if nothing is left, or the box is smaller than a pixel; names the file.
     """
     left, top, right, bottom = edges(box, image.size)
-    if left >= right or top >= bottom:
-        raise RunError(f"The bounding box of {path} lies outside the image ({image.width} x {image.height} pixels).")
+    if left >= right or top >= bottom or min(box[2:]) < 1:
+        raise RunError(
+            f"The bounding box of {path} holds no pixel of the image ({image.width} x {image.height} pixels): x, y, "
+            "width and height must be pixels."
+        )
     return image.crop((left, top, right, bottom))
 
 

@@ -3,9 +3,10 @@
     python -m dataset_classes.check --dataset CUB2011 --data_root PATH
 
 takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled
-(missing or unreadable images, broken annotations, boxes beside their image, a single class, too few images in a
-class, a picture under two labels, classes whose names look alike, almost black images); what even published datasets
-contain is reported and passes (the same image in both splits, boxes cut by the edge, classes without test images).
+(missing or unreadable images, broken annotations, boxes beside their image or most of them over its edge, a single
+class, too few images in a class, a picture under two labels, classes whose names look alike, almost black images);
+what even published datasets contain is reported and passes (the same image in both splits, some boxes cut by the
+edge, classes without test images).
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from dataset_classes.registry import dataset_class, spread
 
 SHOWN = 10  # of each kind of finding
 ALMOST_BLACK = 15  # of 255
+OVER_EDGE = "boxes that reach over the edge of their image"
 WIDEST = 40  # column of class names
 
 
@@ -77,6 +79,8 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
     report_copies(report, seen)
     report_near_copies(report, seen)
     report_dark(report, seen)
+    if len(report.remarks[OVER_EDGE]) > len(seen) / 2:
+        report.problems[f"{OVER_EDGE} (are they x, y, width, height?)"] = report.remarks.pop(OVER_EDGE)
     report.remarks["files of several frames or pages, of which the first is used"] += [
         image.path for image in seen if image.more_frames
     ]
@@ -193,10 +197,10 @@ def check_box(report: Report, path: str, box, size: tuple[int, int]) -> None:
     x, y, width, height = box
     right, bottom = x + width, y + height
     line = f"{path}: box {x:g}, {y:g} to {right:g}, {bottom:g} in {size[0]} x {size[1]} pixels"
-    if width <= 0 or height <= 0 or x >= size[0] or y >= size[1] or right <= 0 or bottom <= 0:
-        report.problems["boxes outside their image"].append(line)
+    if width < 1 or height < 1 or x >= size[0] or y >= size[1] or right <= 0 or bottom <= 0:
+        report.problems["boxes that hold no pixel of their image"].append(line)
     elif x < -1 or y < -1 or right > size[0] + 1 or bottom > size[1] + 1:
-        report.remarks["boxes that reach over the edge of their image"].append(line)
+        report.remarks[OVER_EDGE].append(line)
 
 
 def examine(data: ImageDataset, split: str, index: int) -> Seen | RunError:

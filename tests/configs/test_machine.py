@@ -208,6 +208,14 @@ def test_ctrl_c_during_the_imports_is_one_line():
     assert done.returncode in (130, -2) and done.stderr == "\nInterrupted.\n"
 
 
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
+    shell = 'cd "$0" && rmdir "$0" && exec "$@"'
+    command = ["bash", "-c", shell, str(tmp_path / "gone"), sys.executable, "-c", "import architectures"]
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "working directory" in done.stderr
+
+
 def test_a_plot_backend_of_the_environment_is_left_alone():
     done = script("pass", "import configs, matplotlib", MPLBACKEND="module://not_installed.anywhere")
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,7 @@ def set_box(root, box):
 PROBLEMS = {
     "missing files": lambda root: (root / FIRST).unlink(),
     "unreadable images": lambda root: (root / FIRST).write_bytes(b"\xff\xd8 not much of an image"),
-    "boxes outside their image": lambda root: set_box(root, "50 5 20 15"),
+    "boxes that hold no pixel of their image": lambda root: set_box(root, "50 5 20 15"),
     "images in both splits": lambda root: shutil.copy(root / FIRST, (root / FIRST).with_name("image_2.jpg")),
     "boxes that reach over the edge of their image": lambda root: set_box(root, "30 5 20 15"),
 }
@@ -81,6 +81,14 @@ def test_each_kind_of_finding(tmp_path, kind):
     assert list(both) == [kind]
     assert "image_0.jpg" in both[kind][0]
     assert (kind in found.problems) == (kind not in ("images in both splits", *list(PROBLEMS)[4:]))
+
+
+def test_boxes_that_are_two_corners_are_a_problem(tmp_path):
+    root = different_images(make_cub(tmp_path))
+    boxes = root / CUB / "bounding_boxes.txt"
+    boxes.write_text(boxes.read_text().replace("10.0 5.0 20.0 15.0", "20 10 35 25"))
+    (kind,) = report("CUB2011", root).problems
+    assert kind.endswith("(are they x, y, width, height?)")
 
 
 def test_the_same_picture_in_another_format_is_a_duplicate(tmp_path):

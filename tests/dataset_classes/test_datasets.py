@@ -204,6 +204,7 @@ BROKEN_CUB = [
     ("bounding_boxes.txt", b"1 2.0 3.0\n", "line 1"),
     ("images.txt", b"", "images.txt"),
     ("images.txt", b"\n", "is empty"),
+    ("images.txt", b"1 a\0.jpg\n", "1 of 1 images are missing"),
     ("train_test_split.txt", b"1 1\n", "train_test_split"),
     ("train_test_split.txt", "".join(f"{i} {i % 3}\n" for i in range(1, 10)).encode(), "0 or 1"),
     ("images.txt", b"\xef\xbb\xbf1 a.jpg\n1 b.jpg\n", "line 2: 1 has a line before"),
@@ -242,10 +243,11 @@ def test_missing_dataset_says_where_and_what_to_do(tmp_path, name):
         load(name, tmp_path / "nowhere")
 
 
-def test_box_outside_the_image_is_named(tmp_path):
+@pytest.mark.parametrize("box", ["500 5 20 15", "0.1 0.2 0.6 0.5"])
+def test_a_box_that_holds_no_pixel_is_named(tmp_path, box):
     root = make_cub(tmp_path)
     boxes = root / CUB / "bounding_boxes.txt"
-    boxes.write_text(boxes.read_text().replace("1 10.0 5.0", "1 500.0 5.0", 1))
+    boxes.write_text(boxes.read_text().replace("1 10.0 5.0 20.0 15.0", f"1 {box}", 1))
     with refused(RunError, "bounding box", "image_0.jpg"):
         CUB2011(root, "train").image(0)
 
