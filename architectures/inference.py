@@ -36,6 +36,7 @@ class FeatureTable(TensorTable):
         peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
         logits: `[N, C]`; None for training images, which may be a million of a thousand classes.
         sid: SID@5 of every image, `[N]`; None for training images, on which it is not measured.
+        peak_values: `[N, n]`, maximum of each map; None if it is not known.
     """
 
     features: Tensor
@@ -45,6 +46,7 @@ class FeatureTable(TensorTable):
     peaks: Tensor
     logits: Tensor | None = None
     sid: Tensor | None = None
+    peak_values: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -122,6 +124,10 @@ def collect_feature_table(
     """The feature table of a sparse model on a dataset, in one pass; logits and SID@5 only `with_results`."""
     weight = model.class_weight
 
+    names = ["features", "pooled", "labels", "predictions", "peaks", "peak_values"]
+    if with_results:
+        names += ["logits", "sid"]
+
     def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
         maps, logits = output.feature_maps, output.logits
         columns: tuple[Tensor, ...] = (
@@ -130,13 +136,14 @@ def collect_feature_table(
             labels,
             logits.argmax(dim=1),
             relative_peaks(maps),
+            maps.amax(dim=(2, 3)),
         )
         if with_results:
             columns += (logits, spatial_diversity(maps, logits, weight))
         return columns
 
     batches = measured_batches(model, dataset, hardware, description, measure)
-    return FeatureTable(*collect_columns(batches, len(dataset)))
+    return FeatureTable(**dict(zip(names, collect_columns(batches, len(dataset)), strict=True)))
 
 
 class FeatureTables(NamedTuple):

@@ -1,7 +1,9 @@
 """Whether a feature stays on one part, for images whose parts are known (CUB).
 
 Part purity after PIP-Net (Nauta et al., CVPR 2023), consistency and stability after Huang et al. (ICCV 2023, arXiv
-2212.05946). Differences: a feature's place is the centre of its map's largest cell, which they look for in maps
+2212.05946). In PIP-Net a prototype is as strong in an image as its strongest patch. Where a feature is the mean of its
+map, the images in which it is largest need not be those of its strongest patches, so purity is measured on both.
+Other differences: a feature's place is the centre of its map's largest cell, which they look for in maps
 enlarged to the image; and in place of prototypes of one class, the features assigned to a class count, as seen in that
 class's test images.
 """
@@ -45,11 +47,11 @@ def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: flo
 def part_purity(pooled: Tensor, peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
     """How often the patches of a feature hold the same part (PIP-Net, section 6.3).
 
-    Patches are cut from the images in which the feature is largest, around the peak of its map, moved inside where they
-    cross an edge. Left and right parts are the same.
+    Patches are cut from the images in which the feature is strongest, around the peak of its map, moved inside where
+    they cross an edge. Left and right parts are the same.
 
     Args:
-        pooled: features of the images, `[N, n]`.
+        pooled: how strong the features are in the images, `[N, n]`.
         peaks: of their maps, row and column as fractions of the image, `[N, n, 2]`.
         keypoints: of the N images.
 
@@ -179,7 +181,7 @@ def keypoint_results(
 
     Args:
         weight: class-feature weights, `[C, n]`.
-        tables: of the training and the test images.
+        tables: of the training and the test images, with the values of the peaks.
         keypoints: of the same.
         disturbed: `disturbed_peaks`.
     """
@@ -187,10 +189,13 @@ def keypoint_results(
     results: dict[str, float] = {}
     for split, table, points in zip(("train", "test"), tables, keypoints, strict=True):
         purity, share = part_purity(table.pooled[:, used], table.peaks[:, used], points)
+        assert table.peak_values is not None
+        strongest, _ = part_purity(table.peak_values[:, used], table.peaks[:, used], points)
         results |= {
             f"Part purity, {split}": purity.mean().item(),
             f"Part purity, {split}, standard deviation": purity.std(correction=0).item(),
             f"Part purity, {split}, all patches": share.mean().item(),
+            f"Part purity, {split}, strongest patches": strongest.mean().item(),
         }
     test = tables.test
     locations, visible = keypoints[1].tensors()

@@ -6,9 +6,10 @@ import torch
 from fake_datasets import BOX, SIZE, load, make_cub
 from refusals import refused
 
+from architectures.inference import FeatureTable, FeatureTables
 from configs.errors import RunError
 from dataset_classes.keypoints import Keypoints
-from evaluation.part_purity import PATCH, Disturbed, consistency, part_purity, stability
+from evaluation.part_purity import PATCH, Disturbed, consistency, keypoint_results, part_purity, stability
 
 EYE = (0.6, 0.3)  # x, y
 
@@ -43,6 +44,16 @@ def test_purity_looks_at_the_strongest_images_only():
     pooled = torch.arange(12.0).unsqueeze(1)
     assert part_purity(pooled, peaks, points)[0].item() == 1
     assert part_purity(-pooled, peaks, points)[0].item() == pytest.approx(0.8)
+
+
+def test_the_strongest_patches_need_not_be_in_the_images_where_the_mean_of_a_map_is_largest():
+    points = keypoints([[1, 1, 1]] * 20)
+    peaks = torch.full((20, 1, 2), 0.9)
+    peaks[:10] = torch.tensor(EYE[::-1])
+    means, labels = torch.arange(20.0).unsqueeze(1), torch.zeros(20, dtype=torch.long)
+    table = FeatureTable(means, means, labels, labels, peaks, peak_values=-means)
+    results = keypoint_results(torch.ones(1, 1), FeatureTables(table, table), (points, points), peaks[:10])
+    assert (results["Part purity, test"], results["Part purity, test, strongest patches"]) == (0, 1)
 
 
 def test_consistent_and_stable_features_are_counted_per_class():
