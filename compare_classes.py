@@ -56,8 +56,9 @@ def main() -> None:
     comparisons = chosen_comparisons(
         flags, explainer.weight, explainer.class_names, settings.n_per_class, data.test.class_similarity()
     )
+    output = flags.folder(settings, run)
     for split, dataset, table in (("Train", data.train_unaugmented, tables.train), ("Test", data.test, tables.test)):
-        folder = flags.output_folder / f"{split}vizQPMClassComparisons"
+        folder = output / f"{split}vizQPMClassComparisons"
         images = ClassImages(explainer, dataset, table)
         figures = draw(explained, images, comparisons, folder, flags.format)
         index = write_index(folder, f"Class comparisons, {split.lower()} images", figures)
@@ -68,7 +69,7 @@ def main() -> None:
             log.info("%s images: report %s", split, path)
     if not flags.classes and len(explainer.class_names) <= MOST_CLASSES:
         tree = class_tree(explainer.weight, explainer.class_names)
-        (path, *_) = save(tree, flags.output_folder / "ClassTree", flags.format)
+        (path, *_) = save(tree, output / "ClassTree", flags.format)
         log.info("All classes, by the features that they share: %s", path)
 
 

@@ -20,7 +20,7 @@ from configs.settings import check_classes, parse_settings, with_model_size
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import data_of, warn_of_trained_images, warn_of_two_labels
+from dataset_classes.registry import data_of, warn_of_two_labels
 from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
 from sparsification.features import dense_features
@@ -72,7 +72,7 @@ def note_origin(run: OpenRun, backbone: BackboneSpec) -> None:
         )
     write_config(settings, folder, run.hardware.device, DataDescription.of(data.test).as_dict())
     images = data.image_list()
-    warn_of_trained_images(images, data.test)
+    images.warn_of_trained(data.test.paths, data.test.digests())
     warn_of_two_labels(data.train)
     images.write(folder.file(IMAGE_LIST))
 

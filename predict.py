@@ -9,7 +9,6 @@ show: a model of cropped images wants them cropped.
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from configs.arguments import flag
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded, expanded_default
-from configs.run_folder import RunFolder
 from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
-from configs.settings import Settings
+from dataset_classes.contents import read_content
 from dataset_classes.registry import listed_images
 from prediction.images import find_images
 from prediction.model import open_model, training_table
@@ -68,7 +66,8 @@ def main() -> None:
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)
-    warn_of_trained_images(settings, run, files)
+    if (known := listed_images(settings, run)) is not None:
+        known.warn_of_trained(files, [read_content(file).digest for file in files])
     page = None
     if any(path.suffix.lower() == PAGE for path in outputs):
         table = training_table(settings, run, finished, hardware)
@@ -91,19 +90,6 @@ def main() -> None:
     if unreadable:
         raise RunError(
             f"{len(unreadable)} of {len(files)} images could not be read and are not in {written} (named above)"
-        )
-
-
-def warn_of_trained_images(settings: Settings, run: RunFolder, files: Sequence[str]) -> None:
-    """Log how many of the images the model was trained on."""
-    images = listed_images(settings, run)
-    trained = [] if images is None else images.trained_on(files)
-    if trained:
-        log.warning(
-            "%d of %d images were trained on, the first is %s: the model is too sure of them.",
-            len(trained),
-            len(files),
-            trained[0],
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.arguments import flag
+from configs.arguments import flag, number
 from configs.errors import UsageError
 from configs.paths import expanded
 from configs.runs import finished_run
@@ -32,9 +32,9 @@ DEFAULT_IMAGES = 5
 
 
 def _count(text: str) -> int:
-    if int(text) < 0:
+    if (count := number(int, text)) < 0:
         raise ValueError(f"{text} is negative")
-    return int(text)
+    return count
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main() -> None:
             class_images=class_images,
         )
 
-    output = flags.output_folder / "CHiQPMExplanations"
+    output = flags.folder(settings, run) / "CHiQPMExplanations"
     for sample in progress(samples, desc="Explanations"):
         for coverage in settings.coverage:
             folder = output / sample.folder / f"acc_{coverage:g}"

@@ -55,7 +55,6 @@ def step(arch: str, side: int, images: int, precision: str = "auto"):
 def our_step(network, phase: Phase, images, targets, hardware: Hardware) -> torch.Tensor:
     """What the training does with a batch, as `training.loop` does it; returns the loss."""
     hardware.keep_freed_memory()
-    images, targets = hardware.to_device(images), targets.to(hardware.device, non_blocking=True)
     losses, _ = training_step(network, phase, images, targets, 0, hardware)
     return losses["loss"]
 

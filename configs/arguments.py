@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from configs.errors import UsageError
@@ -18,6 +19,7 @@ TRUE_WORDS = ("true", "yes", "1", "on")
 FALSE_WORDS = ("false", "no", "0", "off")
 LARGEST = 2**32  # of a number on the command line; the seeds end there
 T = TypeVar("T", bound="DataclassInstance")
+N = TypeVar("N", int, float)
 
 
 def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repeated=False, metavar=None) -> Any:
@@ -82,7 +84,7 @@ def given_flags(argv: Sequence[str] | None, description: str, *kinds: type) -> d
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise UsageError(_unknown(unknown[0], declared))
-    return vars(namespace)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(namespace).items()}
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -92,19 +94,13 @@ class _OneLineParser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see --help)")
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """A description as it was written, with its commands on lines of their own."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=32, width=110)
-
-
 def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
     parser = _OneLineParser(
         script_name(),
         usage="%(prog)s [--FLAG VALUE ...]",
         description=description,
-        formatter_class=_HelpFormatter,
+        # Commands in a description stay on lines of their own.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=110),
         allow_abbrev=False,
     )
     titles = dict.fromkeys(f.metadata["group"] for f in declared)
@@ -118,32 +114,12 @@ def _parser(description: str, declared: list[Field]) -> argparse.ArgumentParser:
             default=argparse.SUPPRESS,  # argparse would parse defaults that are text
             type=_reporting(options["parse"]),
             nargs="?" if switch else ("+" if options["many"] else None),
-            action=_action(options),
+            action="extend" if options["repeated"] else "store",
             const=True if switch else None,
             metavar=options["metavar"] or ("BOOL" if switch else f.name.upper()),
             help=_help(f),
         )
     return parser
-
-
-def _action(options) -> str | type[argparse.Action]:
-    if not options["many"]:
-        return "store"
-    return _GrowingTupleAction if options["repeated"] else _TupleAction
-
-
-class _TupleAction(argparse.Action):
-    """Keeps several values as a tuple."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, tuple(values))
-
-
-class _GrowingTupleAction(argparse.Action):
-    """Keeps the values of all occurrences as a tuple."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 
 def _help(f: Field) -> str:
@@ -159,21 +135,26 @@ def _reporting(parse):
 
     def parse_or_report(text: str):
         try:
-            value = parse(text)
+            return number(parse, text) if parse in (int, float) else parse(text)
         except ValueError as error:
-            kind = {int: "a whole number", float: "a number"}.get(parse)
-            message = f"{text!r} is not {kind}" if kind else str(error)
-            raise argparse.ArgumentTypeError(message) from None
-        if isinstance(value, int | float) and is_too_large(value):
-            raise argparse.ArgumentTypeError(f"{text} is too large")
-        return value
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_or_report
 
 
-def is_too_large(number: float) -> bool:
-    """Whether a number is beyond what any setting means, and what the libraries below can hold."""
-    return LARGEST < abs(number) < math.inf
+def number(kind: type[N], text: str) -> N:
+    """The number that a text spells.
+
+    Raises:
+        ValueError: if it is none, or beyond what any setting means and what the libraries below can hold.
+    """
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
+    if LARGEST < abs(value) < math.inf:
+        raise ValueError(f"{text} is too large")
+    return value
 
 
 def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:

@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from configs import recipes
-from configs.arguments import boolean, is_too_large
+from configs.arguments import boolean, number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -88,13 +88,4 @@ def _parsed(kind: Any, text: str) -> Any:
     if form in (Union, UnionType):
         (some,) = (option for option in inner if option is not NoneType)
         return None if text.lower() == "none" else _parsed(some, text)
-    if kind is bool:
-        return boolean(text)
-    try:
-        value = kind(text)
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from None
-    if is_too_large(value):
-        raise ValueError(f"{text} is too large")
-    return value
+    return boolean(text) if kind is bool else number(kind, text)

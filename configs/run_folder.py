@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable
@@ -50,20 +49,17 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         replaced = _status(target)
-        stream = replaced is not None and not stat.S_ISREG(replaced.st_mode)
-        stream = stream and not stat.S_ISDIR(replaced.st_mode)
+        stream = replaced is not None and not (stat.S_ISREG(replaced.st_mode) or stat.S_ISDIR(replaced.st_mode))
         folder = None if stream else target.parent
-        prefix = f"{TEMPORARY}{target.stem}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{target.stem}-", suffix=target.suffix, dir=folder)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
+        if stream:
+            target.write_bytes(temporary.read_bytes())
+            return
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-            if stream:
-                with open(target, "wb") as receiver:
-                    shutil.copyfileobj(written, receiver)
-                return
         _set_rights(temporary, replaced)
         os.replace(temporary, target)
     except OSError as error:

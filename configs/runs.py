@@ -96,7 +96,7 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
         log.info("Going on with the unfinished run of seed %d.", seed)
     else:
         seed = secrets.randbelow(2**31)
-        log.info("Seed %d was drawn; pass --seed %d to come back to this run.", seed, seed)
+        log.info("Seed %d was drawn; --seed %d does the same again.", seed, seed)
     return replace(settings, seed=seed)
 
 

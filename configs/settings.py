@@ -4,11 +4,12 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from configs import recipes
-from configs.arguments import boolean, flag, parse_flags
+from configs.arguments import boolean, flag, number, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
@@ -64,17 +65,14 @@ def _weights(text: str) -> str:
 def _redundancy_threshold(text: str) -> float | str:
     if text.lower() == "published":
         return "published"
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"a redundancy or the word published, not {text!r}")
-    return value
+    with suppress(ValueError):
+        if math.isfinite(value := number(float, text)):
+            return value
+    raise ValueError(f"a redundancy or the word published, not {text!r}")
 
 
 def _coverage(text: str) -> float:
-    value = float(text)
+    value = number(float, text)
     if not 0 < value < 1:
         raise ValueError(f"coverage must lie between 0 and 1 (0.9 for 90 %), not {text}")
     return value

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 from configs.hardware import machine_memory
 from configs.run_folder import fingerprint
 from dataset_classes import transforms
@@ -264,8 +264,7 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
     except MemoryError:
         raise
     except Exception as error:  # of damaged files Pillow raises many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"The image {path} cannot be read ({reason}); replace or remove it.") from None
+        raise RunError(f"The image {path} cannot be read ({reason(error)}); replace or remove it.") from None
 
 
 def image_size(path: str) -> tuple[int, int]:

@@ -112,13 +112,11 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             skipped.leftovers["run folder"] += 1
             continue
         for entry in entries:
-            if is_leftover(entry.name):
-                skipped.leftovers[entry.name if _is_folder(entry) else _kind_of_leftover(entry)] += 1
-            elif _is_folder(entry):
-                if entry.name.lower() in THUMBNAILS:
-                    skipped.leftovers[entry.name] += 1
-                else:
-                    waiting.append(entry.path)
+            folder_inside = _is_folder(entry)
+            if is_leftover(entry.name) or (folder_inside and entry.name.lower() in THUMBNAILS):
+                skipped.leftovers[entry.name if folder_inside else _kind_of_leftover(entry)] += 1
+            elif folder_inside:
+                waiting.append(entry.path)
             elif not is_image(entry.name):
                 skipped.endings[ending_of(entry.name)] += 1
             elif _is_special(entry):

@@ -8,6 +8,7 @@ in place is known by its name.
 """
 
 import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from configs.errors import RunError
 from configs.run_folder import csv_text, write_text
-from dataset_classes.contents import DIGEST_BYTES, read_content
+from dataset_classes.contents import DIGEST_BYTES
+
+log = logging.getLogger(__name__)
 
 HEADER = ["split", "digest", "file"]
 SPLITS = ("train", "test")
@@ -55,13 +58,14 @@ class ImageList:
         """The split of an image, by its content, else by its name; None if it is not listed."""
         return self._by_digest.get(digest) or self._by_file.get(file)
 
-    def was_trained_on(self, digest: str | None) -> bool:
-        """Whether an image of this content was trained on."""
-        return self._by_digest.get(digest) == "train"
-
-    def trained_on(self, paths: Sequence[str]) -> list[str]:
-        """Those of some image files whose content was trained on."""
-        return [p for p in paths if self.was_trained_on(read_content(p).digest)]
+    def warn_of_trained(self, files: Sequence[str], digests: Sequence[str | None]) -> None:
+        """Log how many of some image files, known by the digests of their contents, were trained on."""
+        trained = [f for f, digest in zip(files, digests, strict=True) if self._by_digest.get(digest) == "train"]
+        if trained:
+            log.warning(
+                "%d of %d images were trained on, the first is %s: the model is too sure of them, results too good.",
+                *(len(trained), len(files), trained[0]),
+            )
 
     def write(self, path: Path) -> None:
         """Write the list as CSV.

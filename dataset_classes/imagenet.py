@@ -8,7 +8,7 @@ from timm.data import ImageNetInfo
 from torchvision import datasets
 from torchvision.models import ResNet50_Weights
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset, require
 from dataset_classes.folders import Skipped, class_folders, scan_classes
@@ -77,7 +77,7 @@ def unpack(root: Path, folder: str) -> None:
     try:
         datasets.ImageNet(root, folder)
     except (OSError, RuntimeError, EOFError) as error:
-        raise RunError(f"{root / ARCHIVES[folder]} cannot be unpacked: {' '.join(str(error).split())}") from None
+        raise RunError(f"{root / ARCHIVES[folder]} cannot be unpacked: {reason(error)}") from None
 
 
 def class_names(root: Path, wnids: list[str]) -> list[str]:

@@ -209,7 +209,7 @@ def load_data(
     train, test = dataset.both(root, img_size=img_size, crop_gt=crop_gt, known=known)
     check_splits(train, test, root)
     if known is not None:
-        warn_of_trained_images(known, test)
+        known.warn_of_trained(test.paths, test.digests())
     if backbone is not None and backbone.mean is not None:
         for split in (train, test):
             split.mean, split.std = backbone.mean, backbone.std
@@ -223,19 +223,6 @@ def load_data(
         train_unaugmented=train.with_transform(test_transform),
         test=test.with_transform(test_transform),
     )
-
-
-def warn_of_trained_images(known: ImageList, test: ImageDataset) -> None:
-    """Log how many test images the model of a run was trained on."""
-    images = zip(test.paths, test.digests(), strict=True)
-    trained = [path for path, digest in images if known.was_trained_on(digest)]
-    if trained:
-        logger.warning(
-            "%d of %d test images were trained on, the first is %s: results on them are too good.",
-            len(trained),
-            len(test),
-            trained[0],
-        )
 
 
 def warn_of_two_labels(train: ImageDataset) -> None:

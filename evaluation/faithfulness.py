@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
+from architectures.activations import strongest_first
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.sparse_head import MIN_STD, SparseHead
 from configs.open_run import OpenRun
@@ -90,7 +91,7 @@ def blurred_cells(maps: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         For every map the deletion under its name and `NAME insertion`; `random`; and `all`, a single mask.
     """
     height, width = next(iter(maps.values())).shape
-    orders = {name: map_.flatten().sort(descending=True, stable=True).indices for name, map_ in maps.items()}
+    orders = {name: strongest_first(map_.flatten()) for name, map_ in maps.items()}
     orders["random"] = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))
     blurred = {name: steps_of(order, (height, width)) for name, order in orders.items()}
     blurred |= {f"{name} insertion": ~blurred[name] for name in maps}

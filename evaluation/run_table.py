@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
@@ -92,8 +93,9 @@ def gather(paths: Iterable[str]) -> list[Row]:
         RunError: if there is no finished run.
     """
     rows: dict[tuple, Row] = {}
+    places: dict[Any, str] = {}
     for folder in _run_folders(paths):
-        for measured in _models(folder):
+        for measured in _models(folder, places):
             key = (measured.model, *sorted(measured.settings.items()))
             row = rows.setdefault(key, Row(measured.model, measured.settings))
             if measured.seed in [run.seed for run in row.runs]:
@@ -124,8 +126,8 @@ def _run_folders(paths: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-def _models(folder: Path) -> Iterator[Measured]:
-    """The models of a run folder whose results are there."""
+def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
+    """The models of a run folder whose results are there; `places`: where images of one's own were seen first."""
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
     arguments = recorded_arguments(folder)
     dense = recorded_results(run.file(DENSE_RESULTS_FILE))
@@ -135,7 +137,10 @@ def _models(folder: Path) -> Iterator[Measured]:
         for file in files:
             made_from |= manifest.get(file, {}).get("settings", {})
         made_from = made_from or {k: arguments[k] for k in ("dataset", "arch") if k in arguments}
-        made_from |= recorded_images(run.file(files[0]))  # runs on other images are no further seeds
+        images = recorded_images(run.file(files[0]))
+        if images:  # runs on other images are no further seeds, but the same may have been moved
+            root = images.pop("data_root")
+            made_from |= {**images, "data_root": places.setdefault(tuple(images.values()) or root, root)}
         seed = made_from.get("seed", arguments.get("seed"))
         return Measured(folder, model, seed, dict(_flat(made_from)), results)
 

@@ -15,7 +15,7 @@ from architectures.inference import FeatureTable, collect_feature_table
 from architectures.sparse_head import SparseHead, SparseLayer
 from configs import processes
 from configs.open_run import OpenRun
-from configs.runs import selection_file
+from configs.runs import POOLED_FILE, selection_file
 from configs.settings import Settings
 from sparsification.constants import (
     class_feature_correlation,
@@ -24,7 +24,7 @@ from sparsification.constants import (
     locality_bias,
     place_redundancy,
 )
-from sparsification.features import POOLED_FILE, DenseFeatures
+from sparsification.features import DenseFeatures
 from sparsification.glm import fit_qsenn, fit_sldd
 from sparsification.parts import PartSearch, Scenes, collect_scenes
 from sparsification.qpm import NoSelectionError, SelectionProblem, solve

@@ -117,7 +117,6 @@ def measured_pace(run: OpenRun) -> Pace:
     for step, (images, targets) in enumerate(itertools.chain.from_iterable(epochs)):
         if step == 1:  # the first one is slower
             start = time.perf_counter()
-        images, targets = hardware.to_device(images), targets.to(hardware.device)
         losses, _ = training_step(model, phase, images, targets, 0, hardware)
         losses["loss"].item()  # waits for a GPU
         n_images += len(targets) if step else 0

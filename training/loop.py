@@ -177,14 +177,14 @@ def training_step(
     Args:
         network: in training mode; returns a `ModelOutput`.
         phase: optimiser and losses.
-        images: `[B, 3, S, S]` on the device.
-        targets: `[B]` on the device.
+        images, targets: as they were loaded, `[B, 3, S, S]` and `[B]`.
         epoch: of the phase, from 0.
-        hardware: precision of the network.
+        hardware: device, and precision of the network.
 
     Returns:
-        The loss and its terms (scalars), and the logits `[B, C]`, without gradients, on the device.
+        The loss and its terms (scalars), and which images were classified correctly, `[B]`; on the device.
     """
+    images, targets = hardware.to_device(images), targets.to(hardware.device, non_blocking=True)
     with hardware.mixed_precision():
         output = network(images)
     fit = cross_entropy(output.logits, targets, label_smoothing=phase.label_smoothing)
@@ -194,7 +194,7 @@ def training_step(
     loss.backward()
     phase.optimizer.step()
     losses = {"loss": loss, "cross_entropy": fit, **extra}
-    return {name: value.detach() for name, value in losses.items()}, output.logits.detach()
+    return {name: value.detach() for name, value in losses.items()}, output.logits.argmax(dim=1) == targets
 
 
 class _Means:
@@ -230,6 +230,13 @@ class _Means:
         return dict(zip(self._names, (sums / n_images).tolist(), strict=True))
 
 
+def _diverged(phase: Phase, epoch: int, step: int, rate: float) -> RunError:
+    return RunError(
+        f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step}, learning rate {rate:g}); "
+        "a larger --batch_size or other --weights may help"
+    )
+
+
 def _train_epoch(
     network: nn.Module,
     phase: Phase,
@@ -246,10 +253,7 @@ def _train_epoch(
     bar = progress(loader, desc=f"{phase.name} {epoch + 1}/{phase.epochs}", unit="batch")
     for step, (images, targets) in enumerate(bar, start=1):
         rates = phase.set_learning_rates(epoch + (step - 1) / n_batches)
-        images = hardware.to_device(images)
-        targets = targets.to(hardware.device, non_blocking=True)
-        losses, logits = training_step(network, phase, images, targets, epoch, hardware)
-        means.add(losses, logits.argmax(dim=1) == targets)
+        means.add(*training_step(network, phase, images, targets, epoch, hardware))
         is_last = step == n_batches
         if step % STEPS_PER_READING and not is_last:
             continue
@@ -260,10 +264,7 @@ def _train_epoch(
             whole_run_left=tqdm.format_interval(left),
         )  # fmt: skip
         if not math.isfinite(mean["loss"]):
-            raise RunError(
-                f"the loss of {phase.name} is no longer finite (epoch {epoch + 1}, batch {step}, "
-                f"learning rate {rates[0]:g}); a larger --batch_size or other --weights may help"
-            )
+            raise _diverged(phase, epoch, step, rates[0])
         if step % steps_per_row and not is_last:
             continue
         common = {

@@ -52,7 +52,7 @@ class SeenImage:
     logits: np.ndarray
     feature_maps: Tensor
     certainties: Tensor
-    parts: "KnownParts | None" = None
+    parts: KnownParts | None = None
 
     @property
     def predicted(self) -> int:

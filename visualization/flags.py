@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.arguments import flag
-from configs.errors import UsageError
-from configs.paths import expanded, expanded_default
-from configs.settings import choice
+from configs.paths import expanded
+from configs.run_folder import RunFolder
+from configs.settings import Settings, choice
 from visualization.colours import PALETTES
 from visualization.figure import FORMATS
 
@@ -22,17 +22,11 @@ class FigureFlags:
         parse=choice(FORMATS, "format"), many=True,
     )  # fmt: skip
     palette: str = flag(EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette"))
-    output: str = flag(EXPLANATION, "~/tmp", "folder for the figures", parse=expanded)
+    output: str | None = flag(
+        EXPLANATION, None, "folder for the figures (default: RUN_FOLDER/MODEL_Figures)", parse=expanded
+    )
     report: bool = flag(EXPLANATION, False, "also write report.html, one page to explore in a browser")
 
-    @property
-    def output_folder(self) -> Path:
-        """Where the figures go.
-
-        Raises:
-            UsageError: if none was given, and there is no home for the default.
-        """
-        output = expanded_default(self.output)
-        if output.startswith("~"):
-            raise UsageError("there is no home folder for figures here: give --output")
-        return Path(output)
+    def folder(self, settings: Settings, run: RunFolder) -> Path:
+        """Where the figures go, by default beside the model they are about."""
+        return Path(self.output or run.file(f"{settings.model_name}_Figures"))

@@ -78,7 +78,6 @@ def test_a_run_keeps_its_split(tmp_path):
     again = load(tmp_path / "data", known)
     assert set(again.train.paths) == set(trained)
     assert len(again.test) == len(first.test)
-    assert known.trained_on([trained[5], again.test.paths[0]]) == [trained[5]]
 
 
 def test_test_images_that_were_trained_on_are_told(tmp_path, caplog):
@@ -88,7 +87,7 @@ def test_test_images_that_were_trained_on_are_told(tmp_path, caplog):
     shutil.move(tmp_path / "train" / "ant" / "03.png", tmp_path / "test" / "ant" / "moved.png")
     with caplog.at_level(logging.WARNING):
         load(tmp_path, known)
-    assert "1 of 13 test images were trained on" in caplog.text
+    assert "1 of 13 images were trained on" in caplog.text
     assert "moved.png" in caplog.text
 
 

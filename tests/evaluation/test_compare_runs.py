@@ -11,6 +11,7 @@ import torch
 from command_line import call
 
 import compare_runs
+from architectures.checkpoints import save_tensors
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.model_types import MODEL_TYPES
@@ -151,13 +152,22 @@ def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
     assert Counter(run.model_type for run in runs) == dict.fromkeys(MODEL_TYPES, 5)
 
 
-def test_runs_on_other_images_are_no_further_seeds(make_run, tmp_path):
+def test_runs_on_other_images_are_no_further_seeds_and_moved_ones_are(make_run, tmp_path):
     for seed, place in ((1, "birds"), (2, "birds"), (3, "cars")):
         make_run(seed, "qpm", 0.5)
         arguments = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
         write_json(tmp_path / "runs" / str(seed) / CONFIG, {"arguments": arguments})
-    found = {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
-    assert found == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
+
+    def labels():
+        return {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
+
+    assert labels() == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
+    for seed, place in ((1, "birds"), (2, "moved"), (3, "cars")):
+        path = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
+        save_tensors({}, path)
+        settings = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
+        ModelCard(settings, {}, {"train": place.replace("moved", "birds"), "test": "t"}).add_to(path)
+    assert labels() == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
 
 
 def test_runs_on_images_that_changed_are_no_further_seeds(make_run, tmp_path):

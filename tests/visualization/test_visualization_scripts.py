@@ -60,13 +60,12 @@ def test_four_figures_per_image_and_coverage(small_run, tmp_path):
             assert sorted(p.name for p in folder.iterdir()) == figures
 
 
-def test_a_downloaded_model_needs_nothing_but_its_file(small_run, tmp_path):
+def test_a_downloaded_model_needs_nothing_but_its_file_and_its_figures_lie_beside_it(small_run, tmp_path):
     source = small_run[small_run.index("--log_dir") + 1] + "/resnet18/ImageFolder/7"
     (tmp_path / "downloaded").mkdir()
     shutil.copy(f"{source}/chiqpm_6_3_FinetunedModel.pth", tmp_path / "downloaded")
-    flags = ["--folder", tmp_path / "downloaded", "--index", "0", "--output", tmp_path]
-    call(visualize_tree, *small_run, *flags)
-    folder = tmp_path / "CHiQPMExplanations" / "SampleIndex_0" / "acc_0.9"
+    call(visualize_tree, *small_run, "--folder", tmp_path / "downloaded", "--index", "0")
+    folder = tmp_path / "downloaded/chiqpm_6_3_Figures/CHiQPMExplanations/SampleIndex_0/acc_0.9"
     assert len(list(folder.iterdir())) == 4
 
 
