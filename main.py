@@ -14,7 +14,9 @@ from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import IMAGE_LIST, refuse_to_overwrite_models, training_run, with_seed, write_config
+from configs.records import refuse_to_overwrite_models, write_config
+from configs.run_files import IMAGE_LIST
+from configs.runs import training_run, with_seed
 from configs.script import log_to, run_script
 from configs.settings import check_classes, parse_settings, with_model_size
 from configs.stages import StageFlags, forget_from

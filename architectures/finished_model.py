@@ -10,8 +10,9 @@ from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
 from configs.hardware import Hardware
+from configs.records import recorded_data
+from configs.run_files import sparse_model_file
 from configs.run_folder import RunFolder
-from configs.runs import recorded_data, sparse_model_file
 from configs.settings import Settings
 
 

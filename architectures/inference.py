@@ -16,8 +16,8 @@ from configs import processes
 from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.open_run import OpenRun
+from configs.run_files import feature_table_file, sparse_model_file
 from configs.run_folder import RunFolder, sha256
-from configs.runs import feature_table_file, sparse_model_file
 from configs.script import progress
 from configs.settings import Settings
 

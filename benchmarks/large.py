@@ -21,7 +21,7 @@ from architectures.inference import FeatureTable
 from benchmarks.coverage import simulated
 from benchmarks.table import Case, Row, comparison
 from configs.hardware import Hardware
-from configs.runs import POOLED_FILE, STATISTICS_FILE
+from configs.run_files import POOLED_FILE, STATISTICS_FILE
 from conformal import METHODS
 from evaluation import metrics
 from sparsification.constants import class_feature_correlation, feature_moments, feature_redundancy

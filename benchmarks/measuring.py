@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from configs.runs import commit
+from configs.records import commit
 from sparsification.qpm.progress import Stopwatch
 
 EVERY = 0.01  # seconds between two looks at the memory

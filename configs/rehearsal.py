@@ -1,7 +1,7 @@
 """A run folder in which nothing is written: a run on it says which files it would reuse, and why not the others."""
 
+from configs.run_files import DENSE_RESULTS_FILE
 from configs.run_folder import Artefact, RunFolder
-from configs.runs import DENSE_RESULTS_FILE
 
 READ_BY_NO_STAGE = (DENSE_RESULTS_FILE,)
 

@@ -3,33 +3,26 @@
 import json
 import logging
 import os
-import platform
 import re
 import secrets
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-import torchvision
 
 from configs import recipes
 from configs.arguments import filled, given_flags
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.overrides import named
-from configs.run_folder import MANIFEST, RunFolder, read_json, write_json
+from configs.records import model_of_other_images, read_config, recorded_arguments, recorded_images
+from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, selection_file, sparse_model_file, sparse_results_file
+from configs.run_folder import MANIFEST, RunFolder
 from configs.settings import BACKBONE, SEEDS, Settings, completed, parse_settings, resolve
 
 log = logging.getLogger(__name__)
 
-CONFIG = "config.json"
-IMAGE_LIST = "images.csv"
-SPARSE_MODEL = "_FinetunedModel.pth"
 NUMBERS = re.compile(rf"^[a-z]+_(\d+)_(\d+){re.escape(SPARSE_MODEL)}$")  # n_features and n_per_class in its name
 # Settings of the machine and the place, which may be others tomorrow; the rest is restored from config.json.
 OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision", "track")
@@ -40,34 +33,6 @@ MODEL_NAME = ("model_type", "n_features", "n_per_class")
 UNSEEN = ("img_size", "reduced_strides", "cropGT")
 # Settings that do not change a result.
 INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage", "eval_every")
-
-DENSE_MODEL_FILE, DENSE_RESULTS_FILE = "Trained_DenseModel.pth", "Results_DenseModel.json"
-POOLED_FILE, STATISTICS_FILE = "DenseFeatures_train.npy", "DenseFeatures_train.npz"
-
-
-def sparse_model_file(settings: Settings) -> str:
-    """Name of the sparse model's state dict."""
-    return settings.model_name + SPARSE_MODEL
-
-
-def selection_file(settings: Settings) -> str:
-    """Name of the file with the selected features and the class-feature weights."""
-    return f"{settings.model_name}_Selection.npz"
-
-
-def feature_table_file(settings: Settings, split: str) -> str:
-    """Name of the sparse model's feature table on `train` or `test`."""
-    return f"{settings.model_name}_Features_{split}.npz"
-
-
-def calibration_file(settings: Settings) -> str:
-    """Name of the calibrated predictor."""
-    return f"{settings.model_name}_Calibration.npz"
-
-
-def sparse_results_file(settings: Settings) -> str:
-    """Name of the sparse model's results."""
-    return f"Results_{settings.model_name}_FinetunedModel.json"
 
 
 def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
@@ -169,52 +134,6 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
     return replace(settings, seed=settings.seed or 0), run, *others
 
 
-def write_config(settings: Settings, run: RunFolder, device: torch.device, data: dict) -> None:
-    """Describe the run: arguments, data, command, versions, machine and commit, in `config.json`.
-
-    Args:
-        settings: the run's.
-        run: its folder.
-        device: where it computes.
-        data: what `recorded_data` is to return; has a list `classes`.
-    """
-    write_json(
-        run.file(CONFIG),
-        {
-            "arguments": settings.as_dict(),
-            "recipes": settings.recipes(),
-            "data": data,
-            "command": " ".join(["python", *sys.argv]),
-            "device": str(device),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-            },
-            "machine": platform.platform(),
-            "commit": commit(),
-        },
-    )
-
-
-def read_config(folder: Path) -> dict:
-    """What `write_config` left in a run's folder; nothing where it cannot be read."""
-    config = read_json(folder / CONFIG)
-    return config if isinstance(config, dict) else {}
-
-
-def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
-    """What was noted of the data of a run's model, and where; None for downloaded models.
-
-    With the model itself; earlier versions noted it in config.json.
-    """
-    path = run.file(sparse_model_file(settings))
-    card = ModelCard.read(path)
-    if card is not None:
-        return card.data, str(path)
-    return read_config(run.path).get("data"), str(run.file(CONFIG))
-
-
 def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: Iterable[str] = ()) -> None:
     """Raise a UsageError if a file that is to be written is one of the run's own, or one of some named inputs."""
     own = [*map(run.file, (MANIFEST, CONFIG, IMAGE_LIST, *run.manifest())), *run.path.glob(f"*{SPARSE_MODEL}")]
@@ -222,60 +141,6 @@ def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: It
     for path in outputs:
         if os.path.realpath(path) in kept:
             raise UsageError(f"--output {path} would replace a file that is read; name another one")
-
-
-def recorded_images(file: Path) -> dict[str, str]:
-    """The user's own images that a file of a run was made from: their folder as `data_root`, and their fingerprints.
-
-    Empty for datasets, or if unknown; earlier versions recorded no fingerprints.
-    """
-    card = ModelCard.read(file)
-    recorded = recorded_arguments(file.parent) if card is None else card.settings
-    dataset, root = recipes.DATASETS.get(str(recorded.get("dataset"))), recorded.get("data_root")
-    if not (dataset and dataset.own_images and isinstance(root, str)):
-        return {}
-    known = {} if card is None else card.images
-    return {
-        "data_root": os.path.realpath(root),
-        **{f"{split} images": str(known[split]) for split in ("train", "test") if split in known},
-    }
-
-
-def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
-    """A finished model in a folder that was made with other images than these; None if there is none.
-
-    Args:
-        folder: of a run.
-        images: fingerprints of the training and the test images.
-    """
-    manifest = RunFolder(folder).manifest()
-    for path in sorted([folder / DENSE_MODEL_FILE, *folder.glob(f"*{SPARSE_MODEL}")]):
-        card = ModelCard.read(path)
-        # Earlier versions noted the training images in the manifest.
-        listed = manifest.get(path.name, {}).get("settings", {}).get("images")
-        known = {"train": listed or images.get("train")} if card is None else card.images
-        if any(known.get(split, images[split]) != images[split] for split in images):
-            return path
-    return None
-
-
-def refuse_to_overwrite_models(run: RunFolder, images: dict[str, str]) -> None:
-    """Raise a UsageError, which names the ways out, if a run would overwrite a finished model of other images."""
-    path = model_of_other_images(run.path, images)
-    if path is None:
-        return
-    card = ModelCard.read(path)
-    whose = card and f" ({card.settings.get('dataset')} under {card.settings.get('data_root')})"
-    raise UsageError(
-        f"{run.path} holds {path.name}, a finished model of other images{whose or ''}, which is kept: choose another "
-        "--seed or --log_dir, or give --overwrite to have it made again from these"
-    )
-
-
-def is_downloaded(settings: Settings, run: RunFolder) -> bool:
-    """Whether a run's model was not made here, as far as its folder says."""
-    path = run.file(sparse_model_file(settings))
-    return path.exists() and ModelCard.read(path) is None and path.name not in run.manifest()
 
 
 def shared_flags(settings: Settings, run: RunFolder) -> str:
@@ -382,12 +247,6 @@ def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
     return flags
 
 
-def recorded_arguments(folder: Path) -> dict:
-    """The arguments that a run noted; none for downloaded models, and where they cannot be read."""
-    arguments = read_config(folder).get("arguments")
-    return arguments if isinstance(arguments, dict) else {}
-
-
 def _asked_model(settings: Settings) -> dict:
     """The folder of the seed, or that of the newest finished model of this name, and the flags that name the model.
 
@@ -443,13 +302,3 @@ def _no_model(settings: Settings, folder: Path) -> str:
         f"no finished model {wanted}{of} in {folder}; "
         f"train it with: python main.py --dataset {settings.dataset} --model_type {settings.model_type}"
     )
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with a mark if files have been changed since; None without git or the history."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() or None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from configs import runs
+from configs import run_files
 from configs.arguments import flag
 from configs.run_folder import UNFINISHED, RunFolder
 from configs.settings import OUTPUT, Settings, choice
@@ -42,13 +42,13 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
 def stage_files(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The files that every stage leaves, by stage in order."""
     return {
-        "dense": (runs.DENSE_MODEL_FILE,),
-        "features": (runs.POOLED_FILE, runs.STATISTICS_FILE),
-        "selection": (runs.selection_file(settings),),
-        "finetune": (runs.sparse_model_file(settings),),
+        "dense": (run_files.DENSE_MODEL_FILE,),
+        "features": (run_files.POOLED_FILE, run_files.STATISTICS_FILE),
+        "selection": (run_files.selection_file(settings),),
+        "finetune": (run_files.sparse_model_file(settings),),
         "calibration": (
-            *(runs.feature_table_file(settings, split) for split in ("train", "test")),
-            runs.calibration_file(settings),
+            *(run_files.feature_table_file(settings, split) for split in ("train", "test")),
+            run_files.calibration_file(settings),
         ),
-        "evaluation": (runs.DENSE_RESULTS_FILE, runs.sparse_results_file(settings)),
+        "evaluation": (run_files.DENSE_RESULTS_FILE, run_files.sparse_results_file(settings)),
     }

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from architectures.inference import FeatureTable, recorded_table
 from configs.open_run import OpenRun
+from configs.run_files import calibration_file, feature_table_file
 from configs.run_folder import Artefact, RunFolder
-from configs.runs import calibration_file, feature_table_file
 from configs.settings import Settings
 from conformal.predictor import ConformalPredictor
 from conformal.scores.hierarchical import SCORE, HierarchicalPredictor

@@ -10,8 +10,10 @@ from torchvision.transforms import InterpolationMode
 
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
+from configs.records import recorded_data
+from configs.run_files import IMAGE_LIST
 from configs.run_folder import RunFolder, sha256
-from configs.runs import IMAGE_LIST, RESTORED, recorded_data
+from configs.runs import RESTORED
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import ImageDataset

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import EpsImagePlugin, Image
 
 from configs.errors import RunError
+from configs.run_files import CONFIG, IMAGE_LIST
 from configs.run_folder import MANIFEST
-from configs.runs import CONFIG, IMAGE_LIST
 
 # Formats that Pillow recognises and cannot decode by itself.
 NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}

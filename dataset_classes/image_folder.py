@@ -9,49 +9,23 @@ a header that names them); with it structural grounding can be measured.
 
 import csv
 import functools
-import hashlib
-import logging
-import os
-import re
 import unicodedata
-from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from configs.errors import RunError
-from configs.script import progress, warn_once
-from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, read_image, relative_name
+from configs.script import progress
+from dataset_classes.base import ImageDataset, read_image
+from dataset_classes.content_split import digests
 from dataset_classes.contents import contents
-from dataset_classes.folders import Skipped, class_folders, find_images, is_image, is_leftover, listed, scan_classes
 from dataset_classes.image_list import ImageList
+from dataset_classes.layouts import find_splits
 from dataset_classes.pixels import PixelScale
 from dataset_classes.remembered import remember, remembered
 
-logger = logging.getLogger(__name__)
-
-# What the folders of a split are called, in lower case.
-TRAIN, TEST, VALIDATION = "train", "test", "validation"
-ROLES = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("test", "testing"), TEST),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), VALIDATION),
-}
-UNDERSTOOD = "train or training, test or testing, val, valid, validation, dev, eval or evaluation"
-# A word of a folder's name that makes it look like one of a split.
-SPLIT_WORD = re.compile(r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I)
-# What folders are called that hold pictures of all classes, or masks and labels of them.
-NO_CLASS = re.compile(
-    r"(jpeg|png|rgb)?[ _-]?(images?|imgs?|pictures|photos)|masks?|labels?|annotations?|trimaps?|gt|ground[ _-]?truth|"
-    r"segmentation\w*",
-    re.I,
-)
-TEST_SHARE = 0.3  # expected share of every class, where one folder is split here
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
 STATISTICS_SIDE = 128  # pixels, the longer side
-
-ClassImages = dict[str, list[str]]  # image files by class name
 
 
 class ImageFolder(ImageDataset):
@@ -64,29 +38,24 @@ class ImageFolder(ImageDataset):
     name = "ImageFolder"
     upright = True
 
-    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False, known=None):
-        self._hold(find_splits(Path(data_root), known), split, Path(data_root))
+    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False, found=None):
+        root = Path(data_root)
+        train, test = found or find_splits(root)
+        classes = list(train)
+        images = train if split == "train" else test
+        paths = [path for name in classes for path in images.get(name, [])]
+        labels = [label for label, name in enumerate(classes) for _ in images.get(name, [])]
+        table = root / "attributes.csv"
+        attributes = read_attributes(table, classes) if table.exists() else None
+        super().__init__(paths, labels, classes, root=root, attributes=attributes)
+        self._train_paths = [path for paths in train.values() for path in paths]
+        self._all_paths = self._train_paths + [path for paths in test.values() for path in paths]
 
     @classmethod
     def both(cls, data_root, *, known: ImageList | None = None, **options):
         """Both splits; the folders are looked through once."""
         found = find_splits(Path(data_root), known)
-        train, test = cls.__new__(cls), cls.__new__(cls)
-        train._hold(found, "train", Path(data_root))
-        test._hold(found, "test", Path(data_root))
-        return train, test
-
-    def _hold(self, found: tuple[ClassImages, ClassImages], split: str, root: Path) -> None:
-        train, test = found
-        classes = list(train)
-        images = train if split == "train" else test
-        paths = [path for name in classes for path in images.get(name, [])]
-        labels = [label for label, name in enumerate(classes) for _ in images.get(name, [])]
-        super().__init__(paths, labels, classes, root=root)
-        self._train_paths = [path for paths in train.values() for path in paths]
-        self._all_paths = self._train_paths + [path for paths in test.values() for path in paths]
-        if (root / "attributes.csv").exists():
-            self._attributes = read_attributes(root / "attributes.csv", classes)
+        return cls(data_root, "train", found=found), cls(data_root, "test", found=found)
 
     @functools.cached_property
     def scale(self) -> PixelScale:  # type: ignore[override]
@@ -109,308 +78,12 @@ class ImageFolder(ImageDataset):
         return self._statistics[1]
 
 
-@dataclass(frozen=True)
-class Place:
-    """A folder directly below the data root.
-
-    Attributes:
-        name: of the folder.
-        path: to it.
-        loose: images directly in it.
-        below: its sub-folders that have images, at any depth.
-    """
-
-    name: str
-    path: str
-    loose: int
-    below: tuple[str, ...]
-
-    @property
-    def role(self) -> str | None:
-        """What a folder of this name is in a split."""
-        return ROLES.get(self.name.strip().casefold())
-
-    @property
-    def holds_classes(self) -> bool:
-        """Whether it looks like a part of a split: images in sub-folders only."""
-        return bool(self.below) and not self.loose
-
-
-def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
-    """Training and test images by class name, from two folders or by splitting one.
-
-    What is left out or guessed is logged in one line.
-
-    Args:
-        root: the folder of class folders.
-        known: where one folder is split, the list of an earlier split, which is kept.
-
-    Raises:
-        RunError: if these are no folders of class folders, can be read in two ways, or do not fit together.
-    """
-    if not root.is_dir():
-        found = "it is a file" if root.exists() else "it does not exist"
-        raise RunError(f"--data_root {root} must be a folder of class folders, but {found}; {NEEDS_NO_DOWNLOAD}.")
-    skipped = Skipped()
-    parts = split_folders(root)
-    if TEST not in parts:
-        folder = Path(parts.get(TRAIN, root))
-        classes = used_classes(folder, skipped)
-        refuse_outer_folder(classes, folder)
-        refuse_splits_inside(classes, folder)
-        log_skipped(skipped)
-        warn_once(
-            logger,
-            "%s is not split into training and test images: about %.0f %% of the images, chosen by their content, are "
-            "kept for testing.",
-            folder,
-            100 * TEST_SHARE,
-        )
-        return split_classes(classes, root, known)
-    train_folder, test_folder = Path(parts[TRAIN]), Path(parts[TEST])
-    train, test = used_classes(train_folder, skipped), used_classes(test_folder, skipped)
-    log_skipped(skipped)
-    unknown = sorted(set(test) - set(train))
-    if unknown:
-        alike = [name for name in train if same_name(name) == same_name(unknown[0])]
-        raise RunError(
-            f"Class '{unknown[0]}' has images in {test_folder} but none in {train_folder}"
-            + (f", which has '{alike[0]}'." if alike else f" ({len(unknown)} class(es) so).")
-        )
-    return train, test
-
-
-def log_skipped(skipped: Skipped) -> None:
-    """Log what was left out."""
-    if skipped.line():
-        warn_once(logger, "%s", skipped.line())
-
-
-def same_name(name: str) -> str:
-    """A spelling that names share which differ in case, blanks or Unicode form only."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc"))
-
-
-def split_folders(root: Path) -> dict[str, str]:
-    """The paths of the folders that training and test images come from; empty where `root` holds the classes itself.
-
-    Raises:
-        RunError: if the folders can be read as a split and as classes.
-    """
-    places = [look_into(name, path) for name, path in class_folders(root, Skipped()).items()]
-    places = [place for place in places if place.loose or place.below or place.role]
-    named: dict[str, list[Place]] = defaultdict(list)
-    for place in places:
-        named[place.role].append(place)
-    others = named.pop(None, [])
-    if not named:
-        refuse_unknown_split(root, others)
-        return {}
-    roles = [place for several in named.values() for place in several]
-    if others and not any(place.holds_classes for place in roles):
-        flat = _names(roles)
-        warn_once(logger, "%s in %s: taken as classes, since images lie directly in it.", flat, root)
-        return {}
-    train = named.get(TRAIN, [])
-    test = named.get(TEST, []) or named.get(VALIDATION, [])
-    if len(train) > 1 or len(test) > 1:
-        several = _names(train if len(train) > 1 else test)
-        raise RunError(f"{root} has several folders of one meaning: {several}; leave one of them.")
-    if others and not (train and test and same_classes(train[0], test[0])):
-        raise RunError(
-            f"{root} can be read in two ways: {_names(roles)} as the images of a split, or as classes like "
-            f"{_names(others)} beside it. For a split, put nothing else beside train/ and test/; for classes, put all "
-            f"of them into {root / 'train'}."
-        )
-    if not train:
-        raise RunError(f"{root} has a folder {roles[0].name}/ but no train/ beside it.")
-    unused = others + [place for place in roles if place not in train + test]
-    if unused:
-        warn_once(
-            logger,
-            "%s: training on %s/ and testing on %s/; %s is not used.",
-            root,
-            train[0].name,
-            test[0].name,
-            _names(unused),
-        )
-    return {part: places[0].path for part, places in ((TRAIN, train), (TEST, test)) if places}
-
-
-def look_into(name: str, path: str) -> Place:
-    """A folder below the data root, looked into as far as its meaning needs."""
-    unsaid = Skipped()  # who reads the images tells of what is left out
-    images = find_images(path, unsaid)
-    inside = [os.path.relpath(image, path).split(os.sep) for image in images]
-    loose = sum(len(parts) == 1 for parts in inside)
-    return Place(name, path, loose, tuple(sorted({p[0] for p in inside if len(p) > 1})))
-
-
-def same_classes(first: Place, second: Place) -> bool:
-    """Whether two folders have sub-folders of the same names."""
-    return bool(set(first.below) & set(second.below))
-
-
-def refuse_unknown_split(root: Path, places: list[Place]) -> None:
-    """Raise a RunError if folders look like a split under names that are not understood."""
-    found = {word[1].lower(): p for p in places if (word := SPLIT_WORD.search(p.name))}
-    parts = list(found.values())
-    alone = all(SPLIT_WORD.search(place.name) for place in places)
-    if "train" in found and len(found) > 1 and (alone or same_classes(parts[0], parts[1])):
-        raise RunError(
-            f"{root} can be read in two ways: {_names(parts)} look like a split, but only {UNDERSTOOD} are understood. "
-            f"Rename them, or put them into {root / 'train'} if they are classes."
-        )
-    if len(places) in (2, 3) and all(place.holds_classes and place.below == places[0].below for place in places):
-        warn_once(
-            logger,
-            "%s: %s hold folders of the same names (%s) and are taken as classes; a split has the names %s.",
-            root,
-            _names(places),
-            _some(places[0].below),
-            UNDERSTOOD,
-        )
-
-
-def refuse_outer_folder(classes: ClassImages, folder: Path) -> None:
-    """Raise a RunError if the folders of the classes, or of a split, lie one level deeper."""
-    name, *others = classes
-    place = look_into(name, str(folder / name))
-    if not others and place.holds_classes and len(place.below) > 1:
-        raise RunError(
-            f"{folder} has only the class '{name}', whose images lie in {_some(place.below)}: if these are the classes "
-            f"or the split, give --data_root {folder / name}"
-        )
-
-
-def refuse_masks(classes: ClassImages, folder: Path) -> None:
-    """Raise a RunError if these are no classes but pictures and what is drawn on them."""
-    if len(classes) > 1 and all(NO_CLASS.fullmatch(name) for name in classes):
-        names = ", ".join(f"{name}/" for name in classes)
-        raise RunError(
-            f"{folder} holds {names}, which look like pictures and their masks or labels, not like classes: put the "
-            "pictures of every class into a folder of its name."
-        )
-
-
-def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
-    """Raise a RunError if the split lies inside of every class."""
-    for name, images in classes.items():
-        inside = {os.path.relpath(image, folder / name).split(os.sep)[0] for image in images}
-        roles = {ROLES.get(part.casefold()) for part in inside}
-        if not {TRAIN} < roles & set(ROLES.values()):
-            return
-    raise RunError(
-        f"{folder} can be read in two ways: every class has a split inside of it, as {next(iter(classes))}/train/. For "
-        f"this split, turn the folders round: train/{next(iter(classes))}/; otherwise rename the folders inside."
-    )
-
-
-def _some(names: tuple[str, ...]) -> str:
-    """The first names, ant, bee, cat, ..."""
-    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
-
-
-def _names(places: list[Place]) -> str:
-    return ", ".join(f"{place.name}/" for place in places)
-
-
-def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
-    """The classes below `folder` that have images.
-
-    Raises:
-        RunError: if there are none; says what is there instead.
-    """
-    classes = scan_classes(folder, skipped)
-    for name in [name for name, images in classes.items() if not images]:
-        warn_once(logger, "%s has no images that can be read and is left out.", folder / name)
-        del classes[name]
-    loose = sum(is_image(name) and not is_leftover(name) and (folder / name).is_file() for name in os.listdir(folder))
-    if classes:
-        if loose:
-            warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
-        refuse_masks(classes, folder)
-        log_deeper(classes, folder)
-        return classes
-    if loose:
-        raise RunError(f"{folder} holds {loose} images but no class folders; put the images of each class in a folder.")
-    raise RunError(
-        f"No images under {folder}: expected {folder}/CLASS/IMAGE, or train/ and test/ with such folders. "
-        f"{skipped.line()}".strip()
-    )
-
-
-def log_deeper(classes: ClassImages, folder: Path) -> None:
-    """Log how many images lie in sub-folders of their class: those may be masks, or classes of their own."""
-    places = Counter(os.path.dirname(image) for images in classes.values() for image in images)
-    names = {os.path.relpath(place, folder): count for place, count in places.items()}
-    deeper = Counter({name: count for name, count in names.items() if os.sep in name})
-    if deeper:
-        warn_once(
-            logger,
-            "%s: %d image(s) in sub-folders count as images of the class above them (%s).",
-            folder,
-            deeper.total(),
-            listed(deeper),
-        )
-
-
-def split_classes(classes: ClassImages, root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
-    """Training and test images, decided for each image by its content.
-
-    An image tests if its digest, as a fraction, is below `TEST_SHARE`: images that come or go move no others, and
-    copies are always on one side. Only where a class would have no test image, or fewer than 2 for training, those
-    with the lowest or highest digest change sides. Images on the list of an earlier split stay where they are.
-    """
-    paths = [path for images in classes.values() for path in images]
-    digest_of = dict(zip(paths, _digests(paths, root), strict=True))
-    listed = {}
-    for path, digest in digest_of.items() if known else ():
-        if side := known.split_of(digest, relative_name(path, root)):
-            listed[digest] = side
-    sides = {digest: listed.get(digest) or side_of(digest) for digest in digest_of.values()}
-    owners = Counter(d for images in classes.values() for d in {digest_of[path] for path in images})
-    for images in classes.values():
-        own = [digest_of[path] for path in images]
-        free = sorted(set(own) - set(listed))
-        alone = [d for d in free if owners[d] == 1]
-        shared = [d for d in free if owners[d] > 1]  # last: another class would lose them
-        for digest in alone[::-1] + shared[::-1]:
-            if sum(sides[d] == "train" for d in own) >= min(2, len(own)):
-                break
-            sides[digest] = "train"
-        for digest in alone + shared:
-            n_train = sum(sides[d] == "train" for d in own)
-            if n_train < len(own) or n_train - own.count(digest) < 2:
-                break
-            sides[digest] = "test"
-    train, test = (
-        {name: [path for path in images if sides[digest_of[path]] == side] for name, images in classes.items()}
-        for side in ("train", "test")
-    )
-    return train, test
-
-
-def side_of(digest: str) -> str:
-    """The split of an image by its digest alone."""
-    return "test" if int(digest, 16) < TEST_SHARE * 16 ** len(digest) else "train"
-
-
-def _digests(paths: list[str], root: Path) -> list[str]:
-    """The digest of every file's content; of its name where it cannot be read, which others will report."""
-    return [
-        content.digest or hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
-        for path, content in zip(paths, contents(paths, root), strict=True)
-    ]
-
-
 def channel_statistics(paths: list[str], root: Path, scale: PixelScale) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colour channels, pixels in [0, 1], over (a sample of) the images.
 
     Remembered in the user's cache folder, by what the files hold.
     """
-    key = {"images": _digests(paths, root), "scale": scale.ranges}
+    key = {"images": digests(paths, root), "scale": scale.ranges}
     known = remembered("channel_statistics", key)
     if known is None:
         known = measure_channels(paths, scale)

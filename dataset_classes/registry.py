@@ -17,8 +17,8 @@ from configs.model_card import ModelCard
 from configs.open_run import OpenRun
 from configs.paths import expanded_default
 from configs.recipes import DATASETS, canonical_name
+from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder, sha256
-from configs.runs import IMAGE_LIST, sparse_model_file
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, relative_name

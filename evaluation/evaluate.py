@@ -20,8 +20,8 @@ from architectures.inference import FeatureTable, FeatureTables, collect_columns
 from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
 from configs.run_folder import Artefact, read_json
-from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
 from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
 from evaluation import metrics

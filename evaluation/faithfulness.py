@@ -21,7 +21,7 @@ from architectures.activations import strongest_first
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.sparse_head import MIN_STD, SparseHead
 from configs.open_run import OpenRun
-from configs.runs import DENSE_MODEL_FILE
+from configs.run_files import DENSE_MODEL_FILE
 from configs.script import progress
 from training.dense import load_dense_model
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from configs.errors import RunError, UsageError
 from configs.model_types import MODEL_TYPES
+from configs.records import recorded_arguments, recorded_images
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE
 from configs.run_folder import RunFolder, read_json
-from configs.runs import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, recorded_arguments, recorded_images
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)

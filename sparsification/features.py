@@ -18,7 +18,7 @@ from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import measured_batches
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
-from configs.runs import DENSE_MODEL_FILE, POOLED_FILE, STATISTICS_FILE
+from configs.run_files import DENSE_MODEL_FILE, POOLED_FILE, STATISTICS_FILE
 from sparsification.constants import locality_sums, overlap_sums
 from sparsification.parts import Scenes
 

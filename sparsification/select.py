@@ -15,7 +15,7 @@ from architectures.inference import FeatureTable, collect_feature_table
 from architectures.sparse_head import SparseHead, SparseLayer
 from configs import processes
 from configs.open_run import OpenRun
-from configs.runs import POOLED_FILE, selection_file
+from configs.run_files import POOLED_FILE, selection_file
 from configs.settings import Settings
 from sparsification.constants import (
     class_feature_correlation,

@@ -12,7 +12,8 @@ from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTables, feature_tables
 from architectures.sparse_head import SparseHead
 from configs.open_run import OpenRun
-from configs.runs import finished_run, write_config
+from configs.records import write_config
+from configs.runs import finished_run
 from conformal.calibrate import calibrate
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription

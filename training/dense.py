@@ -14,8 +14,8 @@ from architectures.classifier import InterpretableClassifier, ModelOutput, build
 from architectures.inference import features_and_peaks
 from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe, GroupsRecipe
+from configs.run_files import DENSE_MODEL_FILE
 from configs.run_folder import Artefact
-from configs.runs import DENSE_MODEL_FILE
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.left_over_looks import LeftOverLooks

@@ -11,7 +11,7 @@ from architectures.classifier import InterpretableClassifier
 from architectures.sparse_head import MIN_STD, SparseHead, SparseLayer, build_head
 from configs.open_run import OpenRun
 from configs.recipes import FinetuneRecipe
-from configs.runs import selection_file, sparse_model_file
+from configs.run_files import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of

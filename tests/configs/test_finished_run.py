@@ -10,17 +10,10 @@ import torch
 from refusals import refused
 
 from configs.errors import RunError, UsageError
+from configs.records import write_config
+from configs.run_files import selection_file, sparse_model_file, sparse_results_file
 from configs.run_folder import RunFolder, write_json
-from configs.runs import (
-    finished_run,
-    is_finished,
-    selection_file,
-    shared_flags,
-    sparse_model_file,
-    sparse_results_file,
-    training_run,
-    write_config,
-)
+from configs.runs import finished_run, is_finished, shared_flags, training_run
 from configs.settings import Settings, parse_settings, with_model_size
 
 # No setting has its default, and no number is round.

@@ -7,8 +7,9 @@ import torch
 from refusals import refused
 
 from configs.errors import UsageError
+from configs.records import write_config
 from configs.run_folder import RunFolder, read_json
-from configs.runs import finished_run, write_config
+from configs.runs import finished_run
 from configs.settings import check_classes, parse_settings
 
 

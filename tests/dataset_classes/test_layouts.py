@@ -16,7 +16,7 @@ from refusals import refused
 from configs.errors import RunError
 from configs.script import warn_once
 from dataset_classes.folders import Skipped, find_images, image_endings
-from dataset_classes.image_folder import find_splits
+from dataset_classes.layouts import find_splits
 
 
 @pytest.fixture(autouse=True)

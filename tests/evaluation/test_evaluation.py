@@ -15,8 +15,8 @@ from architectures.inference import FeatureTable, feature_tables
 from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
+from configs.run_files import DENSE_MODEL_FILE, sparse_model_file, sparse_results_file
 from configs.run_folder import RunFolder, read_json
-from configs.runs import DENSE_MODEL_FILE, sparse_model_file, sparse_results_file
 from configs.settings import Settings
 from conformal import METHODS
 from dataset_classes.synthetic_birds import DrawnImages

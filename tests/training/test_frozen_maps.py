@@ -14,8 +14,8 @@ from architectures.sparse_head import SparseLayer, build_head
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.recipes import HeadRecipe
+from configs.run_files import selection_file
 from configs.run_folder import RunFolder
-from configs.runs import selection_file
 from configs.settings import parse_settings
 from dataset_classes.registry import data_of
 from training import forecast, frozen_maps
