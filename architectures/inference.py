@@ -95,16 +95,27 @@ def measured_batches(
         yield from (part for part in processes.all_gather(measured) if part is not None)
 
 
-def collect_columns(batches: Iterator[tuple[Tensor, ...]], n_rows: int) -> list[Tensor]:
-    """A table's columns, `[n_rows, ...]` each, from its batches; filled in place: joining takes the memory twice."""
+def measured_columns(
+    model: nn.Module,
+    dataset,
+    hardware: Hardware,
+    description: str,
+    measure: Callable[[Any, Tensor], tuple[Tensor, ...]],
+) -> list[Tensor]:
+    """What `measured_batches` yields as columns, `[N, ...]` each; filled in place: joining takes the memory twice."""
     columns: list[Tensor] = []
     start = 0
-    for batch in batches:
-        columns = columns or [x.new_empty(n_rows, *x.shape[1:]) for x in batch]
+    for batch in measured_batches(model, dataset, hardware, description, measure):
+        columns = columns or [x.new_empty(len(dataset), *x.shape[1:]) for x in batch]
         for column, values in zip(columns, batch, strict=True):
             column[start : start + len(values)] = values
         start += len(batch[0])
     return columns
+
+
+def first_of_every_class(labels: Tensor, count: int) -> Tensor:
+    """Indices of the first `count` images of every class, class by class, `[C * count]`."""
+    return torch.cat([(labels == c).nonzero()[:count, 0] for c in labels.unique()])
 
 
 def features_and_peaks(model: InterpretableClassifier, dataset, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,8 +153,8 @@ def collect_feature_table(
             columns += (logits, spatial_diversity(maps, logits, weight))
         return columns
 
-    batches = measured_batches(model, dataset, hardware, description, measure)
-    return FeatureTable(**dict(zip(names, collect_columns(batches, len(dataset)), strict=True)))
+    columns = measured_columns(model, dataset, hardware, description, measure)
+    return FeatureTable(**dict(zip(names, columns, strict=True)))
 
 
 class FeatureTables(NamedTuple):

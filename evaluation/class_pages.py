@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
 from torch import Tensor
 
 from architectures.activations import strongest_first
@@ -112,9 +113,14 @@ def _mistakes(c: int, mistakes: Mistakes, images) -> str:
 def _thumbnail(image) -> str:
     image = image.copy()
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return data_uri(image, "JPEG", quality=80)
+
+
+def data_uri(image: Image.Image, kind: str, **options) -> str:
+    """An image inside a page, as a file of a kind (`JPEG`, `PNG`); `options` are Pillow's."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _accuracy(confused: Tensor, c: int) -> float:

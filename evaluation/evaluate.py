@@ -16,7 +16,7 @@ from torch import Tensor
 
 from architectures.activations import spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from architectures.inference import FeatureTable, FeatureTables, collect_columns, measured_batches
+from architectures.inference import FeatureTable, FeatureTables, measured_columns
 from configs import processes
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
@@ -61,9 +61,7 @@ def observe(run: OpenRun, model: InterpretableClassifier) -> Observed:
         sid = spatial_diversity(output.feature_maps, output.logits, weight)
         return output.features, output.logits, labels, sid
 
-    images = run.data.test
-    batches = measured_batches(model, images, run.hardware, "Dense model on test images", measure)
-    return Observed(*collect_columns(batches, len(images)))
+    return Observed(*measured_columns(model, run.data.test, run.hardware, "Dense model on test images", measure))
 
 
 def model_results(
@@ -290,12 +288,11 @@ def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | N
     if swapped_looks is None:
         return None
     swapped = processes.broadcast(swapped_looks)
-    batches = measured_batches(
+    (pooled,) = measured_columns(
         model,
         swapped,
         run.hardware,
         "Sparse model on swapped looks",
         lambda output, _: (model.backbone.pool(output.feature_maps),),
     )
-    (pooled,) = collect_columns(batches, len(swapped))
     return pooled.unflatten(0, swapped.shape)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from architectures.inference import FeatureTable
+from architectures.inference import FeatureTable, first_of_every_class
 
 # Distance to a part that is not visible.
 FAR = math.inf
@@ -157,8 +157,3 @@ def explanation_truth(table: FeatureTable, weight: Tensor, dataset, swapped: Ten
         "Same best attribute across a feature's classes": same,
         "Same best attribute across a feature's classes, chance": same_by_chance,
     }
-
-
-def first_of_every_class(labels: Tensor, count: int) -> Tensor:
-    """Indices of the first `count` images of every class, class by class, `[C * count]`."""
-    return torch.cat([(labels == c).nonzero()[:count, 0] for c in labels.unique()])

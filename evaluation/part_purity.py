@@ -17,11 +17,11 @@ from torch.utils.data import Dataset
 
 from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier
-from architectures.inference import FeatureTable, FeatureTables, collect_columns, measured_batches
+from architectures.inference import FeatureTable, FeatureTables, first_of_every_class, measured_columns
 from configs.open_run import OpenRun
 from dataset_classes.base import ImageDataset
 from dataset_classes.keypoints import Keypoints
-from evaluation.explanation_truth import first_of_every_class, part_under_peak
+from evaluation.explanation_truth import part_under_peak
 
 STRONGEST = 10  # images that purity looks at
 PATCH = 32 / 224  # side of the patch around a peak, as a share of the image's
@@ -164,14 +164,14 @@ def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
     """Peaks of the maps of the first test images of every class under noise, `[R, n, 2]`."""
     images = run.data.test
     rows = first_of_every_class(torch.from_numpy(images.labels), DISTURBED_PER_CLASS).numpy()
-    batches = measured_batches(
+    (peaks,) = measured_columns(
         model,
         Disturbed(images, rows),
         run.hardware,
         "Sparse model on disturbed images",
         lambda output, _: (relative_peaks(output.feature_maps),),
     )
-    return collect_columns(batches, len(rows))[0]
+    return peaks
 
 
 def keypoint_results(

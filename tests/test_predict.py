@@ -21,6 +21,7 @@ from configs.runs import finished_run
 from conformal.split import calibration_split
 from dataset_classes.base import read_image
 from dataset_classes.contents import read_content
+from dataset_classes.registry import open_finished
 from evaluation.prediction_sets import methods
 from prediction.images import find_images
 
@@ -146,6 +147,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(finished, tmp_path,
     assert call(*flags, "--image", bad) == 1
     assert "none of the 1 images can be read" in capsys.readouterr().err
     assert output.read_text() == "old"
+
+
+def test_images_that_were_trained_on_are_told(small_run, finished, tmp_path, caplog):
+    run, _ = open_finished(*finished_run(small_run, ""))
+    folder = shutil.copytree(finished[0]["chiqpm"], tmp_path / "run")
+    run.data.image_list().write(folder / "images.csv")
+    trained, tested = run.data.train.paths[0], run.data.test.paths[0]
+    assert call("--folder", folder, "--image", trained, tested, "--output", tmp_path / "out.csv") == 0
+    assert f"1 of 2 images were trained on, the first is {trained}" in caplog.text
 
 
 def test_file_names_may_be_no_text(finished, tmp_path):

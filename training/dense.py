@@ -19,10 +19,9 @@ from configs.run_folder import Artefact
 from training.batches import seed_everything
 from training.checkpoint import checkpoint_of
 from training.left_over_looks import LeftOverLooks
-from training.loop import Phase, train_artefact
+from training.loop import Phase, build_optimizer, train_artefact
 from training.losses import confusable_images_loss, feature_diversity_loss, hidden_rectangle_loss, mixed_images_loss
 from training.monitor import Monitor
-from training.optimizers import build_optimizer
 from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
 

@@ -15,10 +15,9 @@ from configs.run_files import selection_file, sparse_model_file
 from configs.settings import Settings
 from sparsification.select import refit
 from training.checkpoint import checkpoint_of
-from training.loop import Phase, train_artefact
+from training.loop import Phase, build_optimizer, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss, presence_loss
 from training.monitor import Monitor
-from training.optimizers import build_optimizer
 from training.plan import round_is_reduced
 from training.schedules import finetune_learning_rate, grounding_weight
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from architectures.backbones.base import Backbone
 from architectures.backbones.frozen import KeptPart
-from architectures.inference import collect_columns, measured_batches
+from architectures.inference import measured_columns
 from configs import processes
 from configs.hardware import machine_memory
 from configs.open_run import OpenRun
@@ -55,14 +55,13 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
     if view not in run.frozen_maps:
         images = dataset if view is None else SeededImages(dataset, view)
         dtype = STORED_WATCHED if view is None else STORED
-        batches = measured_batches(
+        (run.frozen_maps[view],) = measured_columns(
             KeptPart(backbone),
             images,
             run.hardware,
             f"Maps to keep, {len(run.frozen_maps) + 1}",
             lambda maps, labels: (maps.to(dtype),),
         )
-        run.frozen_maps[view] = collect_columns(batches, len(dataset))[0]
     return StoredView(run.frozen_maps[view], dataset)
 
 

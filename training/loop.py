@@ -22,6 +22,7 @@ from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.open_run import OpenRun
+from configs.recipes import DenseRecipe, FinetuneRecipe
 from configs.run_folder import Artefact
 from configs.script import progress
 from dataset_classes.description import model_card
@@ -77,6 +78,18 @@ class Phase:
         if self.views is None:
             return seed_of(seed, self.name, epoch)
         return seed_of(seed, "view", epoch % self.views)
+
+
+def build_optimizer(parameters: list, recipe: DenseRecipe | FinetuneRecipe) -> torch.optim.Optimizer:
+    """A fresh optimiser.
+
+    Args:
+        parameters: tensors, or groups of them.
+        recipe: says which one, with which rate and weight decay.
+    """
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def train_artefact(

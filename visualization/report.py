@@ -5,9 +5,7 @@ collected. Pictures are JPEG; a heatmap is a small transparency mask that the pa
 feature's colour.
 """
 
-import base64
 import html
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from scipy.special import softmax
 from architectures.inference import FeatureTable
 from configs.run_folder import write_text
 from conformal.predictor import ConformalPredictor
+from evaluation.class_pages import data_uri
 from evaluation.part_purity import UsualPart
 from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
@@ -256,16 +255,10 @@ def crop_around(picture: np.ndarray, peak: Sequence[float]) -> np.ndarray:
 
 def _jpeg(picture: np.ndarray, side: int) -> str:
     image = Image.fromarray(np.round(255 * picture).astype(np.uint8)).resize((side, side))
-    return _data_uri(image, "JPEG", quality=82)
+    return data_uri(image, "JPEG", quality=82)
 
 
 def _mask(heat: np.ndarray) -> str:
     """A heatmap as the transparency of an image."""
     alpha = Image.fromarray(np.round(255 * heat).astype(np.uint8))
-    return _data_uri(Image.merge("LA", (Image.new("L", alpha.size), alpha)), "PNG", optimize=True)
-
-
-def _data_uri(image: Image.Image, kind: str, **options) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(Image.merge("LA", (Image.new("L", alpha.size), alpha)), "PNG", optimize=True)

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from architectures.activations import relative_peaks
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from architectures.inference import collect_columns, measured_batches
+from architectures.inference import first_of_every_class, measured_columns
 from configs.hardware import Hardware
 from configs.recipes import PartsRecipe
 
@@ -39,10 +38,9 @@ class Scenes:
 
 def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware, recipe: PartsRecipe) -> Scenes:
     """The scenes of a dataset, in one pass over the first images of every class."""
-    labels = np.asarray(dataset.labels)
-    classes = np.unique(labels)
-    each = max(1, min(recipe.images_per_class, recipe.images // len(classes)))
-    rows = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
+    labels = torch.as_tensor(dataset.labels)
+    each = max(1, min(recipe.images_per_class, recipe.images // len(labels.unique())))
+    images = dataset.subset(first_of_every_class(labels, each).numpy())
 
     def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
         maps = avg_pool2d(output.feature_maps.float(), 3, stride=1, padding=1)
@@ -50,5 +48,4 @@ def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware, 
         small = adaptive_avg_pool2d(maps, (min(recipe.cells, height), min(recipe.cells, width)))
         return output.features.float(), targets, small.sqrt().half(), relative_peaks(maps)
 
-    batches = measured_batches(model, dataset.subset(rows), hardware, "Local features", measure)
-    return Scenes(*collect_columns(batches, len(rows)))
+    return Scenes(*measured_columns(model, images, hardware, "Local features", measure))
