@@ -124,7 +124,7 @@ def class_grid(
 def _legend(rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool, right_part: str) -> list[str]:
     """The lines under the figure: what its marks mean."""
     shown = f"strongest {n_features} of {n_features + left_out} features;  " if left_out else ""
-    lines = [f"{shown}certainty = activation / its mean where present;  coloured frame = feature of the class"]
+    lines = [f"{shown}peak colour = activation / active mean;  coloured frame = feature of the class"]
     if any(row.squares for row in rows):
         lines.append("dashed square = all that the feature can see where it is strongest")
     if any(row.marks for row in rows):
