@@ -90,7 +90,7 @@ class TimmBackbone(Backbone):
         self.n_features = layout.spec.n_features
         self.layout = layout
         self.network = network
-        self._finer = False
+        self._reduced = False
         for child in layout.idle:
             setattr(network, child, nn.Identity())
         self._strides: list[tuple] = []  # (convolution, its ordinary attributes, its fine ones)
@@ -106,7 +106,7 @@ class TimmBackbone(Backbone):
         """Let cells be no larger than `FINE_CELL` pixels, or as large as the network is made for."""
         if reduced and not self.layout.late:
             log.info("%s has no strides that can be reduced.", self.layout.spec.name)
-        self._finer = reduced
+        self._reduced = reduced and bool(self.layout.late)
         for convolution, *attributes in self._strides:
             vars(convolution).update(attributes[reduced])
         for key, pools in self._pools.items():
@@ -118,7 +118,7 @@ class TimmBackbone(Backbone):
 
     def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
         maps = super()._features(maps, wanted)
-        return spread(maps, self.layout.finer, self.layout.first) if self._finer else maps
+        return spread(maps, self.layout.finer, self.layout.first) if self._reduced else maps
 
     def train_last_stage(self) -> bool:
         """Train the last stage, as timm has it, and what follows it, if that works on the maps before it alone.
@@ -380,13 +380,14 @@ def spread(maps: Tensor, finer: int, first: int) -> Tensor:
         maps: `[B, F, H, W]`.
         finer, first: see `Layout`.
     """
-    rows, columns = (_shares(cells, finer, first).to(maps) for cells in maps.shape[-2:])
+    rows, columns = (_shares(cells, finer, first, maps.device).to(maps.dtype) for cells in maps.shape[-2:])
     return rows @ maps @ columns.T
 
 
-def _shares(cells: int, finer: int, first: int) -> Tensor:
+def _shares(cells: int, finer: int, first: int, device: torch.device) -> Tensor:
     """Which share of every cell (column) goes to which one (row), `[cells, cells]`."""
-    to, start = torch.arange(cells)[:, None], torch.arange(cells) - first
+    places = torch.arange(cells, device=device)
+    to, start = places[:, None], places - first
     reached = (to >= start) & (to < start + finer)
     return reached / reached.sum(dim=0)
 
