@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from configs.script import progress
 from configs.settings import Settings
 
 INFERENCE_BATCH = 64
+Measure = Callable[[Any, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class FeatureTable(TensorTable):
         peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
         logits: `[N, C]`; None for training images, which may be a million of a thousand classes.
         sid: SID@5 of every image, `[N]`; None for training images, on which it is not measured.
-        peak_values: `[N, n]`, maximum of each map; None if it is not known.
+        peak_values: `[N, n]`, maximum of each map.
     """
 
     features: Tensor
@@ -46,7 +47,7 @@ class FeatureTable(TensorTable):
     peaks: Tensor
     logits: Tensor | None = None
     sid: Tensor | None = None
-    peak_values: Tensor | None = None
+    peak_values: Tensor = field(kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,12 +65,8 @@ class FeatureTable(TensorTable):
 
 @torch.inference_mode()
 def measured_batches(
-    model: nn.Module,
-    dataset,
-    hardware: Hardware,
-    description: str,
-    measure: Callable[[Any, Tensor], tuple[Tensor, ...]],
-) -> Iterator[tuple[Tensor, ...]]:
+    model: nn.Module, dataset, hardware: Hardware, description: str, measure: Measure
+) -> Iterator[dict[str, Tensor]]:
     """What `measure` says about every batch, in the dataset's order, on the CPU; feature maps are dropped.
 
     The processes of a run share the batches out, and each receives what all of them measured.
@@ -79,7 +76,7 @@ def measured_batches(
         dataset: yields `(image, label)`.
         hardware: device and loading workers.
         description: what the progress bar says.
-        measure: of the model's output for a batch and its labels, on the model's device.
+        measure: columns by name, from the model's output for a batch and its labels, on the model's device.
     """
     model.eval()
     batches = torch.arange(len(dataset)).split(INFERENCE_BATCH)
@@ -91,25 +88,22 @@ def measured_batches(
         if (batch := next(loader, None)) is not None:
             images, labels = batch
             output = model(hardware.to_device(images))
-            measured = tuple(x.cpu() for x in measure(output, labels.to(hardware.device)))
+            columns = measure(output, labels.to(hardware.device))
+            measured = {name: x.cpu() for name, x in columns.items()}
         yield from (part for part in processes.all_gather(measured) if part is not None)
 
 
 def measured_columns(
-    model: nn.Module,
-    dataset,
-    hardware: Hardware,
-    description: str,
-    measure: Callable[[Any, Tensor], tuple[Tensor, ...]],
-) -> list[Tensor]:
+    model: nn.Module, dataset, hardware: Hardware, description: str, measure: Measure
+) -> dict[str, Tensor]:
     """What `measured_batches` yields as columns, `[N, ...]` each; filled in place: joining takes the memory twice."""
-    columns: list[Tensor] = []
-    start = 0
+    columns: dict[str, Tensor] = {}
+    end = 0
     for batch in measured_batches(model, dataset, hardware, description, measure):
-        columns = columns or [x.new_empty(len(dataset), *x.shape[1:]) for x in batch]
-        for column, values in zip(columns, batch, strict=True):
-            column[start : start + len(values)] = values
-        start += len(batch[0])
+        columns = columns or {name: x.new_empty(len(dataset), *x.shape[1:]) for name, x in batch.items()}
+        start, end = end, end + len(next(iter(batch.values())))
+        for name, values in batch.items():
+            columns[name][start:end] = values
     return columns
 
 
@@ -133,28 +127,22 @@ def collect_feature_table(
     with_results: bool = True,
 ) -> FeatureTable:
     """The feature table of a sparse model on a dataset, in one pass; logits and SID@5 only `with_results`."""
-    weight = model.class_weight
 
-    names = ["features", "pooled", "labels", "predictions", "peaks", "peak_values"]
-    if with_results:
-        names += ["logits", "sid"]
-
-    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
+    def measure(output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
         maps, logits = output.feature_maps, output.logits
-        columns: tuple[Tensor, ...] = (
-            output.features,
-            model.backbone.pool(maps),
-            labels,
-            logits.argmax(dim=1),
-            relative_peaks(maps),
-            maps.amax(dim=(2, 3)),
-        )
+        columns = {
+            "features": output.features,
+            "pooled": model.backbone.pool(maps),
+            "labels": labels,
+            "predictions": logits.argmax(dim=1),
+            "peaks": relative_peaks(maps),
+            "peak_values": maps.amax(dim=(2, 3)),
+        }
         if with_results:
-            columns += (logits, spatial_diversity(maps, logits, weight))
+            columns |= {"logits": logits, "sid": spatial_diversity(maps, logits, model.class_weight)}
         return columns
 
-    columns = measured_columns(model, dataset, hardware, description, measure)
-    return FeatureTable(**dict(zip(names, columns, strict=True)))
+    return FeatureTable(**measured_columns(model, dataset, hardware, description, measure))
 
 
 class FeatureTables(NamedTuple):

@@ -45,7 +45,7 @@ def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_
     classes, targets = torch.from_numpy(weight).float(), torch.from_numpy(labels)
     logits = features @ classes.T
     peaks = torch.zeros(n_images, n_features, 2)
-    table = FeatureTable(features, features, targets, logits.argmax(dim=1), peaks, logits)
+    table = FeatureTable(features, features, targets, logits.argmax(dim=1), peaks, logits, peak_values=features)
     return classes, table
 
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from dataset_classes.transforms import FixedTransform
 log = logging.getLogger(__name__)
 
 SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
+# What the evaluation alone needs.
+IMAGE_ATTRIBUTES = "attributes/image_attribute_labels.txt"
+BOXES, PARTS, PART_LOCATIONS = "bounding_boxes.txt", "parts/parts.txt", "parts/part_locs.txt"
 
 
 class CUB2011(ImageDataset):
@@ -39,17 +43,17 @@ class CUB2011(ImageDataset):
     folder = Path("CUB200", "CUB_200_2011")
     cropped_folder = Path("PPCUB200", "CUB_200_2011")
 
-    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = True):
+    def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = True, index=None):
         self.square = crop_gt
         root = Path(data_root)
-        index = self.read_index(root)
+        index = index or self.read_index(root)
         chosen = np.flatnonzero(index.is_train == (split == "train"))
         cropped = root / self.cropped_folder / f"{split}_cropped"
         if crop_gt and cropped.is_dir():
             images, boxes = cropped, None
         else:
             images = self.image_folder(root, split)
-            boxes = read_boxes(index)[chosen] if crop_gt else None
+            boxes = index.boxes[chosen] if crop_gt else None
 
         kept = np.unique(index.class_ids)
         attributes = read_class_attributes(index.root, kept, list(index.class_names))
@@ -61,11 +65,18 @@ class CUB2011(ImageDataset):
             boxes=boxes,
             attributes=attributes,
         )
-        self._image_ids = {path: int(index.image_ids[i]) for path, i in zip(self.paths, chosen, strict=True)}
-        self._image_attribute_file = index.root / "attributes" / "image_attribute_labels.txt"
-        self._part_file = index.root / "parts" / "part_locs.txt"
-        self._box_file = index.root / "bounding_boxes.txt"
-        self._cropped = crop_gt
+        self._index, self._cropped = index, crop_gt
+        self._row_of = dict(zip(self.paths, chosen.tolist(), strict=True))  # in the index; also of a subset
+
+    @classmethod
+    def both(cls, data_root, *, known=None, **options):
+        """Both splits; the text files are read once."""
+        index = cls.read_index(Path(data_root))
+        return cls(data_root, "train", index=index, **options), cls(data_root, "test", index=index, **options)
+
+    @property
+    def _rows(self) -> list[int]:
+        return [self._row_of[path] for path in self.paths]
 
     def image_attributes(self) -> np.ndarray | None:
         """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file.
@@ -73,22 +84,18 @@ class CUB2011(ImageDataset):
         Raises:
             RunError: if the file is no table of numbers, or lacks an image.
         """
-        path = self._image_attribute_file
-        if not path.exists():
+        table = self._index.image_attributes
+        if table is None:
             return None
-        # Some lines of the official file have a column too many.
-        table = read_table(path, usecols=(0, 1, 2, 3)).astype(np.int64)
-        if table[:, :2].min() < 1 or not np.isin(table[:, 2], (0, 1)).all():
-            raise RunError(f"{path} holds a line that is not image, attribute (from 1), 0 or 1, and certainty.")
-        ids = np.array([self._image_ids[image] for image in self.paths])
-        position = np.zeros(max(ids.max(), table[:, 0].max()) + 1, dtype=np.int64)
+        ids = np.array([int(self._index.image_ids[row]) for row in self._rows])
+        position = np.zeros(max(ids.max(), table[:, 0].max()) + 1, dtype=np.int32)
         position[ids] = np.arange(1, len(ids) + 1)
-        table[:, 0] = position[table[:, 0]]
-        table = table[table[:, 0] > 0]
-        missing = np.setdiff1d(position[ids], table[:, 0])
+        images = position[table[:, 0]]
+        missing = np.setdiff1d(position[ids], images)
         if len(missing):
-            raise RunError(f"{path} has no line for image {ids[missing[0] - 1]} of images.txt.")
-        return table
+            file = self._index.root / IMAGE_ATTRIBUTES
+            raise RunError(f"{file} has no line for image {ids[missing[0] - 1]} of images.txt.")
+        return np.column_stack([images, table[:, 1:]])[images > 0]
 
     def keypoints(self) -> Keypoints | None:
         """The points of `parts/part_locs.txt` under the test transform; None, and a word in the log, without the file.
@@ -96,15 +103,15 @@ class CUB2011(ImageDataset):
         Raises:
             RunError: if a file is broken, or an image cannot be read.
         """
-        needed = [self._part_file, *([self._box_file] if self._cropped else [])]
+        needed = [self._index.root / file for file in (PART_LOCATIONS, *([BOXES] if self._cropped else []))]
         if missing := [path for path in needed if not path.exists()]:
             log.info("There is no %s: it is not known where parts are.", missing[0])
             return None
-        ids = [self._image_ids[path] for path in self.paths]
-        names, pixels, visible = self._parts(ids)
+        names, *places = self._index.parts
+        pixels, visible = (values[self._rows] for values in places)
         assert isinstance(self.transform, FixedTransform)
         locations = np.empty_like(pixels)
-        for i, (left, top, right, bottom) in enumerate(self._kept_edges(ids)):
+        for i, (left, top, right, bottom) in enumerate(self._kept_edges()):
             size = (right - left, bottom - top)
             locations[i] = self.transform.places((pixels[i] - (left, top)) / size, size)
         visible &= ((locations >= 0) & (locations <= 1)).all(axis=2)
@@ -113,15 +120,10 @@ class CUB2011(ImageDataset):
     def check_annotations(self) -> None:
         """As in `ImageDataset`."""
         self.image_attributes()
-        if self._part_file.exists():
-            self._parts([])
+        if (self._index.root / PART_LOCATIONS).exists():
+            _ = self._index.parts
 
-    def _parts(self, ids: list[int]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Names of the parts, and what `read_part_locations` returns for some images."""
-        named = read_rows(self._part_file.parent, "parts", 1, str, self.name)
-        return tuple(name for (name,) in named.values()), *read_part_locations(self._part_file, ids, [*map(int, named)])
-
-    def _kept_edges(self, ids: list[int]) -> list[tuple[int, int, int, int]]:
+    def _kept_edges(self) -> list[tuple[int, int, int, int]]:
         """What is left of every image before it is resized: left, top, right and bottom edge, pixels."""
         if not self._cropped:
             return [(0, 0, *image_size(path)) for path in self.paths]
@@ -129,21 +131,19 @@ class CUB2011(ImageDataset):
             boxes_of_files = zip(self.boxes, self.paths, strict=True)
             return [edges(box, image_size(path)) for box, path in boxes_of_files]
         # Files that are cropped already: the uncropped image's edges are not known.
-        keys = list(map(str, ids))
-        boxes = read_column(self._box_file.parent, "bounding_boxes", 4, keys, self.name)
-        return [edges(box, (sys.maxsize, sys.maxsize)) for box in boxes]
+        return [edges(box, (sys.maxsize, sys.maxsize)) for box in self._index.boxes[self._rows]]
 
     def attributes_fingerprint(self) -> str:
         """As in `ImageDataset`, and of all that is in the files of image attributes, parts and boxes."""
-        names = self._part_file.with_name("parts.txt")
-        files = [str(path) for path in (self._image_attribute_file, self._part_file, names, self._box_file)]
+        files = [str(self._index.root / file) for file in (IMAGE_ATTRIBUTES, PART_LOCATIONS, PARTS, BOXES)]
         digests = [content.digest for content in contents(files, self.root)]
         return fingerprint({"classes": super().attributes_fingerprint(), "files": digests})
 
-    def read_index(self, root: Path) -> "Index":
+    @classmethod
+    def read_index(cls, root: Path) -> "Index":
         """Which images there are, and of which class and split."""
-        require(root / self.folder, self.name, root, SOURCE)
-        return read_index(root / self.folder, self.name)
+        require(root / cls.folder, cls.name, root, SOURCE)
+        return read_index(root / cls.folder, cls.name)
 
     def image_folder(self, root: Path, split: str) -> Path:
         """The folder that the image names of the index belong to."""
@@ -152,14 +152,57 @@ class CUB2011(ImageDataset):
 
 @dataclass(frozen=True)
 class Index:
-    """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id."""
+    """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id.
 
+    Of the files that not every run needs, each is read when it is first asked for.
+
+    Raises:
+        RunError: if one is missing or broken; names it.
+    """
+
+    dataset: str
     root: Path
     image_ids: list[str]
     images: list[str]  # paths below the image folder
     class_ids: np.ndarray
     is_train: np.ndarray
     class_names: dict[int, str]
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`."""
+        if not (self.root / BOXES).exists():
+            raise RunError(
+                f"No {BOXES} in {self.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
+                f"which belongs in {CUB2011.folder} below the data root; or use whole images with --cropGT False."
+            )
+        return read_column(self.root, "bounding_boxes", 4, self.image_ids, CUB2011.name)
+
+    @cached_property
+    def image_attributes(self) -> np.ndarray | None:
+        """Image id, attribute (from 1), presence (0/1) and certainty, `[M, 4]` integers; None without the file."""
+        path = self.root / IMAGE_ATTRIBUTES
+        if not path.exists():
+            return None
+        # Some lines of the official file have a column too many.
+        table = read_table(path, usecols=range(4)).astype(np.int32)
+        if table[:, :2].min() < 1 or not np.isin(table[:, 2], (0, 1)).all():
+            raise RunError(f"{path} holds a line that is not image, attribute (from 1), 0 or 1, and certainty.")
+        return table
+
+    @cached_property
+    def parts(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """Names of the parts, their pixels (x, y), `[N, P, 2]`, and which of them can be seen, `[N, P]` bool."""
+        named = read_rows(self.root / "parts", "parts", 1, str, self.dataset)
+        row_of = {int(image): row for row, image in enumerate(self.image_ids)}
+        column_of = {int(part): column for column, part in enumerate(named)}
+        pixels = np.zeros((len(row_of), len(column_of), 2))
+        visible = np.zeros(pixels.shape[:2], dtype=bool)
+        for image, part, *place, shown in read_table(self.root / PART_LOCATIONS, usecols=range(5)):
+            if image in row_of and part in column_of:
+                at = row_of[image], column_of[part]
+                pixels[at], visible[at] = place, shown == 1
+        return tuple(name for (name,) in named.values()), pixels, visible
 
 
 def read_index(root: Path, dataset: str) -> Index:
@@ -186,38 +229,7 @@ def read_index(root: Path, dataset: str) -> Index:
     if unknown:
         raise RunError(f"{root / 'classes.txt'} has no name for class {min(unknown)} of image_class_labels.txt.")
     names = [name for (name,) in images.values()]
-    return Index(root, list(images), names, class_ids, is_train == 1, class_names)
-
-
-def read_part_locations(path: Path, image_ids: list[int], part_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (x, y) of the parts of some images, `[N, P, 2]`, and which of them can be seen, `[N, P]` bool.
-
-    Raises:
-        RunError: if the file's lines are not image, part, x, y and 0 or 1.
-    """
-    image, part, x, y, seen = read_table(path, usecols=range(5)).T
-    row_of, column_of = ({k: i for i, k in enumerate(ids)} for ids in (image_ids, part_ids))
-    pixels = np.zeros((len(image_ids), len(part_ids), 2))
-    visible = np.zeros(pixels.shape[:2], dtype=bool)
-    for i, p, *place, shown in zip(image, part, x, y, seen, strict=True):
-        if i in row_of and p in column_of:
-            pixels[row_of[i], column_of[p]] = place
-            visible[row_of[i], column_of[p]] = shown == 1
-    return pixels, visible
-
-
-def read_boxes(index: Index) -> np.ndarray:
-    """Bounding boxes (x, y, width, height) in pixels, `[N, 4]`.
-
-    Raises:
-        RunError: if their file is missing or broken.
-    """
-    if not (index.root / "bounding_boxes.txt").exists():
-        raise RunError(
-            f"No bounding_boxes.txt in {index.root} to crop by. It comes with CUB-200-2011, {SOURCE}, "
-            f"which belongs in {CUB2011.folder} below the data root; or use whole images with --cropGT False."
-        )
-    return read_column(index.root, "bounding_boxes", 4, index.image_ids, CUB2011.name)
+    return Index(dataset, root, list(images), names, class_ids, is_train == 1, class_names)
 
 
 def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:

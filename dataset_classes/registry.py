@@ -36,7 +36,7 @@ class DataSplits:
     """Training images augmented, the same images under the test transform, and the test images.
 
     `held_out` are training images, under the test transform, that a run was asked not to train on; `whole` are all
-    training images then.
+    training images then. `others`: which of `train` and `test` are not the images that a finished model was made with.
     """
 
     train: ImageDataset
@@ -44,6 +44,7 @@ class DataSplits:
     test: ImageDataset
     held_out: ImageDataset | None = None
     whole: ImageDataset | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def watched(self) -> ImageDataset:
@@ -148,10 +149,14 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
     Says so if these are not the images that the model was made with.
     """
     splits = data_of(settings, backbone, listed_images(settings, folder))
+    card = ModelCard.read(folder.file(sparse_model_file(settings)))
+    now = {} if card is None else splits.fingerprints()
+    others = tuple(split for split, name in now.items() if card.images.get(split) != name)
+    splits = replace(splits, others=others)
     about = DataDescription.recorded(settings, folder)
     if about is None or about.classes != splits.test.classes:
         return splits  # nothing is known, or loading the model will fail
-    for split in other_images(settings, folder, splits):
+    for split in others:
         logger.warning(
             "The %s images under %s are not those that %s was made with.",
             {"train": "training"}.get(split, split),
@@ -161,13 +166,6 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
     unaugmented, test = (s.with_transform(about.transform) for s in (splits.train_unaugmented, splits.test))
     unaugmented.scale = test.scale = about.scale
     return replace(splits, train_unaugmented=unaugmented, test=test)
-
-
-def other_images(settings: Settings, folder: RunFolder, splits: DataSplits) -> list[str]:
-    """Which of `train` and `test` are not the images that a model was made with; none where that is not recorded."""
-    card = ModelCard.read(folder.file(sparse_model_file(settings)))
-    now = {} if card is None else splits.fingerprints()
-    return [split for split, name in now.items() if card.images.get(split) != name]
 
 
 def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:

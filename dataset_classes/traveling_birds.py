@@ -25,15 +25,16 @@ class TravelingBirds(CUB2011):
     folder = Path("TravelingBirds", "CUB_fixed")
     cropped_folder = Path("PPTravelingBirds", "CUB_fixed")
 
-    def read_index(self, root: Path) -> Index:
+    @classmethod
+    def read_index(cls, root: Path) -> Index:
         """CUB's text files."""
-        require(root / self.folder, self.name, root, SOURCE)
-        for annotations in (root / self.folder, root / CUB2011.folder):
+        require(root / cls.folder, cls.name, root, SOURCE)
+        for annotations in (root / cls.folder, root / CUB2011.folder):
             if (annotations / "images.txt").exists():
-                return read_index(annotations, self.name)
+                return read_index(annotations, cls.name)
         raise RunError(
             "TravelingBirds needs the text files of CUB-200-2011 (train_test_split.txt and others), found neither "
-            f"in {root / self.folder} nor in {root / CUB2011.folder}: train/ and test/ hold all birds, and only CUB's "
+            f"in {root / cls.folder} nor in {root / CUB2011.folder}: train/ and test/ hold all birds, and only CUB's "
             "split says which of them are for testing"
         )
 

@@ -20,7 +20,7 @@ from configs.runs import finished_run
 from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
-from dataset_classes.registry import open_finished, other_images
+from dataset_classes.registry import open_finished
 from evaluation.evaluate import evaluate_sparse
 from evaluation.faithfulness import IMAGES, faithfulness
 from evaluation.per_class import diagnose
@@ -51,14 +51,13 @@ def main() -> None:
     with folder.locked():
         tables = feature_tables(run, model)
         calibrate(run, model.class_weight.cpu(), tables.test)
-        others = other_images(settings, folder, run.data)
-        beside = bool(others) or is_downloaded(settings, folder)
+        beside = bool(run.data.others) or is_downloaded(settings, folder)
         more = {"Faithfulness": faithfulness(run, model)} if flags.faithfulness else {}
         results = evaluate_sparse(run, model, tables, again=True, beside=beside, more=more)
         if flags.per_class:
             pages = folder.file(f"{settings.model_name}_Classes")
             log.info(diagnose(pages, tables.test, model.class_weight, run.data.test))
-    dense_results = {} if others else recorded_results(folder.file(DENSE_RESULTS_FILE))
+    dense_results = {} if run.data.others else recorded_results(folder.file(DENSE_RESULTS_FILE))
     log.info(summary(settings, folder, dense_results, results))
 
 

@@ -57,11 +57,11 @@ def observe(run: OpenRun, model: InterpretableClassifier) -> Observed:
     """One pass of the dense model over the test images."""
     weight = model.class_weight
 
-    def measure(output: ModelOutput, labels: Tensor) -> tuple[Tensor, ...]:
+    def measure(output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
         sid = spatial_diversity(output.feature_maps, output.logits, weight)
-        return output.features, output.logits, labels, sid
+        return {"features": output.features, "logits": output.logits, "labels": labels, "sid": sid}
 
-    return Observed(*measured_columns(model, run.data.test, run.hardware, "Dense model on test images", measure))
+    return Observed(**measured_columns(model, run.data.test, run.hardware, "Dense model on test images", measure))
 
 
 def model_results(
@@ -288,11 +288,11 @@ def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | N
     if swapped_looks is None:
         return None
     swapped = processes.broadcast(swapped_looks)
-    (pooled,) = measured_columns(
+    columns = measured_columns(
         model,
         swapped,
         run.hardware,
         "Sparse model on swapped looks",
-        lambda output, _: (model.backbone.pool(output.feature_maps),),
+        lambda output, _: {"pooled": model.backbone.pool(output.feature_maps)},
     )
-    return pooled.unflatten(0, swapped.shape)
+    return columns["pooled"].unflatten(0, swapped.shape)

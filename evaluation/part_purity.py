@@ -44,35 +44,33 @@ def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: flo
     return (distance <= side / 2) & visible.unsqueeze(1)
 
 
-def part_purity(pooled: Tensor, peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
-    """How often the patches of a feature hold the same part (PIP-Net, section 6.3).
+def parts_of_patches(peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
+    """Which parts the patch of every feature holds, `[N, n, Q]`, and which its image shows, `[N, Q]`, bool.
 
-    Patches are cut from the images in which the feature is strongest, around the peak of its map, moved inside where
-    they cross an edge. Left and right parts are the same.
+    Patches lie around the peaks, `[N, n, 2]`, moved inside where they cross an edge. Left and right parts are the same.
+    """
+    names, merged = keypoints.sides_merged
+    locations, visible = keypoints.tensors()
+    held = contained_parts(peaks.clamp(PATCH / 2, 1 - PATCH / 2), locations, visible, PATCH)  # (N, n, P)
+    of_part = torch.nn.functional.one_hot(torch.from_numpy(merged), len(names))  # (P, Q)
+    return held.long() @ of_part > 0, visible.long() @ of_part > 0
+
+
+def part_purity(strength: Tensor, held: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """How often the patches of a feature, in the images in which it is strongest, hold the same part (PIP-Net, 6.3).
 
     Args:
-        pooled: how strong the features are in the images, `[N, n]`.
-        peaks: of their maps, row and column as fractions of the image, `[N, n, 2]`.
-        keypoints: of the N images.
+        strength: of the features in the images, `[N, n]`.
+        held, shown: `parts_of_patches`.
 
     Returns:
         `(purity, share)`, `[n]` each. Purity counts as the published code does: for every part the share of those
         patches in whose image it is visible, then the largest over parts. The share is that of the most frequent part
         among all patches.
     """
-    rows = pooled.topk(min(STRONGEST, len(pooled)), dim=0).indices  # (R, n)
-    names, merged = keypoints.sides_merged
-    locations, visible = keypoints.tensors()
-    inside = torch.zeros(*rows.shape, len(names), dtype=torch.bool)  # (R, n, Q)
-    seen = inside.clone()
-    for feature, images in enumerate(rows.T):
-        centre = peaks[images, feature].clamp(PATCH / 2, 1 - PATCH / 2).unsqueeze(1)
-        held = contained_parts(centre, locations[images], visible[images], PATCH)[:, 0]  # (R, P)
-        for part, name in enumerate(merged):
-            inside[:, feature, name] |= held[:, part]
-            seen[:, feature, name] |= visible[images, part]
-    count = inside.sum(dim=0)  # (n, Q)
-    purity = count / seen.sum(dim=0).clamp(min=1)
+    rows = strength.topk(min(STRONGEST, len(strength)), dim=0).indices  # (R, n)
+    count = held[rows, torch.arange(rows.shape[1])].sum(dim=0)  # (n, Q)
+    purity = count / shown[rows].sum(dim=0).clamp(min=1)
     return purity.amax(dim=1), count.amax(dim=1) / len(rows)
 
 
@@ -164,14 +162,14 @@ def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
     """Peaks of the maps of the first test images of every class under noise, `[R, n, 2]`."""
     images = run.data.test
     rows = first_of_every_class(torch.from_numpy(images.labels), DISTURBED_PER_CLASS).numpy()
-    (peaks,) = measured_columns(
+    columns = measured_columns(
         model,
         Disturbed(images, rows),
         run.hardware,
         "Sparse model on disturbed images",
-        lambda output, _: (relative_peaks(output.feature_maps),),
+        lambda output, _: {"peaks": relative_peaks(output.feature_maps)},
     )
-    return peaks
+    return columns["peaks"]
 
 
 def keypoint_results(
@@ -181,16 +179,16 @@ def keypoint_results(
 
     Args:
         weight: class-feature weights, `[C, n]`.
-        tables: of the training and the test images, with the values of the peaks.
+        tables: of the training and the test images.
         keypoints: of the same.
         disturbed: `disturbed_peaks`.
     """
     used = (weight != 0).any(dim=0)
     results: dict[str, float] = {}
     for split, table, points in zip(("train", "test"), tables, keypoints, strict=True):
-        purity, share = part_purity(table.pooled[:, used], table.peaks[:, used], points)
-        assert table.peak_values is not None
-        strongest, _ = part_purity(table.peak_values[:, used], table.peaks[:, used], points)
+        parts = parts_of_patches(table.peaks[:, used], points)
+        purity, share = part_purity(table.pooled[:, used], *parts)
+        strongest, _ = part_purity(table.peak_values[:, used], *parts)
         results |= {
             f"Part purity, {split}": purity.mean().item(),
             f"Part purity, {split}, standard deviation": purity.std(correction=0).item(),

@@ -86,25 +86,25 @@ def extract_dense_features(
     labels = np.empty(len(dataset), dtype=np.int64)
     sums = torch.zeros(2, model.backbone.n_features, dtype=torch.float64)
 
-    def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
+    def measure(output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         maps, pooled = output.feature_maps, output.features
-        measured = output.features, targets, locality_sums(maps, pooled)
-        return (*measured, overlap_sums(relative_peaks(maps), pooled)) if by_place else measured
+        measured = {"pooled": pooled, "labels": targets, "sums": locality_sums(maps, pooled)}
+        return measured | ({} if overlap is None else {"overlap": overlap_sums(relative_peaks(maps), pooled)})
 
     by_place = model.backbone.pooling == "max"
     overlap = torch.zeros(shape[1], shape[1], dtype=torch.float64) if by_place else None
-    start = 0
+    end = 0
     # Not mapped: on a full disk, writing to a mapped file kills the process.
     with open(file or os.devnull, "wb") as pooled:
         header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(pooled, header)
-        for values, targets, added, *together in measured_batches(model, dataset, hardware, "Dense features", measure):
-            pooled.write(values.float().numpy().tobytes())
-            labels[start : start + len(targets)] = targets.numpy()
-            sums += added
+        for batch in measured_batches(model, dataset, hardware, "Dense features", measure):
+            pooled.write(batch["pooled"].float().numpy().tobytes())
+            start, end = end, end + len(batch["labels"])
+            labels[start:end] = batch["labels"].numpy()
+            sums += batch["sums"]
             if overlap is not None:
-                overlap += together[0]
-            start += len(targets)
+                overlap += batch["overlap"]
     locality, edge = sums.numpy()
     found = {"labels": labels, "locality": locality / len(dataset), "edge": edge}
     return found if overlap is None else {**found, "overlap": overlap.numpy()}

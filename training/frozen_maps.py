@@ -55,13 +55,14 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
     if view not in run.frozen_maps:
         images = dataset if view is None else SeededImages(dataset, view)
         dtype = STORED_WATCHED if view is None else STORED
-        (run.frozen_maps[view],) = measured_columns(
+        columns = measured_columns(
             KeptPart(backbone),
             images,
             run.hardware,
             f"Maps to keep, {len(run.frozen_maps) + 1}",
-            lambda maps, labels: (maps.to(dtype),),
+            lambda maps, labels: {"maps": maps.to(dtype)},
         )
+        run.frozen_maps[view] = columns["maps"]
     return StoredView(run.frozen_maps[view], dataset)
 
 

@@ -54,9 +54,9 @@ class Monitor:
                 stored_view(self._run, model.backbone, None) if stored else self._run.data.watched,
                 self._run.hardware,
                 f"{self._called.capitalize()} accuracy",
-                lambda output, labels: (output.logits.argmax(dim=1) == labels,),
+                lambda output, labels: {"right": output.logits.argmax(dim=1) == labels},
             )
-            accuracy = torch.cat([batch for (batch,) in hits]).double().mean().item()
+            accuracy = torch.cat([batch["right"] for batch in hits]).double().mean().item()
         log.info("%s  after epoch %3d: %s accuracy %6.2f %%", name, epochs_done, self._called, 100 * accuracy)
         return accuracy
 

@@ -42,10 +42,11 @@ def collect_scenes(model: InterpretableClassifier, dataset, hardware: Hardware, 
     each = max(1, min(recipe.images_per_class, recipe.images // len(labels.unique())))
     images = dataset.subset(first_of_every_class(labels, each).numpy())
 
-    def measure(output: ModelOutput, targets: Tensor) -> tuple[Tensor, ...]:
+    def measure(output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
         maps = avg_pool2d(output.feature_maps.float(), 3, stride=1, padding=1)
         height, width = maps.shape[2:]
         small = adaptive_avg_pool2d(maps, (min(recipe.cells, height), min(recipe.cells, width)))
-        return output.features.float(), targets, small.sqrt().half(), relative_peaks(maps)
+        seen = {"maps": small.sqrt().half(), "peaks": relative_peaks(maps)}
+        return {"pooled": output.features.float(), "labels": labels, **seen}
 
-    return Scenes(*measured_columns(model, images, hardware, "Local features", measure))
+    return Scenes(**measured_columns(model, images, hardware, "Local features", measure))

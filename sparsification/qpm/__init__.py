@@ -1,6 +1,6 @@
 """Feature selection by the quadratic program of QPM and CHiQPM (docs/selection.md)."""
 
-from sparsification.qpm.class_pairs import exclusive_pairs, most_similar_pairs, sharing_pairs
+from sparsification.qpm.class_pairs import most_similar_pairs, sharing_pairs
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.selection import NoSelectionError, PairsImpossibleError, Selection
 from sparsification.qpm.solve import SOLVERS, solve
@@ -11,7 +11,6 @@ __all__ = [
     "PairsImpossibleError",
     "Selection",
     "SelectionProblem",
-    "exclusive_pairs",
     "most_similar_pairs",
     "sharing_pairs",
     "solve",

@@ -38,10 +38,3 @@ def sharing_pairs(weight: np.ndarray, min_shared: int) -> np.ndarray:
     """
     weight = to_float64(weight)
     return np.argwhere(np.triu(weight @ weight.T >= min_shared, 1))
-
-
-def exclusive_pairs(weight: np.ndarray, min_shared: int) -> np.ndarray:
-    """The `sharing_pairs` whose two classes occur in no other of these pairs, `[e, 2]`."""
-    pairs = sharing_pairs(weight, min_shared)
-    occurrences = np.bincount(pairs.ravel(), minlength=len(weight))
-    return pairs[(occurrences[pairs] == 1).all(axis=1)]

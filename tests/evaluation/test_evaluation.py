@@ -188,7 +188,7 @@ def test_methods_are_compared_on_the_same_images():
     logits = features @ weight.T.float()
     labels = torch.multinomial((3 * logits).softmax(dim=1), 1, generator=generator).squeeze(1)
     peaks = torch.zeros(300, 4, 2)
-    table = FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits)
+    table = FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits, peak_values=features)
     by_name = methods(weight, table[:200])
     results = compare_methods(by_name, table[200:], [0.9], np.ones((3, 3)) - np.eye(3))
     for method, by_coverage in results.items():
@@ -257,7 +257,7 @@ def test_random_peaks_explain_no_better_than_chance():
     features = torch.rand(n, 6, generator=generator)
     peaks = torch.rand(n, 6, 2, generator=generator)
     labels = torch.from_numpy(birds.labels)
-    table = FeatureTable(features, torch.zeros(n, 6), labels, torch.zeros(n), peaks)
+    table = FeatureTable(features, torch.zeros(n, 6), labels, torch.zeros(n), peaks, peak_values=features)
     weight = torch.tensor([[1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0]])
     swapped = torch.rand(n, P, 1, 6, generator=generator)
     truth = list(explanation_truth(table, weight, birds, swapped).values())

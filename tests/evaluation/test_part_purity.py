@@ -9,7 +9,15 @@ from refusals import refused
 from architectures.inference import FeatureTable, FeatureTables
 from configs.errors import RunError
 from dataset_classes.keypoints import Keypoints
-from evaluation.part_purity import PATCH, Disturbed, consistency, keypoint_results, part_purity, stability
+from evaluation.part_purity import (
+    PATCH,
+    Disturbed,
+    consistency,
+    keypoint_results,
+    part_purity,
+    parts_of_patches,
+    stability,
+)
 
 EYE = (0.6, 0.3)  # x, y
 
@@ -23,10 +31,10 @@ def keypoints(visible) -> Keypoints:
 def test_a_feature_on_the_left_or_the_right_eye_is_pure():
     points = keypoints([[1, 0, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
     peaks = torch.tensor([EYE[::-1]]).expand(4, 1, 2) + 0.4 * PATCH
-    purity, share = part_purity(torch.ones(4, 1), peaks, points)
+    purity, share = part_purity(torch.ones(4, 1), *parts_of_patches(peaks, points))
     # The last image shows no eye: the published code leaves it out, the share of all patches does not.
     assert (purity.item(), share.item()) == (1, 0.75)
-    assert part_purity(torch.ones(4, 1), peaks + 0.2 * PATCH, points)[0].item() == 0
+    assert part_purity(torch.ones(4, 1), *parts_of_patches(peaks + 0.2 * PATCH, points))[0].item() == 0
 
 
 def test_a_patch_at_the_edge_is_moved_inside():
@@ -34,7 +42,7 @@ def test_a_patch_at_the_edge_is_moved_inside():
     points = keypoints([[0, 0, 1], [0, 0, 1]])
     # A patch that only ended at the edge would not reach it.
     points.locations[:, 2, 1] = 1 - 0.9 * PATCH
-    assert part_purity(torch.ones(2, 1), peaks, points)[0].item() == 1
+    assert part_purity(torch.ones(2, 1), *parts_of_patches(peaks, points))[0].item() == 1
 
 
 def test_purity_looks_at_the_strongest_images_only():
@@ -42,8 +50,9 @@ def test_purity_looks_at_the_strongest_images_only():
     peaks = torch.tensor([EYE[::-1]]).repeat(12, 1, 1)
     peaks[:2] = 0.9
     pooled = torch.arange(12.0).unsqueeze(1)
-    assert part_purity(pooled, peaks, points)[0].item() == 1
-    assert part_purity(-pooled, peaks, points)[0].item() == pytest.approx(0.8)
+    parts = parts_of_patches(peaks, points)
+    assert part_purity(pooled, *parts)[0].item() == 1
+    assert part_purity(-pooled, *parts)[0].item() == pytest.approx(0.8)
 
 
 def test_the_strongest_patches_need_not_be_in_the_images_where_the_mean_of_a_map_is_largest():

@@ -18,7 +18,7 @@ WEIGHT = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1]])
 def test_mistakes_are_blamed_on_the_feature_that_spoke_most_for_the_wrong_class():
     labels, predictions = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
     features = torch.tensor([[9.0, 9, 0], [5, 1, 3], [5, 0, 5], [2, 7, 1]])
-    table = FeatureTable(features, features, labels, predictions, torch.zeros(4, 3, 2))
+    table = FeatureTable(features, features, labels, predictions, torch.zeros(4, 3, 2), peak_values=features)
     mistakes = mistakes_of(table, WEIGHT)
     assert mistakes.image.tolist() == [1, 3]
     # Class 1 instead of 0: feature 2 for, feature 1 against; class 0 instead of 2: feature 0 for, 2 against.

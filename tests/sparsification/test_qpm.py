@@ -19,7 +19,6 @@ from sparsification.qpm import (
     Selection,
     SelectionProblem,
     assignment,
-    exclusive_pairs,
     most_similar_pairs,
     sharing_pairs,
     solve,
@@ -158,9 +157,8 @@ def test_class_pairs_match_the_published_ones(golden, number):
     count = len(case["out_similar_pairs"])
     found = most_similar_pairs(case["in_A"], count)
     np.testing.assert_array_equal(found, case["out_similar_pairs"])
-    for function, key in ((sharing_pairs, "sharing"), (exclusive_pairs, "exclusive")):
-        pairs = function(case["in_weight"], int(case["in_min_shared"]))
-        np.testing.assert_array_equal(pairs, case[f"out_{key}_pairs"].reshape(-1, 2))
+    pairs = sharing_pairs(case["in_weight"], int(case["in_min_shared"]))
+    np.testing.assert_array_equal(pairs, case["out_sharing_pairs"].reshape(-1, 2))
 
 
 def test_ranked_subsets_are_all_subsets_in_order():

@@ -103,7 +103,7 @@ def test_usual_parts_are_counted_where_a_feature_is_active_and_a_part_is_visible
     visible = np.array([[1, 1, 1]] * 3 + [[0, 0, 0]], dtype=bool)
     peaks = torch.tensor([[0.1, 0.1], [0.1, 0.9], [0.9, 0.5], [0.9, 0.5]])[:, None].repeat(1, 2, 1)
     features = torch.tensor([[1.0, 0], [1, 0], [1, 0], [1, 0]])
-    table = FeatureTable(features, features, *[torch.zeros(4)] * 2, peaks)
+    table = FeatureTable(features, features, *[torch.zeros(4)] * 2, peaks, peak_values=features)
     usual = usual_parts(table, Keypoints(names, places, visible))
     assert list(usual) == [0] and usual[0].name == "wing"
     assert usual[0].share == pytest.approx(2 / 3)

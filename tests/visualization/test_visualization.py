@@ -277,7 +277,7 @@ def test_captions_of_narrow_groups_leave_room_for_each_other(name):
 
 def table(features, logits, labels, peaks):
     features, logits, labels, peaks = map(torch.tensor, (features, logits, labels, peaks))
-    return FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits)
+    return FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits, peak_values=features)
 
 
 TOGETHER, APART = [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.1], [0.9, 0.9]]
