@@ -29,7 +29,6 @@ class InterpretableClassifier(nn.Module):
     """Class scores from the average (of some backbones: the maximum) of every feature map.
 
     Args:
-        backbone: makes the feature maps.
         head: dense, `nn.Linear(F, C)`, or sparse.
         dropout: share of the pooled features that a training step leaves out.
 
@@ -96,8 +95,6 @@ def build_dense_model(
     """A classifier with a dense head, on the asked weights.
 
     Args:
-        arch: name of the backbone.
-        n_classes: number of classes.
         weights: as in `load_weights`.
         reduced_strides: whether the late stages of the backbone keep their resolution.
         dropout: as in `InterpretableClassifier`.

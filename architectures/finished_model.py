@@ -23,9 +23,7 @@ def load_finished_model(
 
     Args:
         settings: the run's; architecture, strides and model type must be those of training.
-        run: the folder with the state dict.
         classes: names of the dataset's classes, to be as many as the model's.
-        hardware: where the model is to run.
 
     Raises:
         RunError: if the file is missing or damaged, or belongs to other settings or classes.
@@ -49,11 +47,7 @@ def load_finished_model(
 
 
 def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> SparseHead:
-    """The head in a state dict.
-
-    Raises:
-        RunError: if there is none, or it cannot be of this model type.
-    """
+    """The head in a state dict; RunError if there is none, or it cannot be of this model type."""
     needed = {name: f"linear.{name}" for name in ("selection", "mean", "std")}
     needed["weight"] = "linear.layer.weight"
     missing = [key for key in needed.values() if key not in state]

@@ -74,7 +74,6 @@ def measured_batches(
     Args:
         model: put into evaluation mode.
         dataset: yields `(image, label)`.
-        hardware: device and loading workers.
         description: what the progress bar says.
         measure: columns by name, from the model's output for a batch and its labels, on the model's device.
     """

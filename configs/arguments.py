@@ -27,7 +27,6 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repe
 
     Args:
         group: heading in `--help`.
-        default: value when the flag is left out.
         meaning: one line for `--help`; a default that is not None is added to it.
         parse: text -> value, raising ValueError; taken from the default's type if left out. `boolean` makes a switch
             with a `--no-` form.

@@ -36,10 +36,8 @@ class Batches:
     """Batches of a dataset in a given order.
 
     Args:
-        dataset: what is loaded, by index.
         batches: the indices of every batch.
         hardware: number of loading processes and how they start.
-        collate: makes a batch of its items.
     """
 
     def __init__(self, dataset: Dataset, batches: Sequence[list[int]], hardware: Hardware, collate: Callable = stacked):
@@ -90,11 +88,7 @@ class SendableBatch:
         self._collate, self._workers = collate, workers
 
     def __call__(self, items: list):
-        """The batch.
-
-        Raises:
-            NoSharedMemoryError: if not all loading processes could send one like it at once.
-        """
+        """The batch; NoSharedMemoryError if not all loading processes could send one like it at once."""
         try:
             batch = self._collate(items)
         except RuntimeError as error:  # PyTorch stacks images right in shared memory

@@ -30,11 +30,7 @@ class ModelCard:
     images: dict
 
     def add_to(self, path: Path) -> None:
-        """Put the card into a file of tensors; equal content gives equal bytes.
-
-        Raises:
-            OSError: if the file cannot be written.
-        """
+        """Put the card into a file of tensors: equal content gives equal bytes; OSError if it cannot be written."""
         with zipfile.ZipFile(path, "a") as archive:
             root = archive.namelist()[0].partition("/")[0]  # of all entries, as torch.load wants it
             archive.writestr(zipfile.ZipInfo(f"{root}/{ENTRY}"), json.dumps(asdict(self), indent=1))

@@ -18,9 +18,6 @@ class ModelType:
             sparse layer.
         class_sets: whether every class is a set of `n_per_class` features: weights are 0 or 1.
         hierarchical: whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`.
-        selection: numbers of the choice.
-        head: of the sparse model.
-        finetuning: of the sparse model.
     """
 
     title: str

@@ -21,9 +21,6 @@ class OpenRun:
 
     Attributes:
         settings: what was asked for; with a seed.
-        folder: where its files are.
-        hardware: where it computes.
-        data: its images.
         frozen_maps: what the part of a network that is not trained has made of the training images, by the seed of
             their augmentation, and of the images on which the accuracy is measured, by None.
     """

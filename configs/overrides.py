@@ -52,7 +52,6 @@ def overridden(recipe: R, name: str, overrides: Sequence[str]) -> R:
     """The recipe with those of the overrides that are about it.
 
     Args:
-        recipe: one of the recipe dataclasses.
         name: its name on the command line, `dense`.
         overrides: checked, see `override`.
     """

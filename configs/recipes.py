@@ -321,11 +321,7 @@ DATASETS = {
 
 
 def canonical_name(name: str, choices, what: str) -> str:
-    """The spelling in `choices` of a name given in any case.
-
-    Raises:
-        UsageError: if there is no such name; lists the choices.
-    """
+    """The spelling in `choices` of a name in any case; UsageError, with the choices, if there is no such name."""
     for choice in choices:
         if choice.lower() == name.lower():
             return choice
@@ -336,7 +332,6 @@ def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseR
     """The dense recipe of a run.
 
     Args:
-        regime: how its network is trained.
         scale: factor of the schedule's length.
         batch_size: replaces the recipe's, or None.
     """
@@ -350,12 +345,7 @@ def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseR
 
 
 def finetune_recipe(recipe: FinetuneRecipe, regime: Regime, scale: float, batch_size: int | None) -> FinetuneRecipe:
-    """The finetuning recipe of a run.
-
-    Args:
-        recipe: of the model type.
-        regime, scale, batch_size: as in `dense_recipe`.
-    """
+    """The finetuning recipe of a run, from that of its model type; other arguments as in `dense_recipe`."""
     recipe, scale = replace(recipe, **regime.finetuning), scale * regime.schedule_scale
     if not recipe.refit:
         recipe = replace(recipe, **regime.one_round)
@@ -374,9 +364,7 @@ def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Re
 
     Args:
         dataset: canonical name.
-        arch: of the backbone.
         weights: `imagenet`, `none`, `package:NAME` or a file.
-        frozen: whether the weights of the backbone are kept.
     """
     own = DATASETS[dataset]
     if frozen:

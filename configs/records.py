@@ -22,9 +22,6 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
     """Describe the run: arguments, data, command, versions, machine and commit, in `config.json`.
 
     Args:
-        settings: the run's.
-        run: its folder.
-        device: where it computes.
         data: what `recorded_data` is to return; has a list `classes`.
     """
     write_json(
@@ -91,7 +88,6 @@ def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
     """A finished model in a folder that was made with other images than these; None if there is none.
 
     Args:
-        folder: of a run.
         images: fingerprints of the training and the test images.
     """
     manifest = RunFolder(folder).manifest()

@@ -16,11 +16,7 @@ class RehearsedArtefact(Artefact):
     folder: "RehearsedFolder"
 
     def is_current(self) -> bool:
-        """Whether it can be reused.
-
-        Raises:
-            WouldMake: if it cannot, and later stages need it.
-        """
+        """Whether it can be reused; WouldMake if it cannot, and later stages need it."""
         why = self.why_outdated()
         if why is None:
             self.folder.reused.add(self.name)

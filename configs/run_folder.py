@@ -172,11 +172,7 @@ class Artefact:
         return why is None
 
     def why_outdated(self, only: Collection[str] | None = None) -> str | None:
-        """Why the file has to be made; None if it is current.
-
-        Args:
-            only: the settings that count; None: all.
-        """
+        """Why the file has to be made, None if it is current; `only`: the settings that count, None for all."""
         if not self.path.is_file():
             return "it is not there"
         entry = self.folder.manifest().get(self.name)
@@ -205,7 +201,6 @@ class Artefact:
             make: fills the file, as in `write`.
             what: name of the content in the log, for the line that says it is reused; None: no such line.
             together: as in `write`.
-            again: whether to make a current file again.
 
         Raises:
             RunError: as `write`.

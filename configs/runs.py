@@ -39,7 +39,6 @@ def with_seed(settings: Settings, images: dict[str, str]) -> Settings:
     """The settings with a seed: the given one, that of the run in `--folder`, of an unfinished one, or a new one.
 
     Args:
-        settings: as asked for.
         images: fingerprints of the training and the test images; runs on others are not resumed.
     """
     if settings.seed is not None:
@@ -163,7 +162,6 @@ def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
     """The settings that one of a run's models was made with; None for downloaded models.
 
     Args:
-        run: the folder.
         given: flags by name; they may say which of its models.
 
     Raises:

@@ -98,7 +98,6 @@ def progress(iterable: Iterable[T], **options) -> tqdm:
     """The iterable under a progress bar, which goes when it ends; shown on terminals, by the main process only.
 
     Args:
-        iterable: what is gone through.
         options: of `tqdm`, such as `desc` and `unit`.
     """
     shown = processes.is_main() and sys.stderr is not None
@@ -159,11 +158,7 @@ class LogFile(logging.FileHandler):
 
 
 def log_to(path: Path) -> None:
-    """Also write the log to a file, with the time of every line.
-
-    Raises:
-        RunError: if the file cannot be written.
-    """
+    """Also write the log to a file, with the time of every line; RunError if the file cannot be written."""
     try:
         handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:

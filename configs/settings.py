@@ -331,11 +331,7 @@ def parse_settings(argv: Sequence[str] | None, description: str, *more: type) ->
 
 
 def completed(settings: Settings) -> Settings:
-    """The settings with their dataset's defaults, checked.
-
-    Raises:
-        UsageError: as `check`.
-    """
+    """The settings with their dataset's defaults, checked; errors as in `check`."""
     settings = resolve(settings)
     check(settings)
     return settings
@@ -410,8 +406,6 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
     """Refuse what the backbone does not have.
 
     Args:
-        settings: the run's.
-        n_features: how many features it has.
         sizes: sides of the images it takes, pixels.
 
     Raises:
@@ -436,13 +430,7 @@ def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None
 
 
 def with_model_size(settings: Settings, *, n_classes: int, available: int) -> Settings:
-    """The settings with `n_features` and `n_per_class`; where they are not given, as `recipes.model_size` chooses.
-
-    Args:
-        settings: the run's.
-        n_classes: how many classes the images have.
-        available: how many features the backbone has.
-    """
+    """The settings with `n_features` and `n_per_class`; where they are not given, as `recipes.model_size` chooses."""
     given = settings.n_features, settings.n_per_class
     if None not in given:
         return settings

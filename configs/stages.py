@@ -29,8 +29,6 @@ def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
 
     Args:
         stage: one of `STAGES`.
-        folder: the run's.
-        settings: name the sparse model.
     """
     files = stage_files(settings)
     for later in STAGES[STAGES.index(stage) :]:

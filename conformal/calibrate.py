@@ -30,7 +30,6 @@ def calibrate_by_table(settings: Settings, run: RunFolder, weight: Tensor, test:
 
     Args:
         settings: their seed draws the calibration images.
-        run: folder.
         weight: class-feature weights, `[C, n]`.
         test: the sparse model's feature table on the test images.
     """

@@ -17,8 +17,6 @@ def coverage_law(n_calibration: int, n_test: int, coverage: float, always_covere
     """Probability of every number of covered test images, `[n_test + 1]`.
 
     Args:
-        n_calibration: images that calibrate.
-        n_test: images that are tested.
         coverage: targeted coverage, a fraction.
         always_covered: images of the pool whose true class has the lowest score, which every set holds.
     """

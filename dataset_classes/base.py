@@ -70,7 +70,6 @@ class ImageDataset(Dataset):
         """The training and the test split.
 
         Args:
-            data_root: folder that holds the datasets.
             known: `ImageList` of an earlier run, for a dataset that is split here.
             options: `img_size` and `crop_gt`.
         """
@@ -92,9 +91,6 @@ class ImageDataset(Dataset):
 
     def preload(self, threads: int) -> None:
         """Resize all images, if they can be kept: loading processes that are started later then share them.
-
-        Args:
-            threads: how many images are read at once.
 
         Raises:
             RunError: if an image cannot be read.
@@ -245,7 +241,6 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
     """The first frame of an image file in RGB.
 
     Args:
-        path: of the file.
         upright: turn the image as the camera noted it in the file.
         scale: which values are black and white, of the dataset that the image belongs to; by default 65535 of 16 bits
             is white, and images of other numbers are refused.
@@ -268,11 +263,7 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """Width and height of an image file, as it is stored.
-
-    Raises:
-        RunError: if it cannot be read; names the file.
-    """
+    """Width and height of an image file, as it is stored; RunError, which names it, if it cannot be read."""
     try:
         require_regular(path)
         with Image.open(path) as image:
@@ -291,11 +282,7 @@ def has_more_frames(path: str) -> bool:
 
 
 def is_missing(path: str) -> bool:
-    """Whether there is no such file.
-
-    Raises:
-        RunError: if nobody may know.
-    """
+    """Whether there is no such file; RunError if nobody may know."""
     try:
         require_regular(path)
     except PermissionError as error:
@@ -341,11 +328,7 @@ def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
 
 
 def require(path: Path, dataset: str, root: Path, source: str) -> Path:
-    """`path`, which must exist.
-
-    Raises:
-        RunError: if it does not; says where it was expected and where to get it.
-    """
+    """`path`, which must exist: else a RunError says where it was expected and where to get it."""
     if not path.exists():
         raise RunError(
             f"No {dataset} under {root} (looked for {path.relative_to(root)}). Get it from {source} and unpack it "

@@ -100,9 +100,7 @@ class Seen:
     """An image that was read.
 
     Attributes:
-        path, split, label: which it is.
         content: a digest of its pixels.
-        size: width and height.
         brightest: its largest value.
         more_frames: whether its file holds further frames or pages.
         thumbnail: see `near_copies`.

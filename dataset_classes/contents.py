@@ -38,7 +38,6 @@ class Content:
     Attributes:
         digest: BLAKE2b of all its bytes, 32 hexadecimal digits; None if it cannot be read.
         values: of an image with other than 8-bit values.
-        error: why it cannot be read.
     """
 
     digest: str | None
@@ -47,12 +46,7 @@ class Content:
 
 
 def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
-    """What every file holds, in order.
-
-    Args:
-        paths: of the files.
-        root: folder of the dataset, under whose name the contents are remembered.
-    """
+    """What every file holds, in order, as remembered under the name of the dataset's folder, `root`."""
     key = {"root": os.path.abspath(root)}
     paths = [os.path.abspath(path) for path in paths]
     known = _known(key)

@@ -60,11 +60,7 @@ class DataDescription:
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """What `as_dict` gave.
-
-        Raises:
-            ValueError: names the entry that is missing or of a wrong kind.
-        """
+        """What `as_dict` gave; a ValueError names the entry that is missing or of a wrong kind."""
         classes = _entry(data, "data.classes", list)
         if not classes or not all(isinstance(name, str) for name in classes):
             raise ValueError("data.classes is no list of names")

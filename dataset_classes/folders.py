@@ -88,7 +88,6 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
     """The image files in `folder` at any depth, in the order of their paths; each folder is looked into once.
 
     Args:
-        folder: to look into.
         skipped: is told of what was left out.
 
     Raises:
@@ -155,11 +154,7 @@ def scan_classes(folder: str | Path, skipped: Skipped) -> dict[str, list[str]]:
 
 
 def scan(folder: str | Path) -> Iterator[os.DirEntry]:
-    """The entries of a folder.
-
-    Raises:
-        RunError: if the folder cannot be listed or entered; names it.
-    """
+    """The entries of a folder; RunError, which names it, if it cannot be listed or entered."""
     try:
         with os.scandir(folder) as entries:
             found = list(entries)

@@ -68,21 +68,13 @@ class ImageList:
             )
 
     def write(self, path: Path) -> None:
-        """Write the list as CSV.
-
-        Raises:
-            RunError: if the file cannot be written.
-        """
+        """Write the list as CSV; RunError if the file cannot be written."""
         rows = ([row.split, row.digest, row.file] for row in self.rows)
         write_text(path, csv_text([HEADER, *rows]), errors="surrogateescape")
 
     @classmethod
     def read(cls, path: Path) -> "ImageList | None":
-        """The list in a file; None if there is no file.
-
-        Raises:
-            RunError: if it is damaged; names the file and the line.
-        """
+        """The list in a file, None if there is no file; RunError, which names file and line, if it is damaged."""
         try:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 header, *lines = csv.reader(file)

@@ -40,8 +40,6 @@ class Place:
     """A folder directly below the data root.
 
     Attributes:
-        name: of the folder.
-        path: to it.
         loose: images directly in it.
         below: its sub-folders that have images, at any depth.
     """
@@ -68,7 +66,6 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
     What is left out or guessed is logged in one line.
 
     Args:
-        root: the folder of class folders.
         known: where one folder is split, the list of an earlier split, which is kept.
 
     Raises:
@@ -243,11 +240,7 @@ def _names(places: list[Place]) -> str:
 
 
 def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
-    """The classes below `folder` that have images.
-
-    Raises:
-        RunError: if there are none; says what is there instead.
-    """
+    """The classes below `folder` that have images; without any, a RunError says what is there instead."""
     classes = scan_classes(folder, skipped)
     for name in [name for name, images in classes.items() if not images]:
         warn_once(logger, "%s has no images that can be read and is left out.", folder / name)

@@ -61,11 +61,7 @@ class PixelScale:
 
     @classmethod
     def recorded(cls, ranges) -> "PixelScale":
-        """The scale whose `ranges` were read from JSON.
-
-        Raises:
-            TypeError, ValueError: if they are none.
-        """
+        """The scale whose `ranges` were read from JSON; TypeError or ValueError if they are none."""
         return cls({str(kind): (float(low), float(high)) for kind, (low, high) in ranges.items()})
 
     def to_bytes(self, values: np.ndarray, kind: str) -> np.ndarray:
@@ -103,11 +99,7 @@ def usual_range(kind: str, low: float, high: float) -> tuple[float, float]:
 
 
 def assumed_range(values: np.ndarray, kind: str) -> tuple[float, float]:
-    """Black and white of an image where no scale for its kind is known.
-
-    Raises:
-        ValueError: if nobody can say.
-    """
+    """Black and white of an image where no scale for its kind is known; ValueError if nobody can say."""
     if kind == SIXTEEN_BIT and values.max() > 65535 / 8:  # else it may have 12 bits, or be dark
         return FORMAT_SCALE.ranges[SIXTEEN_BIT]
     raise ValueError(

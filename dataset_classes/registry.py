@@ -73,11 +73,7 @@ class DataSplits:
         return {"train": train.fingerprint(), "test": self.test.fingerprint()}
 
     def image_list(self) -> ImageList:
-        """Every image with its split and the digest of its content.
-
-        Raises:
-            RunError: if an image cannot be read.
-        """
+        """Every image with its split and the digest of its content; RunError if an image cannot be read."""
         splits = (("train", self.train), ("train", self.held_out), ("test", self.test))
         return ImageList(
             tuple(
@@ -90,11 +86,7 @@ class DataSplits:
 
 
 def dataset_class(name: str) -> type[ImageDataset]:
-    """The class of a dataset, which its recipe names.
-
-    Raises:
-        UsageError: if there is no dataset of this name, in any capitalisation.
-    """
+    """The class of a dataset, which its recipe names; UsageError if there is no such dataset, in any capitalisation."""
     recipe = DATASETS[canonical_name(name, DATASETS, "dataset")]
     return pkgutil.resolve_name(f"dataset_classes.{recipe.source}")
 
@@ -132,11 +124,7 @@ def spread(counts: np.ndarray) -> str:
 
 
 def open_finished(settings: Settings, folder: RunFolder) -> tuple[OpenRun, InterpretableClassifier]:
-    """A finished run and its model, on the hardware that is asked for.
-
-    Raises:
-        RunError: if the model or the images cannot be read.
-    """
+    """A finished run and its model, on the asked hardware; RunError if model or images cannot be read."""
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
@@ -190,8 +178,6 @@ def load_data(
     """Both splits of a dataset, checked for what training needs.
 
     Args:
-        name: of the dataset, in any capitalisation.
-        data_root: folder that holds the datasets.
         img_size: side of the network's input, pixels.
         crop_gt: crop to ground-truth boxes; without effect where a dataset has none.
         backbone: of the network, which may ask for other channel statistics and interpolation than the dataset.

@@ -181,11 +181,7 @@ def one_hot_looks(class_parts: np.ndarray) -> np.ndarray:
 
 
 def load_arrays(cache: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays in `cache`, made and stored there if it is missing or damaged.
-
-    Raises:
-        RunError: if the cache cannot be written.
-    """
+    """The arrays in `cache`, made and stored there if it is missing or damaged; RunError if it cannot be written."""
     try:
         with np.load(cache) as stored:
             return dict(stored)  # reading every array also compares its checksum

@@ -50,7 +50,6 @@ class FixedTransform:
     """A transform without chance, known by its numbers alone: resize, centre crop, normalise.
 
     Attributes:
-        resize: the first step.
         side: of the square that is cut from the middle, pixels.
         mean, std: channel statistics, pixels in [0, 1].
     """

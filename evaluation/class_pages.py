@@ -43,12 +43,8 @@ def write_class_pages(
     """Write `index.html` and a page per class into a folder.
 
     Args:
-        folder: created if it is missing.
-        table: of the test images.
         weight: of the classes, `[C, n]`.
         confused: images by true (row) and predicted class, `[C, C]`.
-        mistakes: of the test images.
-        images: the test images.
     """
     names = images.classes
     order = sorted(range(len(names)), key=lambda c: (_accuracy(confused, c), names[c]))

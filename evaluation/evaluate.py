@@ -79,7 +79,6 @@ def model_results(
         train_features: what the head multiplies, on the training images under the test transform, `[N, F]`.
         train_labels: `[N]`.
         train_predictions: predicted classes, `[N]`.
-        test: the model on the test images.
         train_data: the training images; may know class similarity and attributes.
     """
     weight = weight.detach().cpu()
@@ -133,8 +132,6 @@ def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features:
     """Results of the dense model, also left in `Results_DenseModel.json`.
 
     Args:
-        run: the run.
-        model: the dense model.
         train_features: its pooled features on the training images under the test transform, `[N, F]`.
     """
     settings, train, test = run.settings, run.data.train_unaugmented, run.data.test
@@ -177,8 +174,6 @@ def evaluate_sparse(
 
     Args:
         run: the run; its seed drew the calibration images.
-        model: the finetuned sparse model.
-        tables: its feature tables.
         again: whether to evaluate although the results are current.
         beside: whether `Results_*.json` stays, because others made the model, or it was made with other images: these
             results are left in `Evaluated_Results_*.json`, as by the published code.

@@ -106,9 +106,7 @@ def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str
     the unchanged image.
 
     Args:
-        model: on any device.
         image: transformed, `[3, S, S]`.
-        seed: of the random order.
     """
     device = model.class_weight.device
     seen = model(image[None].to(device))

@@ -42,7 +42,6 @@ def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -
         feature_maps: `[N, F, H, W]`.
         logits: `[N, C]`.
         weight: `[C, F]`.
-        k: number of features.
     """
     feature_maps, logits = (torch.as_tensor(x).detach() for x in (feature_maps, logits))
     parts = _chunks(feature_maps, logits, width=feature_maps[0].numel())
@@ -56,7 +55,6 @@ def class_independence(features: Tensor, labels: Tensor, n_classes: int) -> floa
     Args:
         features: pooled features, `[N, F]`; their minimum is subtracted.
         labels: `[N]` integers.
-        n_classes: number of classes.
     """
     features = torch.as_tensor(features).detach()
     labels = torch.as_tensor(labels, device=features.device).long()

@@ -90,7 +90,6 @@ def usual_parts(table: FeatureTable, keypoints: Keypoints) -> dict[int, UsualPar
 
     Args:
         table: of the images, best those that the model was not trained on.
-        keypoints: of the same.
     """
     names, merged = keypoints.sides_merged
     locations, visible = keypoints.tensors()
@@ -179,8 +178,6 @@ def keypoint_results(
 
     Args:
         weight: class-feature weights, `[C, n]`.
-        tables: of the training and the test images.
-        keypoints: of the same.
         disturbed: `disturbed_peaks`.
     """
     used = (weight != 0).any(dim=0)

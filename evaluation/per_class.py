@@ -76,8 +76,6 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines.
 
     Args:
-        folder: created if it is missing.
-        table: of the test images.
         weight: of the classes, `[C, n]`.
         images: the test images, under any transform.
     """

@@ -25,16 +25,7 @@ COLOURS = dict(zip((method.name for method in METHODS), cycle(PALETTE), strict=F
 def plot_prediction_sets(
     folder: Path, methods: dict, test: FeatureTable, *, n_calibration: int, classes, coverage: float
 ) -> None:
-    """Write `coverage.png`, `set_size.png` and `class_coverage.png` into a folder.
-
-    Args:
-        folder: created if it is missing.
-        methods: calibrated predictors by name.
-        test: images that are predicted.
-        n_calibration: images that calibrated.
-        classes: names of the classes.
-        coverage: target of the plot per class.
-    """
+    """Write `coverage.png`, `set_size.png` and `class_coverage.png` into a folder."""
     prepare_fonts(classes)
     curves, by_class = {}, {}
     for name, method in methods.items():

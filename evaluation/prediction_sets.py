@@ -16,7 +16,6 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
     Args:
         weight: binary class-feature weights `[C, n]`; None where classes are not sets of features: only methods
             without a hierarchy.
-        calibration: images that calibrate.
         seed: of the draws of APS and RAPS.
     """
     by_name = {
@@ -45,7 +44,6 @@ def compare_methods(by_name: dict, test: FeatureTable, coverages, class_similari
     """Results of every method for every coverage: `{method: {coverage: set_results}}`.
 
     Args:
-        by_name: calibrated predictors.
         test: images that are predicted, none of which calibrated.
         coverages: targeted coverages, fractions.
         class_similarity: `[C, C]` for the set coherence, where the dataset knows it.

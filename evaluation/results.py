@@ -103,8 +103,6 @@ def results_table(dense: dict, sparse: dict, name: str) -> str:
 
     Args:
         dense: results of the dense model; may lack entries.
-        sparse: results of the sparse model.
-        name: heading of the sparse model's column.
     """
     lines = [f"{'':34}{'Dense':>10}{name:>14}"]
     for key, value in sparse.items():

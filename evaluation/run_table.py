@@ -32,7 +32,6 @@ class Measured:
     """One model of one run.
 
     Attributes:
-        folder: of the run.
         model: `DENSE`, or the model type.
         seed: of the run, None where it is not known.
         settings: what the model was made from, flat, without the seed.
@@ -185,7 +184,6 @@ class Metric:
     """A line of the tables.
 
     Attributes:
-        name: what it is called.
         path: its keys in the results.
         percent: whether its numbers are shares that are shown in percent.
         better: 1 if more is better, -1 if less is, 0 if neither.

@@ -32,7 +32,6 @@ class Question:
 
     Attributes:
         photo: in RGB.
-        name: what to call it.
         label: its true class, if known.
         crop: the part to look at.
         grey: the part to grey out first.
@@ -48,13 +47,7 @@ class Question:
 
 
 class LiveModel:
-    """A finished run that answers questions, one at a time.
-
-    Args:
-        explained: the run.
-        predictor: its calibrated prediction sets.
-        start: coverage that the page begins with.
-    """
+    """A finished run that answers questions, one at a time; `start`: the coverage that the page begins with."""
 
     def __init__(self, explained: ExplainedRun, predictor: HierarchicalPredictor, start: float):
         self.explained, self.predictor = explained, predictor
@@ -77,11 +70,7 @@ class LiveModel:
         }
 
     def test_image(self, index: int) -> Question:
-        """A test image as a question.
-
-        Raises:
-            UploadError: if there is none of this index.
-        """
+        """A test image as a question; UploadError if there is none of this index."""
         test = self.explained.data.test
         if not 0 <= index < len(test):
             raise UploadError(f"there is no test image {index}; the last is {len(test) - 1}")
@@ -134,11 +123,7 @@ class LiveModel:
         }
 
     def comparison(self, classes: Sequence[int]) -> dict:
-        """Classes side by side.
-
-        Raises:
-            UploadError: if they are not two or more existing classes.
-        """
+        """Classes side by side; UploadError if they are not two or more existing classes."""
         known = range(len(self.explainer.class_names))
         if len(set(classes)) < 2 or not all(c in known for c in classes):
             raise UploadError("a comparison needs two different classes of the model")

@@ -153,11 +153,7 @@ def _optional(request: Request, name: str, parse: Callable):
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body; reading stops where it grows too large.
-
-    Raises:
-        UploadError: if it is too large.
-    """
+    """The request's body; UploadError, and no further reading, where it grows too large."""
     data = bytearray()
     async for part in request.stream():
         data += part
@@ -167,11 +163,7 @@ async def _body(request: Request) -> bytes:
 
 
 def listening_socket(port: int) -> socket.socket:
-    """A socket of this machine alone, bound to a port; 0 takes a free one.
-
-    Raises:
-        OSError: if the port cannot be had.
-    """
+    """A socket of this machine alone, bound to a port (0: a free one); OSError if the port cannot be had."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))

@@ -32,11 +32,7 @@ class Box:
 
     @classmethod
     def parse(cls, text: str) -> "Box":
-        """The box in a text such as `0.1,0.2,0.9,1`.
-
-        Raises:
-            UploadError: if it is no box inside the photo.
-        """
+        """The box in a text such as `0.1,0.2,0.9,1`; UploadError if it is no box inside the photo."""
         try:
             left, top, right, bottom = (float(x) for x in text.split(","))
         except ValueError:

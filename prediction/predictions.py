@@ -26,7 +26,6 @@ class Prediction:
     """What the model says about one image.
 
     Attributes:
-        file: the image.
         prediction: name of the predicted class.
         probability: its softmax probability.
         prediction_sets: for every coverage the names of the classes, most probable first.
@@ -52,10 +51,7 @@ def predict(
     """For every file in turn its prediction, or the error that says why it cannot be read.
 
     Args:
-        finished: the model.
-        files: of images.
         coverages: asked shares of images whose set holds the true class, as fractions.
-        hardware: device and loading processes.
         look: called for every image that can be read: its file, the transformed image `[3, S, S]`, and the model's
             output for it, `[1, ...]` on the CPU.
     """

@@ -36,7 +36,6 @@ class SeededImages(Dataset):
 
     Args:
         dataset: draws what it needs from PyTorch's generator.
-        seed: of the augmentation.
     """
 
     def __init__(self, dataset, seed: int):
@@ -66,9 +65,7 @@ def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int, view_
     A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
 
     Args:
-        dataset: yields augmented images and labels.
         batch_size: images of all processes together.
-        hardware: loading workers.
         seed: of the epoch.
         view_seed: of the augmentation, where that is not the epoch's.
 

@@ -15,7 +15,6 @@ class Checkpoint:
 
     Args:
         path: the file, removed once the training is finished.
-        settings: what the training depends on.
         kept: whether the file stays where it is told to go.
     """
 

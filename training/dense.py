@@ -32,7 +32,6 @@ def check_weights(run: OpenRun, *, download: bool = True) -> None:
     """Raise what the run's dense model would for the weights it is to start from, before anything is written.
 
     Args:
-        run: whose weights they are.
         download: weights of ImageNet that are not there; else only whether their server answers is tried.
     """
     settings = run.settings
@@ -76,11 +75,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
 
 
 def load_dense_model(run: OpenRun) -> InterpretableClassifier:
-    """The dense model that a run has left, on its device.
-
-    Raises:
-        RunError: as `load_state_dict`.
-    """
+    """The dense model that a run has left, on its device; errors as in `load_state_dict`."""
     model = untrained_model(run, "none")
     model.load_state_dict(load_state_dict(run.folder.file(DENSE_MODEL_FILE)))
     return run.hardware.place(model)
@@ -117,8 +112,6 @@ def dense_phases(
     """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones.
 
     Args:
-        model: that is trained.
-        recipe: of the training.
         groups: how looks are found that are left over.
         reduced_strides: of the final feature maps.
         measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model as

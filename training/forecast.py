@@ -32,8 +32,6 @@ class Pace:
     Attributes:
         seconds_per_image: at the final resolution, with loading.
         memory_mb: the most that was needed, and stored maps of a frozen network; None where the system does not say.
-        model_bytes: of the model's state.
-        n_features: of the backbone.
     """
 
     seconds_per_image: float
@@ -46,7 +44,6 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     """Stages of a run, done or not and why, with time, memory and disk space for those that are not.
 
     Args:
-        run: as for the pipeline.
         pipeline: all stages; it ends early, where something has to be made.
 
     Raises:

@@ -48,7 +48,6 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
 
     Args:
         run: remembers the maps until its model is trained.
-        backbone: whose first part is not trained.
         view: seed of the augmentation of the training images; None: the watched images, which are not augmented.
     """
     dataset = run.data.watched if view is None else run.data.train
@@ -78,7 +77,6 @@ def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredB
 
     Args:
         run: its training images, and the watched ones if their accuracy is measured.
-        backbone: makes the maps.
         views: how many there are of every training image; None: a new one in every epoch.
     """
     if not backbone.has_kept_part:

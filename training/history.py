@@ -45,9 +45,7 @@ class History:
     """The rows of one stage's training, beside those of other stages in the same run folder.
 
     Args:
-        folder: the run folder.
         stage: `dense`, or the name of the sparse model.
-        tracker: is told every row, too.
     """
 
     def __init__(self, folder: Path, stage: str, tracker: Tracker | None = None):

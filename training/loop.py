@@ -43,13 +43,10 @@ class Phase:
     """One optimiser's life: the dense training, or one finetuning round.
 
     Attributes:
-        name: what the progress bar says.
-        epochs: how many.
         batch_size: images a step, of all processes together.
         optimizer: parameter groups; their rates are set by `learning_rates`.
         learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
         extra_losses: output, targets, epoch -> what is added to the cross entropy, term by term.
-        label_smoothing: of the cross entropy.
         views: how many augmented views of every image there are, shown in turn; None: a new one in every epoch.
         before_epoch: called with the number of epochs done; may look at the model and change `state`.
         state: what the losses know from earlier epochs; kept in the checkpoint.
@@ -189,10 +186,8 @@ def training_step(
 
     Args:
         network: in training mode; returns a `ModelOutput`.
-        phase: optimiser and losses.
         images, targets: as they were loaded, `[B, 3, S, S]` and `[B]`.
         epoch: of the phase, from 0.
-        hardware: device, and precision of the network.
 
     Returns:
         The loss and its terms (scalars), and which images were classified correctly, `[B]`; on the device.

@@ -127,7 +127,6 @@ def hidden_rectangle_loss(
         feature_maps: `[B, F, H, W]`, >= 0; features are their maxima.
         targets: `[B]`.
         classifier: from features to logits.
-        label_smoothing: of the cross entropy.
 
     Returns:
         Scalar, averaged over the batch.

@@ -40,9 +40,6 @@ class Monitor:
         It draws no random numbers and changes nothing in the model but its mode.
 
         Args:
-            model: that is trained.
-            name: of the phase.
-            epochs_done: of the phase.
             stored: whether the maps of its frozen network are; made now if they have not been yet.
         """
         every = self._run.settings.eval_every
@@ -67,7 +64,6 @@ class Monitor:
             phase: of the stage, from 0.
             storing: seconds that were needed before the epoch, for the maps of a frozen network.
             epochs_done: of the phase; a fraction within an epoch.
-            seconds_per_epoch: of the phase.
         """
         left = epochs_left(self._run.settings, self._stage, phase, epochs_done, dense=self._dense)
         return (storing + seconds_per_epoch) * left

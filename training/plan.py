@@ -22,10 +22,8 @@ class PlannedPhase:
 
     Attributes:
         stage: `DENSE`, or the name of the sparse model.
-        epochs: how many.
         cost: of an epoch; that of one at the final resolution is 1.
         new_views: the epochs, from 0, whose maps of a frozen network are not stored yet; None: those of all epochs.
-        stored_cost: of an epoch on stored maps.
     """
 
     stage: str
@@ -51,7 +49,6 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
     """All phases that a call trains, in order; maps of what is not trained are taken to fit into memory.
 
     Args:
-        settings: of the run.
         dense: whether the dense model is trained in the same call, whose maps of a frozen network the finetuning
             finds stored; None: as the settings say.
     """
@@ -112,8 +109,6 @@ def epochs_left(settings: Settings, stage: str, phase: int, done: float, *, dens
     """What is left to train in the whole run, in epochs as the present ones.
 
     Args:
-        settings: the run's.
-        stage: that is trained.
         phase: of the stage, from 0.
         done: epochs of the phase.
         dense: as in `planned_phases`.

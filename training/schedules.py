@@ -9,7 +9,6 @@ def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float
     """Learning rate of the dense training.
 
     Args:
-        recipe: says which schedule.
         base: `recipe.lr` or `recipe.classifier_lr`.
         epoch: epochs done, from 0; a fraction within an epoch.
     """
@@ -35,7 +34,6 @@ def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: floa
     """Learning rate in a finetuning round.
 
     Args:
-        recipe: the finetuning recipe.
         round_index: from 0.
         epoch: epochs done in this round, from 0; a fraction within an epoch.
     """

@@ -42,7 +42,6 @@ class GridRow:
         image: RGB in [0, 1], `[H, W, 3]`.
         heatmaps: `{feature: [H, W] in [0, 1]}`.
         weights: nonzero weights of the row's class, `{feature: weight}`.
-        bold: whether the name is set in bold.
         marks: whether a feature's peak lies on the right part, where that is known.
         squares: what the cell under a feature's peak can see, where that is not the whole image: left, top, right,
             bottom as fractions of the image.
@@ -80,10 +79,6 @@ def class_grid(
     is written into it.
 
     Args:
-        rows: from top to bottom.
-        features: columns from left to right.
-        colours: RGB of every column's feature.
-        groups: captions over neighbouring columns.
         left_out: how many weaker features of the classes have no column.
         notes: the part on which a feature usually lies, and how often, under its number.
         right_part: on which part a peak has to lie for a tick.
@@ -139,11 +134,8 @@ class _Sheet:
     """A page with a column of cells for the images, and one for every feature.
 
     Attributes:
-        axes: of the page.
-        cell: side of a cell.
         image_left: where the cells of the images begin.
         left_of: where those of the features begin, from left to right.
-        colours: RGB of the features.
     """
 
     axes: Axes

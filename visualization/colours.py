@@ -55,7 +55,6 @@ class FeatureColours:
 
     Args:
         weight: class-feature weights, `[C, n]`.
-        palette: name of a palette.
 
     Raises:
         UsageError: if there is no such palette.

@@ -27,10 +27,6 @@ class ExplainedRun:
     """A finished run with its data and model loaded.
 
     Attributes:
-        run: the run.
-        tables: the model's feature tables.
-        explainer: the model.
-        colours: of its features.
         usual_parts: where the peak of every feature lies most often on test images, where parts are known.
     """
 
@@ -84,12 +80,7 @@ class ExplainedRun:
         return f"On held-out images the peak {', that '.join(said)}." if said else ""
 
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
-        """A page about the run, begun: its title, and all features on the training images.
-
-        Args:
-            subject: what it is about.
-            images: that show the classes.
-        """
+        """A page about the run, begun: its title, and all features on the training images."""
         title = f"{self.settings.model_type} on {self.settings.dataset}: {subject}"
         report = ReportBuilder(title, self.explainer, self.colours, images)
         report.add_features(self.data.train_unaugmented, self.tables.train, self.usual_parts)

@@ -83,7 +83,6 @@ class Explainer:
 
     Args:
         model: with a sparse head, on the hardware's device.
-        hardware: where the model runs.
         train: its feature table on the training images, for the features' active means.
         data: names of the classes, and the channel statistics of its images.
     """
@@ -179,13 +178,7 @@ class Explainer:
 
 
 class ClassImages(Mapping):
-    """The image that stands for each class, `{class: SeenImage or None}`, looked at when first asked for.
-
-    Args:
-        explainer: the model.
-        dataset: images to choose from.
-        table: the model's feature table on them.
-    """
+    """The image that stands for each class, `{class: SeenImage or None}`, looked at when first asked for."""
 
     def __init__(self, explainer: Explainer, dataset, table: FeatureTable):
         self._explainer, self._dataset, self._table = explainer, dataset, table

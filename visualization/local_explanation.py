@@ -24,8 +24,6 @@ class LocalExplanation:
     """One image, its prediction set, and the classes that the prediction is compared with.
 
     Attributes:
-        name: what to call the image.
-        seen: the image.
         predictor: calibrated; without a hierarchy there are no trees.
         coverage: asked share of images whose set holds the true class.
         n_nearest: how many classes to compare with at most.

@@ -23,10 +23,8 @@ class PredictionPage:
 
     Args:
         settings: the model's; the first coverage is where the page's slider starts.
-        finished: the model.
         train: its feature table on the training images, for the features' active means.
         files: all images there may be; the page names them from their common folder.
-        hardware: where the model runs.
     """
 
     def __init__(
@@ -45,7 +43,6 @@ class PredictionPage:
         """One more image.
 
         Args:
-            file: its file.
             image: transformed, `[3, S, S]`.
             output: the model's for it, `[1, ...]`.
         """

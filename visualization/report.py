@@ -37,14 +37,7 @@ TREE_ROWS = 32
 
 
 class ReportBuilder:
-    """Collects what one report shows.
-
-    Args:
-        title: heading of the page.
-        explainer: the model.
-        colours: of its features.
-        class_images: the image that stands for each class, None where there is none.
-    """
+    """Collects what one report shows; of `class_images`, None stands for a class without an image."""
 
     def __init__(
         self, title: str, explainer: Explainer, colours: FeatureColours, class_images: Mapping[int, SeenImage | None]
@@ -95,7 +88,6 @@ class ReportBuilder:
         """Comparison of classes.
 
         Args:
-            classes: that are put side by side.
             columns: features in the figure's order.
             expected: of every class, see `SeenImage.marks`.
             right_part: on which part a peak has to lie for a tick.
@@ -130,13 +122,7 @@ class ReportBuilder:
         self.page["images"].append(self.image(explanation, subject, label))
 
     def image(self, explanation: LocalExplanation, subject: str, label: int | None) -> dict:
-        """What the page says about one image.
-
-        Args:
-            explanation: the image as the figures show it.
-            subject: name of its picture.
-            label: its true class, if known.
-        """
+        """What the page says about one image; `label` is its true class, if known."""
         seen, (columns, _) = explanation.seen, explanation.columns
         sets = explanation.sets(self.page["coverages"])
         distinct = list(dict.fromkeys(sets))

@@ -18,7 +18,6 @@ def representative_image(table: FeatureTable, weight: Tensor, label: int, active
     Args:
         table: features, logits, labels and peaks of the images to choose from.
         weight: class-feature weights, `[C, n]`.
-        label: the class.
         active_means: `[n]`.
     """
     rows = torch.nonzero(table.labels == label).flatten()

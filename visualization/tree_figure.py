@@ -43,9 +43,7 @@ def tree_figure(
         prediction_set: classes in the set at `coverage`.
         coverage: asked fraction of images whose set holds the true class.
         level: the deepest whose classes cover as often on the calibration images (`HierarchicalPredictor.level`).
-        class_names: names by class.
         colours: RGB of the features that other figures show; the others are drawn in grey.
-        palette: colours of the branches.
     """
     predicted = tree.graph["predicted"]
     nodes, rows = layout(drawn_leaves(tree, logits, prediction_set))

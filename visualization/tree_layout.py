@@ -67,7 +67,6 @@ def drawn_leaves(
     Args:
         tree: from `explanation_tree`, with at least one class.
         logits: `[C]`.
-        prediction_set: classes.
         max_rows: most leaves, as far as the prediction alone does not need more.
     """
     predicted = tree.graph["predicted"]

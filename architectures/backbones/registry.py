@@ -34,11 +34,7 @@ FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated)
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """What is known of a backbone.
-
-    Raises:
-        UsageError: if there is none of this name; says which have similar ones.
-    """
+    """What is known of a backbone; UsageError, with similar names, if there is none of this name."""
     return _family(name).spec(name)
 
 
@@ -56,11 +52,7 @@ def backbone_of(settings: Settings) -> BackboneSpec:
 
 
 def build_backbone(name: str) -> Backbone:
-    """A backbone with random weights.
-
-    Raises:
-        UsageError: as `backbone_spec`.
-    """
+    """A backbone with random weights; errors as in `backbone_spec`."""
     return _family(name).build(name)
 
 

@@ -22,11 +22,7 @@ N_FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
 
 
 class ResNetBackbone(Backbone):
-    """A ResNet up to its last ReLU.
-
-    Args:
-        name: `resnet18`, `resnet34` or `resnet50`.
-    """
+    """A ResNet up to its last ReLU: `resnet18`, `resnet34` or `resnet50`."""
 
     ends_in_relu = True
 

@@ -208,11 +208,7 @@ def timm_network(name: str, **options) -> Any:
 
 @cache
 def layout_of(name: str) -> Layout:
-    """What passes on the meta device tell of a network.
-
-    Raises:
-        UsageError: if it does not make maps of images; says why.
-    """
+    """What passes on the meta device tell of a network; UsageError, which says why, if it makes no maps of images."""
     try:
         with torch.device("meta"):
             return _look_at(name)

@@ -40,11 +40,7 @@ class Cut:
 
 
 class TruncatedBackbone(Backbone):
-    """The first stages of a network of timm, and two 1 x 1 convolutions.
-
-    Args:
-        name: `NETWORK@CELL`.
-    """
+    """The first stages of a network of timm, and two 1 x 1 convolutions; its name is `NETWORK@CELL`."""
 
     def __init__(self, name: str):
         super().__init__()

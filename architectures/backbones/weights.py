@@ -39,7 +39,6 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
 
     Args:
         model: an `InterpretableClassifier` with random weights; changed in place.
-        arch: name of its backbone.
         weights: `imagenet` (torchvision's V1 as in the papers, timm's for its own), `none`, `package:NAME`, or a file
             with a state dict: timm's, torchvision's or our own, of whatever classes.
 

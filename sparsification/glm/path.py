@@ -86,7 +86,6 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         features: pooled features `[N, F]`, not standardised; may be mapped from a file, since only
             the chosen ones are held in memory.
         labels: `[N]` integers, every class 0..C-1 present.
-        n_features: how many to choose.
         solver: `newton` or `glm_saga`.
 
     Raises:

@@ -147,7 +147,6 @@ def left_over_groups(
         independent: `independent_groups`.
         known: sets of classes that are not asked for, `[C, k]` bool; those found differ clearly from them and from
             one another.
-        recipe: how clearly.
     """
     for group in groups:
         if group.left is None:

@@ -54,10 +54,7 @@ class LookClustering:
 
     Attributes:
         seen: what is seen of every class, `[C, F]` float64.
-        others: the other parts.
-        n_looks: how many the part has.
         commonest: share of the classes that have a look, at most.
-        recipe: the other limits.
     """
 
     seen: Tensor

@@ -16,13 +16,7 @@ from sparsification.parts.scenes import Scenes
 
 @dataclass(frozen=True, eq=False)
 class PartSearch:
-    """The search for parts in scenes.
-
-    Attributes:
-        scenes: of some images of every class.
-        groups: how groups of alternatives are found, and places fitted.
-        recipe: how parts are found.
-    """
+    """The search for parts in scenes; `groups` says how alternatives are found and places fitted, `recipe` the rest."""
 
     scenes: Scenes
     groups: GroupsRecipe

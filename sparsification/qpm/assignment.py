@@ -27,7 +27,6 @@ def ranked_subsets(values: np.ndarray, n_per_class: int) -> Iterator[tuple[float
 
     Args:
         values: value of every feature for one class, `[n]`.
-        n_per_class: size of the subsets.
     """
     order = np.argsort(-values, kind="stable").tolist()
     ranked = values[order].tolist()
@@ -55,7 +54,6 @@ def distinct_subsets(values: np.ndarray, n_per_class: int, taken: Set[tuple[int,
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
-        n_per_class: size of the subsets k.
         taken: subsets that no class may have.
 
     Returns:
@@ -139,7 +137,6 @@ def gather(values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = f
 
     Args:
         values: value of every selected feature for the classes, `[C, n]`.
-        n_per_class: size of the subsets k.
         taken: subsets that no class may have.
 
     Returns:

@@ -24,7 +24,6 @@ def split_classes(named_pairs: np.ndarray, n_classes: int) -> tuple[list[Compone
 
     Args:
         named_pairs: pairs of class indices, `[P, 2]`.
-        n_classes: how many classes there are.
     """
     adjacent = np.zeros((n_classes, n_classes), dtype=bool)
     adjacent[tuple(named_pairs.T)] = True

@@ -39,9 +39,7 @@ class Progress(Stopwatch):
     Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
 
     Args:
-        solver: name in the log lines.
         time_limit: seconds of computing until `expired`.
-        seed: named in the log lines.
         on_improvement: called with (seconds, objective) at every new best selection.
     """
 

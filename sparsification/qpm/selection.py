@@ -47,7 +47,6 @@ class Selection:
         objective: value of the selection, in float64.
         upper_bound: no selection has a larger objective; infinite if no bound was computed.
         gap: (upper_bound - objective) / |objective|, a fraction.
-        solver: which solver found it.
         seconds: of computing that it took, without the bound's.
     """
 
@@ -67,7 +66,6 @@ class Incumbent:
     Attributes:
         members: indices of the selected features, ascending, `[n]`.
         subsets: positions of the features of every class among them, `[C, k]`.
-        objective: its value.
     """
 
     members: np.ndarray
@@ -95,10 +93,8 @@ def best_of(
     """The best selection over some sets of features under all rules; None if each fails them.
 
     Args:
-        problem: what to maximise.
         ranked: sets `[n]` and values that their selections cannot exceed, best first.
         rows: finds the features of every class over a set, `[C, k]`, or None.
-        progress: the clock.
     """
     best = None
     for value, members in ranked:

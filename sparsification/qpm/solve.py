@@ -32,7 +32,6 @@ def solve(
     solvers have nothing better to offer (docs/selection.md).
 
     Args:
-        problem: what to maximise.
         solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
         time_limit: seconds of computing after which the best selection so far is returned. Finding
             the problem's threshold, if it is not given, counts, but at least half of the time is

@@ -88,8 +88,6 @@ def independent_set(
     Args:
         conflicts: 0/1, symmetric, zero diagonal, `[F, F]`.
         start: the first set tried, indices.
-        rng: breaks ties and draws the resting times.
-        expired: whether it is time to give up.
     """
     size = len(conflicts)
     inside = np.zeros(size, dtype=bool)

@@ -18,12 +18,6 @@ ALTERNATIVES = "use --solver search (the default, needs no licence) or --solver 
 def gurobi(problem: SelectionProblem, start: Incumbent, progress: Progress, seed: int) -> tuple[Incumbent, float]:
     """Best selection that Gurobi finds from a start, and its upper bound.
 
-    Args:
-        problem: what to maximise.
-        start: selection to improve on.
-        progress: the clock.
-        seed: of Gurobi's own choices.
-
     Raises:
         UsageError: if gurobipy is not installed or its licence is missing or too small.
         RunError: if Gurobi fails for another reason.

@@ -22,7 +22,6 @@ class LinearProgram:
     """Maximise `cost @ v`, `row_lower <= matrix @ v <= row_upper`, `0 <= v <= 1`, some v integer.
 
     Args:
-        problem: what to state.
         distinct_pairs: pairs of classes whose rows must differ.
     """
 
@@ -120,12 +119,7 @@ class LinearProgram:
 
 
 class Incumbents:
-    """The best of the selections with distinct rows that a solver passes on.
-
-    Args:
-        progress: told about every improvement.
-        best: known from the start, if any.
-    """
+    """The best of the selections with distinct rows that a solver passes on."""
 
     def __init__(self, progress: Progress, best: Incumbent | None = None):
         self.progress, self.best = progress, best
@@ -152,7 +146,6 @@ def improve(
     """Upper bound of a solver that is called until its best solution has distinct rows, or time is up.
 
     Args:
-        problem: what to maximise.
         incumbents: the best selection so far; the solver improves it.
         optimise: solves a program; returns the pairs of classes that collide in its best solution, and its bound.
     """

@@ -60,7 +60,6 @@ class Certificate:
         """Lower the bound until it has converged.
 
         Args:
-            progress: the clock.
             objective: of the best known selection; the bound need not be smaller.
             time_share: of the time limit, after which it ends.
             iterations: of the relaxation, from its start, after which it ends.

@@ -35,9 +35,7 @@ def optimise(problem: SelectionProblem, best: Incumbent | None, progress: Progre
     """Selection with the largest objective of all; None if no selection keeps the rules.
 
     Args:
-        problem: what to maximise.
         best: best known selection; the closer it is to the optimum, the faster the proof.
-        progress: the clock.
 
     Raises:
         TooLargeError: if the enumeration does not fit into memory or time.
@@ -136,7 +134,6 @@ def best_sharing_subsets(
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
-        n_per_class: size of the subsets k.
         counted: whether a pair of classes counts for the rule, `[C, C]`.
         required: how many of these pairs share exactly k - 1 features.
         budget: loss against the best subset of every class, summed, that must not be reached.

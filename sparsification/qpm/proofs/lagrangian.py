@@ -42,8 +42,6 @@ def class_multipliers(gain: np.ndarray, bias: np.ndarray, *, n_features: int, n_
     Args:
         gain: gain of every class from every feature, `[C, F]`.
         bias: preference for every feature, `[F]`.
-        n_features: how many features are selected.
-        n_per_class: how many of them every class uses.
     """
     k, n = n_per_class, n_features
     multipliers = -np.partition(-gain, k - 1, axis=1)[:, k - 1]
@@ -117,7 +115,6 @@ class Lagrangian:
 
         Args:
             gain: `[C, F]`.
-            multipliers: where to evaluate.
             share: how far each feature is selected, `[F]`.
 
         Returns:
@@ -141,9 +138,6 @@ class Elimination:
     A class whose neighbours are few is decided first, for each of their uses; what it adds then is
     a table over the neighbours. Pairs that would make a table wider than `MAX_WIDTH` are left out,
     which leaves the bound true, as if their multiplier were 0.
-
-    Args:
-        component: classes and their named pairs.
     """
 
     def __init__(self, component: Component):

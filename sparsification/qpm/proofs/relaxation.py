@@ -31,14 +31,7 @@ FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
 
 
 class Relaxation:
-    """State of the alternating direction method on the active features.
-
-    Args:
-        problem: what is relaxed.
-        active: indices of the features held.
-        lagrangian: turns multipliers into scores.
-        multipliers: the first ones.
-    """
+    """State of the alternating direction method on some features, the active ones."""
 
     def __init__(self, problem: SelectionProblem, lagrangian: Lagrangian, active: np.ndarray, multipliers: Multipliers):
         self.problem, self.lagrangian = problem, lagrangian

@@ -29,7 +29,6 @@ def sharing_subsets(problem: SelectionProblem, members: np.ndarray, progress: Pr
     """Distinct subsets over a set of features with enough sharing pairs, `[C, k]`, or None.
 
     Args:
-        problem: its pair rule is kept.
         members: indices of the selected features, `[n]`.
         progress: the clock; past its limit the first rows with enough pairs are taken as they are.
     """
@@ -39,13 +38,7 @@ def sharing_subsets(problem: SelectionProblem, members: np.ndarray, progress: Pr
 
 
 class PairAssignment:
-    """Classes that choose among common candidate subsets.
-
-    Args:
-        problem: its pair rule is kept.
-        members: indices of the selected features, `[n]`.
-        progress: the clock.
-    """
+    """Classes that choose among common candidate subsets of the selected features `members`, `[n]`."""
 
     def __init__(self, problem: SelectionProblem, members: np.ndarray, progress: Progress):
         self.progress = progress

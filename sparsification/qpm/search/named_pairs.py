@@ -63,13 +63,7 @@ def named_search(
 
 
 class PricedSwaps:
-    """Swaps valued exactly for the classes in no named pair, by scores for all others.
-
-    Args:
-        problem: whose named pairs are forced.
-        lagrangian: turns prices into scores.
-        prices: the first ones.
-    """
+    """Swaps valued exactly for the classes in no named pair, by scores for all others."""
 
     def __init__(self, problem: SelectionProblem, lagrangian: Lagrangian, prices: Multipliers):
         self.problem, self.lagrangian = problem, lagrangian
@@ -99,7 +93,6 @@ class NamedPool:
     """Sets of features that walks have met, the most promising ones valued with the rule.
 
     Args:
-        rows: values them.
         priced: whose prices follow the best sets.
         progress: the clock; walks past its share are not valued further than their best set.
     """

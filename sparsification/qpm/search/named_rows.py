@@ -27,11 +27,7 @@ MIN_SECONDS, MAX_SECONDS = 1.0, 15.0
 
 
 class NamedRows:
-    """Values sets of features under the rule and finds the features of every class.
-
-    Args:
-        problem: its named pairs are kept.
-    """
+    """Values sets of features under the rule and finds the features of every class."""
 
     def __init__(self, problem: SelectionProblem):
         self.problem = problem
@@ -43,9 +39,6 @@ class NamedRows:
         """A component whose named pairs cannot all share, whatever the features; None if none is known.
 
         Classes around one core of k - 1 features always can, if there are features enough.
-
-        Args:
-            progress: the clock.
         """
         n, k = self.problem.n_features, self.problem.n_per_class
         for component in self.components:

@@ -22,7 +22,6 @@ class SwapNeighbourhood:
         gain: gain of every class from every feature, `[C, F]`.
         penalty: cost of every pair of features, symmetric, zero diagonal, `[F, F]`.
         bias: preference for every feature, `[F]`.
-        n_per_class: how many features a class uses (k).
         constant: added to every value.
     """
 

@@ -51,8 +51,6 @@ class Program:
 
     Args:
         values: of every feature of the pool for every class, `[K, P]`.
-        component: its named pairs.
-        n_per_class: features a class uses (k).
     """
 
     def __init__(self, values: np.ndarray, component: Component, n_per_class: int):

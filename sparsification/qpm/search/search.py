@@ -31,10 +31,7 @@ def search(
     """Best selection found by tabu search, and its objective as the bound where it is proven.
 
     Args:
-        problem: what to maximise.
         certificate: guides the search where named pairs are forced, and is tightened on the way.
-        progress: the clock.
-        seed: of all random choices.
 
     Raises:
         NoSelectionError: if none with enough sharing pairs was found; says whether there can be one.

@@ -30,7 +30,6 @@ class ElitePool:
     """The best sets of features with their value under the distinct-rows rule.
 
     Args:
-        problem: values the sets.
         capacity: how many sets are kept.
         improved: called with the value of every new best set.
     """
@@ -94,10 +93,7 @@ def explore(
     """Walk from a random set, then from the best one kicked, until that gains no more.
 
     Args:
-        neighbourhood: values the sets of a walk.
         pool: is offered every set that is met; says after each walk whether it gained.
-        progress: the clock.
-        rng: of all random choices.
         time_share: of the time limit, after which it ends.
         kicks: how many in a row may gain nothing.
     """
