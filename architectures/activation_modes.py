@@ -20,15 +20,10 @@ VALUES_PER_BLOCK = 2**24
 
 @dataclass(frozen=True)
 class ActivationModes:
-    """Two-component Gaussian mixture of every feature; lower component first.
+    """Two-component Gaussian mixture of every feature; lower component first."""
 
-    Attributes:
-        means: `[n_features, 2]`, in the unit of the features, ascending.
-        deviations: standard deviations, `[n_features, 2]`.
-    """
-
-    means: Tensor
-    deviations: Tensor
+    means: Tensor  # [n_features, 2], in the unit of the features, ascending
+    deviations: Tensor  # standard deviations, [n_features, 2]
 
     @property
     def active_mean(self) -> Tensor:

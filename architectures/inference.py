@@ -27,27 +27,16 @@ Measure = Callable[[Any, Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class FeatureTable(TensorTable):
-    """What a sparse model says about every image of a dataset, without the maps; all on the CPU.
+    """What a sparse model says about every image of a dataset, without the maps; all on the CPU."""
 
-    Attributes:
-        features: `[N, n]`, what the head multiplies: normalised, after ReLU for CHiQPM.
-        pooled: `[N, n]`, mean or maximum of the feature maps, >= 0.
-        labels: `[N]`.
-        predictions: predicted classes, `[N]`.
-        peaks: `[N, n, 2]`, row and column of each map's maximum as fractions of the image (centre of the cell).
-        logits: `[N, C]`; None for training images, which may be a million of a thousand classes.
-        sid: SID@5 of every image, `[N]`; None for training images, on which it is not measured.
-        peak_values: `[N, n]`, maximum of each map.
-    """
-
-    features: Tensor
-    pooled: Tensor
-    labels: Tensor
-    predictions: Tensor
-    peaks: Tensor
-    logits: Tensor | None = None
-    sid: Tensor | None = None
-    peak_values: Tensor = field(kw_only=True)
+    features: Tensor  # [N, n], what the head multiplies: normalised, after ReLU for CHiQPM
+    pooled: Tensor  # [N, n], mean or maximum of the feature maps, >= 0
+    labels: Tensor  # [N]
+    predictions: Tensor  # predicted classes, [N]
+    peaks: Tensor  # [N, n, 2], row and column of each map's maximum as fractions of the image (centre of the cell)
+    logits: Tensor | None = None  # [N, C]; None for training images, which may be a million of a thousand classes
+    sid: Tensor | None = None  # SID@5 of every image, [N]; None for training images, on which it is not measured
+    peak_values: Tensor = field(kw_only=True)  # [N, n], maximum of each map
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -17,21 +17,13 @@ MIN_STD = 1e-6
 
 @dataclass(frozen=True)
 class SparseLayer(TensorTable):
-    """What the selection hands to the head: which features, and what every class makes of them.
+    """What the selection hands to the head: which features, and what every class makes of them."""
 
-    Attributes:
-        selection: indices of the selected backbone features, `[n]`.
-        weight: class-feature weights, `[C, n]`.
-        mean: mean of the selected pooled features on the training images, `[n]`.
-        std: their standard deviation, `[n]`.
-        bias: `[C]`, or None.
-    """
-
-    selection: Tensor
-    weight: Tensor
-    mean: Tensor
-    std: Tensor
-    bias: Tensor | None = None
+    selection: Tensor  # indices of the selected backbone features, [n]
+    weight: Tensor  # class-feature weights, [C, n]
+    mean: Tensor  # mean of the selected pooled features on the training images, [n]
+    std: Tensor  # their standard deviation, [n]
+    bias: Tensor | None = None  # [C]
 
 
 class SparseHead(nn.Module):

@@ -26,17 +26,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "highspy", "glm-sag
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one piece of work cost.
+    """What one piece of work cost."""
 
-    Attributes:
-        seconds: of computing; where a GPU takes part, on the clock.
-        mebibytes: most memory allocated meanwhile, above what was allocated before; nan where it cannot be read.
-        result: what the work returned.
-    """
-
-    seconds: float
-    mebibytes: float
-    result: Any
+    seconds: float  # of computing; where a GPU takes part, on the clock
+    mebibytes: float  # most memory allocated meanwhile, above what was allocated before; nan where it cannot be read
+    result: Any  # what the work returned
 
 
 def measured(work: Callable, *arguments) -> Measurement:

@@ -17,23 +17,14 @@ COLUMNS = ["what", "ours", "compared with", "takes", "ratio", "peak memory, ours
 
 @dataclass(frozen=True)
 class Row:
-    """Our way of doing something, alone or against another way.
+    """Our way of doing something, alone or against another way."""
 
-    Attributes:
-        title: what is done; sizes in braces are filled in.
-        case: prepares the input from the sizes and returns (ours, the other way or None).
-        sizes: arguments of the case.
-        against: what the other way is.
-        rounds: how often both take turns; with 1, the run that measures the memory gives the time.
-        shows: how every number that both return is written, if they do.
-    """
-
-    title: str
-    case: Case
-    sizes: dict
-    against: str = NOTHING
-    rounds: int = 1
-    shows: str = ""
+    title: str  # what is done; sizes in braces are filled in
+    case: Case  # prepares the input from the sizes and returns (ours, the other way or None)
+    sizes: dict  # arguments of the case
+    against: str = NOTHING  # what the other way is
+    rounds: int = 1  # how often both take turns; with 1, the run that measures the memory gives the time
+    shows: str = ""  # how every number that both return is written, if they do
 
     def cells(self, run: Measurement | None) -> tuple[str, str]:
         """What a run took, with what it returned if that is shown, and its memory."""

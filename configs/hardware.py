@@ -22,17 +22,11 @@ UNKNOWN_MEMORY = 2**32  # bytes taken for the machine's where it does not say, a
 
 @dataclass(frozen=True)
 class Hardware:
-    """Device, number of loading processes, and the precision of the network in training.
+    """Device, number of loading processes, and the precision of the network in training."""
 
-    Attributes:
-        device: where the network is.
-        workers: processes that load images; 0: the training process itself does.
-        training_dtype: of convolutions in training; float32 or bfloat16.
-    """
-
-    device: torch.device
-    workers: int
-    training_dtype: torch.dtype = torch.float32
+    device: torch.device  # where the network is
+    workers: int  # processes that load images; 0: the training process itself does
+    training_dtype: torch.dtype = torch.float32  # of convolutions in training; float32 or bfloat16
 
     @classmethod
     def choose(cls, device: str = "auto", workers: int | None = None, precision: str = "auto") -> "Hardware":

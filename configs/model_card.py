@@ -16,17 +16,12 @@ ENTRY = "card.json"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What describes a model.
+    """What describes a model."""
 
-    Attributes:
-        settings: by name, as built-in values; without those of the machine and the place.
-        data: classes and transform, as `dataset_classes.description.DataDescription` writes them.
-        images: fingerprints of the training and the test images, under `train` and `test`, and the SHA-256 of the run's
-            list of them.
-    """
-
-    settings: dict
-    data: dict
+    settings: dict  # by name, as built-in values; without those of the machine and the place
+    data: dict  # classes and transform, as `dataset_classes.description.DataDescription` writes them
+    # Fingerprints of the training and the test images, under `train` and `test`, and the SHA-256 of the run's list of
+    # them
     images: dict
 
     def add_to(self, path: Path) -> None:

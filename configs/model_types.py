@@ -10,20 +10,13 @@ from configs.recipes import FinetuneRecipe, HeadRecipe, SelectionRecipe
 
 @dataclass(frozen=True)
 class ModelType:
-    """What a model type is.
+    """What a model type is."""
 
-    Attributes:
-        title: its name in tables and plots.
-        chooser: `module:function` that takes the settings and pooled features with their labels, and returns the
-            sparse layer.
-        class_sets: whether every class is a set of `n_per_class` features: weights are 0 or 1.
-        hierarchical: whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`.
-    """
-
-    title: str
+    title: str  # its name in tables and plots
+    # `module:function` that takes the settings and pooled features with their labels, and returns the sparse layer
     chooser: str
-    class_sets: bool
-    hierarchical: bool
+    class_sets: bool  # whether every class is a set of `n_per_class` features: weights are 0 or 1
+    hierarchical: bool  # whether these sets form the hierarchy that explains and calibrates; it needs `class_sets`
     selection: SelectionRecipe = field(default_factory=SelectionRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
     finetuning: FinetuneRecipe = field(default_factory=FinetuneRecipe)

@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that is worked on.
+    """A run that is worked on."""
 
-    Attributes:
-        settings: what was asked for; with a seed.
-        frozen_maps: what the part of a network that is not trained has made of the training images, by the seed of
-            their augmentation, and of the images on which the accuracy is measured, by None.
-    """
-
-    settings: Settings
+    settings: Settings  # what was asked for; with a seed
     folder: RunFolder
     hardware: Hardware
     data: DataSplits
+    # What the part of a network that is not trained has made of the training images, by the seed of their augmentation,
+    # and of the images on which the accuracy is measured, by None
     frozen_maps: dict[int | None, Tensor] = field(default_factory=dict)

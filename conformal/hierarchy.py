@@ -42,20 +42,13 @@ def class_feature_indices(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Where classes leave the path to the prediction, for N samples and M classes.
+    """Where classes leave the path to the prediction, for N samples and M classes."""
 
-    Attributes:
-        path: activations of the predicted class's features, most active first, `[N, k]`.
-        depth: number of leading features shared with the predicted class, `[N, M]`, 0..k.
-        own: activation of the feature through which a class leaves the path, `[N, M]`; 0 at depth k.
-        branch: key of the branch that a class is in, `[N, M]`: equal for classes that leave the path at the same
-            depth through the same feature and go on with the same one. Silent features (activation 0) do not tell
-            classes apart.
-    """
-
-    path: Tensor
-    depth: Tensor
-    own: Tensor
+    path: Tensor  # activations of the predicted class's features, most active first, [N, k]
+    depth: Tensor  # number of leading features shared with the predicted class, [N, M], 0..k
+    own: Tensor  # activation of the feature through which a class leaves the path, [N, M]; 0 at depth k
+    # Key of the branch that a class is in, [N, M]: equal for classes that leave the path at the same depth through
+    # the same feature and go on with the same one. Silent features (activation 0) do not tell classes apart.
     branch: Tensor
 
 

@@ -148,14 +148,9 @@ class ConformalPredictor(ABC):
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make prediction sets, as tables and plots name it.
+    """One way to make prediction sets, as tables and plots name it."""
 
-    Attributes:
-        name: its row in tables, its line in plots.
-        make: the predictor, not calibrated, from class-feature weights `[C, n]` and a seed for its draws.
-        hierarchical: whether it needs classes that are sets of features, and binary weights.
-    """
-
-    name: str
+    name: str  # its row in tables, its line in plots
+    # The predictor, not calibrated, from class-feature weights [C, n] and a seed for its draws
     make: Callable[[Tensor | None, int], ConformalPredictor]
-    hierarchical: bool = False
+    hierarchical: bool = False  # whether it needs classes that are sets of features, and binary weights

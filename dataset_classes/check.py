@@ -97,23 +97,16 @@ def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
 
 @dataclass(frozen=True)
 class Seen:
-    """An image that was read.
-
-    Attributes:
-        content: a digest of its pixels.
-        brightest: its largest value.
-        more_frames: whether its file holds further frames or pages.
-        thumbnail: see `near_copies`.
-    """
+    """An image that was read."""
 
     path: str
     split: str
     label: int
-    content: bytes
+    content: bytes  # a digest of its pixels
     size: tuple[int, int]
-    brightest: int
-    more_frames: bool
-    thumbnail: np.ndarray
+    brightest: int  # its largest value
+    more_frames: bool  # whether its file holds further frames or pages
+    thumbnail: np.ndarray  # see `near_copies`
 
 
 def report_classes(report: Report) -> None:

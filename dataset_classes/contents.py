@@ -33,15 +33,10 @@ Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes:
-        digest: BLAKE2b of all its bytes, 32 hexadecimal digits; None if it cannot be read.
-        values: of an image with other than 8-bit values.
-    """
-
-    digest: str | None
-    values: Extremes | None = None
+    digest: str | None  # BLAKE2b of all its bytes, 32 hexadecimal digits; None if it cannot be read
+    values: Extremes | None = None  # of an image with other than 8-bit values
     error: str | None = None
 
 

@@ -28,16 +28,11 @@ INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
 
 @dataclass(frozen=True)
 class DataDescription:
-    """Names of the classes, and how an image becomes the network's input.
+    """Names of the classes, and how an image becomes the network's input."""
 
-    Attributes:
-        classes: the index is the label.
-        transform: the test transform.
-        scale: which values of images with other than 8 bits are black and white.
-    """
-
-    classes: list[str]
-    transform: FixedTransform
+    classes: list[str]  # the index is the label
+    transform: FixedTransform  # the test transform
+    # Which values of images with other than 8 bits are black and white
     scale: PixelScale = field(default_factory=PixelScale)
 
     @classmethod

@@ -26,17 +26,11 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class ListedImage:
-    """One image.
+    """One image."""
 
-    Attributes:
-        split: `train` or `test`.
-        digest: of its content.
-        file: its path below the data root.
-    """
-
-    split: str
-    digest: str
-    file: str
+    split: str  # `train` or `test`
+    digest: str  # of its content
+    file: str  # its path below the data root
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Keypoints:
-    """The parts in every image of a dataset, as the network gets the image.
+    """The parts in every image of a dataset, as the network gets the image."""
 
-    Attributes:
-        names: of the P parts.
-        locations: x and y as fractions of the network's image, `[N, P, 2]`.
-        visible: which parts can be seen in it, `[N, P]` bool.
-    """
-
-    names: tuple[str, ...]
-    locations: np.ndarray
-    visible: np.ndarray
+    names: tuple[str, ...]  # of the P parts
+    locations: np.ndarray  # x and y as fractions of the network's image, [N, P, 2]
+    visible: np.ndarray  # which parts can be seen in it, [N, P] bool
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Locations and visibility as tensors."""

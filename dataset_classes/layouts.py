@@ -37,17 +37,12 @@ NO_CLASS = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """A folder directly below the data root.
-
-    Attributes:
-        loose: images directly in it.
-        below: its sub-folders that have images, at any depth.
-    """
+    """A folder directly below the data root."""
 
     name: str
     path: str
-    loose: int
-    below: tuple[str, ...]
+    loose: int  # images directly in it
+    below: tuple[str, ...]  # its sub-folders that have images, at any depth
 
     @property
     def role(self) -> str | None:

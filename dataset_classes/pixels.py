@@ -42,12 +42,9 @@ class Extremes:
 
 @dataclass(frozen=True)
 class PixelScale:
-    """Which values are black and white.
+    """Which values are black and white."""
 
-    Attributes:
-        ranges: by kind of values (`16-bit`, `integer`, `float`), those that are black and white.
-    """
-
+    # By kind of values (`16-bit`, `integer`, `float`), those that are black and white
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod

@@ -47,15 +47,11 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class FixedTransform:
-    """A transform without chance, known by its numbers alone: resize, centre crop, normalise.
-
-    Attributes:
-        side: of the square that is cut from the middle, pixels.
-        mean, std: channel statistics, pixels in [0, 1].
-    """
+    """A transform without chance, known by its numbers alone: resize, centre crop, normalise."""
 
     resize: Resize
-    side: int
+    side: int  # of the square that is cut from the middle, pixels
+    # `mean`, `std`: channel statistics, pixels in [0, 1]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

@@ -38,19 +38,12 @@ VERSION = 2  # of the metrics: results of another are computed again
 
 @dataclass(frozen=True)
 class Observed:
-    """What the dense model says about the test images, without its feature maps; on the CPU.
+    """What the dense model says about the test images, without its feature maps; on the CPU."""
 
-    Attributes:
-        features: what the head multiplies, `[N, F]`.
-        logits: `[N, C]`.
-        labels: `[N]`.
-        sid: SID@5 of every image, `[N]`.
-    """
-
-    features: Tensor
-    logits: Tensor
-    labels: Tensor
-    sid: Tensor
+    features: Tensor  # what the head multiplies, [N, F]
+    logits: Tensor  # [N, C]
+    labels: Tensor  # [N]
+    sid: Tensor  # SID@5 of every image, [N]
 
 
 def observe(run: OpenRun, model: InterpretableClassifier) -> Observed:

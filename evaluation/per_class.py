@@ -21,19 +21,12 @@ WORST = 10  # classes in the log
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The wrongly classified images of a test set.
+    """The wrongly classified images of a test set."""
 
-    Attributes:
-        image: index of each, `[M]`.
-        true: its class, `[M]`.
-        predicted: the class it was taken for, `[M]`.
-        feature: the feature that speaks most for the predicted class against the true one, `[M]`.
-    """
-
-    image: Tensor
-    true: Tensor
-    predicted: Tensor
-    feature: Tensor
+    image: Tensor  # index of each, [M]
+    true: Tensor  # its class, [M]
+    predicted: Tensor  # the class it was taken for, [M]
+    feature: Tensor  # the feature that speaks most for the predicted class against the true one, [M]
 
 
 def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:

@@ -29,36 +29,23 @@ DIGESTS = ("images", "selection", "features", "seed")
 
 @dataclass(frozen=True)
 class Measured:
-    """One model of one run.
-
-    Attributes:
-        model: `DENSE`, or the model type.
-        seed: of the run, None where it is not known.
-        settings: what the model was made from, flat, without the seed.
-        results: as in its `Results_*.json`.
-    """
+    """One model of one run."""
 
     folder: Path
-    model: str
-    seed: int | None
-    settings: dict[str, str]
-    results: dict
+    model: str  # `DENSE`, or the model type
+    seed: int | None  # of the run, None where it is not known
+    settings: dict[str, str]  # what the model was made from, flat, without the seed
+    results: dict  # as in its `Results_*.json`
 
 
 @dataclass
 class Row:
-    """The same model under the same settings, over seeds.
+    """The same model under the same settings, over seeds."""
 
-    Attributes:
-        model: `DENSE`, or the model type.
-        settings: flat.
-        runs: one for every seed.
-        differing: the settings in which it differs from other rows of its model.
-    """
-
-    model: str
-    settings: dict[str, str]
-    runs: list[Measured] = field(default_factory=list)
+    model: str  # `DENSE`, or the model type
+    settings: dict[str, str]  # flat
+    runs: list[Measured] = field(default_factory=list)  # one for every seed
+    # The settings in which it differs from other rows of its model
     differing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -181,18 +168,12 @@ def _as_number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Metric:
-    """A line of the tables.
-
-    Attributes:
-        path: its keys in the results.
-        percent: whether its numbers are shares that are shown in percent.
-        better: 1 if more is better, -1 if less is, 0 if neither.
-    """
+    """A line of the tables."""
 
     name: str
-    path: tuple[str, ...]
-    percent: bool = True
-    better: int = 1
+    path: tuple[str, ...]  # its keys in the results
+    percent: bool = True  # whether its numbers are shares that are shown in percent
+    better: int = 1  # 1 if more is better, -1 if less is, 0 if neither
 
 
 def metrics_of(rows: list[Row]) -> list[Metric]:

@@ -28,22 +28,14 @@ LISTED = 5  # most probable classes
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a photo.
+    """What is asked about a photo."""
 
-    Attributes:
-        photo: in RGB.
-        label: its true class, if known.
-        crop: the part to look at.
-        grey: the part to grey out first.
-        off: features that count as absent.
-    """
-
-    photo: Image.Image
+    photo: Image.Image  # in RGB
     name: str
-    label: int | None = None
-    crop: Box | None = None
-    grey: Box | None = None
-    off: tuple[int, ...] = ()
+    label: int | None = None  # its true class, if known
+    crop: Box | None = None  # the part to look at
+    grey: Box | None = None  # the part to grey out first
+    off: tuple[int, ...] = ()  # features that count as absent
 
 
 class LiveModel:

@@ -23,20 +23,14 @@ SEPARATOR = " | "  # between the classes of a set, which may hold commas
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image.
-
-    Attributes:
-        prediction: name of the predicted class.
-        probability: its softmax probability.
-        prediction_sets: for every coverage the names of the classes, most probable first.
-        features: of the predicted class, largest contribution first: number (as in the figures), activation (in
-            standard deviations), weight.
-    """
+    """What the model says about one image."""
 
     file: str
-    prediction: str
-    probability: float
-    prediction_sets: dict[str, list[str]]
+    prediction: str  # name of the predicted class
+    probability: float  # its softmax probability
+    prediction_sets: dict[str, list[str]]  # for every coverage the names of the classes, most probable first
+    # Of the predicted class, largest contribution first: number (as in the figures), activation (in standard
+    # deviations), weight
     features: list[dict]
 
 

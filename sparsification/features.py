@@ -27,23 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """All backbone features on the training images under the test transform; on the CPU.
+    """All backbone features on the training images under the test transform; on the CPU."""
 
-    Attributes:
-        pooled: `[N, F]` float32, mapped from its file.
-        labels: `[N]`.
-        locality: `[F]`, see `sparsification.constants.locality_statistics`.
-        edge: `[F]`.
-        overlap: `[F, F]`, see `sparsification.constants.overlap_sums`; None unless features are maxima of maps.
-        scenes: what they see in some images, where parts are looked for; None elsewhere.
-    """
-
-    pooled: Tensor
-    labels: Tensor
-    locality: Tensor
-    edge: Tensor
+    pooled: Tensor  # [N, F] float32, mapped from its file
+    labels: Tensor  # [N]
+    locality: Tensor  # [F], see `sparsification.constants.locality_statistics`
+    edge: Tensor  # [F]
+    # [F, F], see `sparsification.constants.overlap_sums`; None unless features are maxima of maps
     overlap: Tensor | None = None
-    scenes: Scenes | None = None
+    scenes: Scenes | None = None  # what they see in some images, where parts are looked for; None elsewhere
 
     @classmethod
     def load(cls, pooled: Path, statistics: Path) -> "DenseFeatures":

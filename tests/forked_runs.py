@@ -56,19 +56,12 @@ WATCHED = ("metrics.csv", "training.png")  # written beside what a run makes
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        code: exit code; minus the signal for a killed run, None for a stopped one.
-        events: names of its events.
-        errors: what it wrote to stderr.
-        output: what it wrote to stdout.
-    """
-
-    code: int | None
-    events: list[str]
-    errors: str
-    output: str
+    code: int | None  # exit code; minus the signal for a killed run, None for a stopped one
+    events: list[str]  # names of its events
+    errors: str  # what it wrote to stderr
+    output: str  # what it wrote to stdout
 
 
 class Launcher:

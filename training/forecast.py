@@ -27,14 +27,10 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Pace:
-    """What a few steps of training showed.
+    """What a few steps of training showed."""
 
-    Attributes:
-        seconds_per_image: at the final resolution, with loading.
-        memory_mb: the most that was needed, and stored maps of a frozen network; None where the system does not say.
-    """
-
-    seconds_per_image: float
+    seconds_per_image: float  # at the final resolution, with loading
+    # The most that was needed, and stored maps of a frozen network; None where the system does not say
     memory_mb: float | None
     model_bytes: int
     n_features: int

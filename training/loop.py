@@ -40,27 +40,21 @@ ROWS_PER_EPOCH = 20  # of metrics, at most
 
 @dataclass
 class Phase:
-    """One optimiser's life: the dense training, or one finetuning round.
-
-    Attributes:
-        batch_size: images a step, of all processes together.
-        optimizer: parameter groups; their rates are set by `learning_rates`.
-        learning_rates: epochs done (a fraction within an epoch) -> rate of every group.
-        extra_losses: output, targets, epoch -> what is added to the cross entropy, term by term.
-        views: how many augmented views of every image there are, shown in turn; None: a new one in every epoch.
-        before_epoch: called with the number of epochs done; may look at the model and change `state`.
-        state: what the losses know from earlier epochs; kept in the checkpoint.
-    """
+    """One optimiser's life: the dense training, or one finetuning round."""
 
     name: str
     epochs: int
-    batch_size: int
-    optimizer: torch.optim.Optimizer
-    learning_rates: Callable[[float], list[float]]
+    batch_size: int  # images a step, of all processes together
+    optimizer: torch.optim.Optimizer  # parameter groups; their rates are set by `learning_rates`
+    learning_rates: Callable[[float], list[float]]  # epochs done (a fraction within an epoch) -> rate of every group
+    # Output, targets, epoch -> what is added to the cross entropy, term by term
     extra_losses: Callable[[ModelOutput, Tensor, int], dict[str, Tensor]]
     label_smoothing: float = 0.0
+    # How many augmented views of every image there are, shown in turn; None: a new one in every epoch
     views: int | None = None
+    # Called with the number of epochs done; may look at the model and change `state`
     before_epoch: Callable[[int], None] = lambda epoch: None
+    # What the losses know from earlier epochs; kept in the checkpoint
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def set_learning_rates(self, epochs_done: float) -> list[float]:

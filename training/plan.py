@@ -18,17 +18,12 @@ LAST_STAGE_COST = 0.15  # of the last stage's training on stored maps, beside lo
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """Epochs of one kind.
+    """Epochs of one kind."""
 
-    Attributes:
-        stage: `DENSE`, or the name of the sparse model.
-        cost: of an epoch; that of one at the final resolution is 1.
-        new_views: the epochs, from 0, whose maps of a frozen network are not stored yet; None: those of all epochs.
-    """
-
-    stage: str
+    stage: str  # `DENSE`, or the name of the sparse model
     epochs: int
-    cost: float = 1.0
+    cost: float = 1.0  # of an epoch; that of one at the final resolution is 1
+    # The epochs, from 0, whose maps of a frozen network are not stored yet; None: those of all epochs
     new_views: range | None = None
     stored_cost: float = STORED_COST
 

@@ -35,24 +35,17 @@ RIGHT, WRONG = "#007d00", "#c80000"
 
 @dataclass(frozen=True)
 class GridRow:
-    """One image and what its features see in it.
+    """One image and what its features see in it."""
 
-    Attributes:
-        label: name beside the row.
-        image: RGB in [0, 1], `[H, W, 3]`.
-        heatmaps: `{feature: [H, W] in [0, 1]}`.
-        weights: nonzero weights of the row's class, `{feature: weight}`.
-        marks: whether a feature's peak lies on the right part, where that is known.
-        squares: what the cell under a feature's peak can see, where that is not the whole image: left, top, right,
-            bottom as fractions of the image.
-    """
-
-    label: str
-    image: np.ndarray
-    heatmaps: dict[int, np.ndarray]
-    weights: dict[int, float] = field(default_factory=dict)
+    label: str  # name beside the row
+    image: np.ndarray  # RGB in [0, 1], [H, W, 3]
+    heatmaps: dict[int, np.ndarray]  # `{feature: [H, W] in [0, 1]}`
+    weights: dict[int, float] = field(default_factory=dict)  # nonzero weights of the row's class, `{feature: weight}`
     bold: bool = False
+    # Whether a feature's peak lies on the right part, where that is known
     marks: dict[int, bool] = field(default_factory=dict)
+    # What the cell under a feature's peak can see, where that is not the whole image: left, top, right, bottom as
+    # fractions of the image
     squares: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
 
@@ -131,17 +124,12 @@ def _legend(rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A page with a column of cells for the images, and one for every feature.
-
-    Attributes:
-        image_left: where the cells of the images begin.
-        left_of: where those of the features begin, from left to right.
-    """
+    """A page with a column of cells for the images, and one for every feature."""
 
     axes: Axes
     cell: float
-    image_left: float
-    left_of: dict[int, float]
+    image_left: float  # where the cells of the images begin
+    left_of: dict[int, float]  # where those of the features begin, from left to right
     colours: dict[int, Colour]
 
     def draw_brackets(self, groups: Sequence[ColumnGroup]) -> None:

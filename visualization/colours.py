@@ -13,17 +13,11 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that are told apart at a glance.
+    """Colours that are told apart at a glance."""
 
-    Attributes:
-        features: colours of features, most distinct first.
-        in_set: branches of the prediction set.
-        outside: all other branches.
-    """
-
-    features: tuple[str, ...]
-    in_set: str
-    outside: str = "#8a8a8a"
+    features: tuple[str, ...]  # colours of features, most distinct first
+    in_set: str  # branches of the prediction set
+    outside: str = "#8a8a8a"  # all other branches
 
 
 PALETTES = {

@@ -24,16 +24,13 @@ from visualization.report import ReportBuilder
 
 @dataclass(frozen=True)
 class ExplainedRun:
-    """A finished run with its data and model loaded.
-
-    Attributes:
-        usual_parts: where the peak of every feature lies most often on test images, where parts are known.
-    """
+    """A finished run with its data and model loaded."""
 
     run: OpenRun
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
+    # Where the peak of every feature lies most often on test images, where parts are known
     usual_parts: dict[int, UsualPart]
 
     @property

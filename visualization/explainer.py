@@ -21,38 +21,23 @@ from visualization.representatives import representative_image
 
 @dataclass(frozen=True)
 class KnownParts:
-    """The truth about the features of an image whose parts are known and can be exchanged.
+    """The truth about the features of an image whose parts are known and can be exchanged."""
 
-    Attributes:
-        under_peak: the part nearest to the peak of every feature's map, `[n]`.
-        cause: the part that causes every feature, `evaluation.explanation_truth.causing_part`, `[n]`.
-        visible: which parts can be seen, `[P]` bool.
-    """
-
-    under_peak: Tensor
-    cause: Tensor
-    visible: Tensor
+    under_peak: Tensor  # the part nearest to the peak of every feature's map, [n]
+    cause: Tensor  # the part that causes every feature, `evaluation.explanation_truth.causing_part`, [n]
+    visible: Tensor  # which parts can be seen, [P] bool
 
 
 @dataclass(frozen=True)
 class SeenImage:
-    """One image and what the model sees in it.
+    """One image and what the model sees in it."""
 
-    Attributes:
-        picture: the image as the network gets it, RGB in [0, 1], `[H, W, 3]`.
-        features: what the head multiplies, `[n]`.
-        logits: `[C]`.
-        feature_maps: `[n, h, w]`.
-        certainties: activation over active mean, in [0, 1], `[n]`.
-        parts: what is known of its parts; None where nothing is.
-    """
-
-    picture: np.ndarray
-    features: np.ndarray
-    logits: np.ndarray
-    feature_maps: Tensor
-    certainties: Tensor
-    parts: KnownParts | None = None
+    picture: np.ndarray  # the image as the network gets it, RGB in [0, 1], [H, W, 3]
+    features: np.ndarray  # what the head multiplies, [n]
+    logits: np.ndarray  # [C]
+    feature_maps: Tensor  # [n, h, w]
+    certainties: Tensor  # activation over active mean, in [0, 1], [n]
+    parts: KnownParts | None = None  # what is known of its parts; None where nothing is
 
     @property
     def predicted(self) -> int:

@@ -21,19 +21,13 @@ from visualization.tree_layout import tree_with_set
 
 @dataclass(frozen=True)
 class LocalExplanation:
-    """One image, its prediction set, and the classes that the prediction is compared with.
-
-    Attributes:
-        predictor: calibrated; without a hierarchy there are no trees.
-        coverage: asked share of images whose set holds the true class.
-        n_nearest: how many classes to compare with at most.
-    """
+    """One image, its prediction set, and the classes that the prediction is compared with."""
 
     name: str
     seen: SeenImage
-    predictor: ConformalPredictor
-    coverage: float
-    n_nearest: int
+    predictor: ConformalPredictor  # calibrated; without a hierarchy there are no trees
+    coverage: float  # asked share of images whose set holds the true class
+    n_nearest: int  # how many classes to compare with at most
     explainer: Explainer
     colours: FeatureColours
     class_images: Mapping[int, SeenImage | None]

@@ -18,19 +18,12 @@ MAX_ROWS = 24
 
 @dataclass(frozen=True)
 class Leaf:
-    """Classes that end at the same place of the tree and are either all in the set or all outside.
+    """Classes that end at the same place of the tree and are either all in the set or all outside."""
 
-    Attributes:
-        path: features from the root to the leaf's parent.
-        classes: from the largest logit to the smallest, the prediction first.
-        in_set: whether they are in the prediction set.
-        named: whether they are drawn by name; otherwise only their number is.
-    """
-
-    path: tuple[int, ...]
-    classes: tuple[int, ...]
-    in_set: bool
-    named: bool = True
+    path: tuple[int, ...]  # features from the root to the leaf's parent
+    classes: tuple[int, ...]  # from the largest logit to the smallest, the prediction first
+    in_set: bool  # whether they are in the prediction set
+    named: bool = True  # whether they are drawn by name; otherwise only their number is
 
     def label(self, class_names) -> str:
         """What is written beside the leaf, such as `Shiny Cowbird, +3`."""

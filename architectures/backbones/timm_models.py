@@ -40,30 +40,19 @@ warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
 
 @dataclass(frozen=True)
 class Layout:
-    """What a pass on the meta device tells of a network.
+    """What a pass on the meta device tells of a network."""
 
-    Attributes:
-        spec: what the registry says of it.
-        options: arguments that timm builds it with.
-        idle: children that take no part in the maps, as a classifier's layers.
-        late: convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
-            `FINE_CELL` that is: what reduced strides change.
-        finer: how many cells of the maps with reduced strides lie along one of the ordinary maps.
-        first: which of these cells, along a side, has the value of the first ordinary one.
-        classifier: name of timm's classifier if it takes the average of the maps and nothing lies between.
-        last_stage: name of the last stage, as timm has it; None of vision transformers.
-        early: names of the modules that have done their work before it.
-    """
-
-    spec: BackboneSpec
-    options: dict
-    idle: tuple[str, ...]
+    spec: BackboneSpec  # what the registry says of it
+    options: dict  # arguments that timm builds it with
+    idle: tuple[str, ...]  # children that take no part in the maps, as a classifier's layers
+    # Convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
+    # `FINE_CELL` that is: what reduced strides change
     late: dict[str, int]
-    finer: int
-    first: int
-    classifier: str | None
-    last_stage: str | None
-    early: tuple[str, ...]
+    finer: int  # how many cells of the maps with reduced strides lie along one of the ordinary maps
+    first: int  # which of these cells, along a side, has the value of the first ordinary one
+    classifier: str | None  # name of timm's classifier if it takes the average of the maps and nothing lies between
+    last_stage: str | None  # name of the last stage, as timm has it; None of vision transformers
+    early: tuple[str, ...]  # names of the modules that have done their work before it
 
 
 class _Reached(Exception):

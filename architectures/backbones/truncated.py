@@ -24,19 +24,12 @@ PROBED_HEIGHT = 64  # of the probed images: only what a cell sees from left to r
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a network ends.
+    """Where a network ends."""
 
-    Attributes:
-        spec: what the registry says of it.
-        index: of its last stage among those that timm offers.
-        channels: of this stage.
-        first_centre: see `Backbone`.
-    """
-
-    spec: BackboneSpec
-    index: int
-    channels: int
-    first_centre: float
+    spec: BackboneSpec  # what the registry says of it
+    index: int  # of its last stage among those that timm offers
+    channels: int  # of this stage
+    first_centre: float  # see `Backbone`
 
 
 class TruncatedBackbone(Backbone):

@@ -15,14 +15,10 @@ class ElasticNet:
     |w| is the size of a single weight or, with `grouped`, the 2-norm of the column of a feature,
     which is then either unused or open to all classes. Each method is one formula for both.
     Coefficients are `[C, F + 1]`; the last column, the biases, is free of any penalty.
-
-    Attributes:
-        alpha: share of the sparsifying term, above 0 up to 1.
-        grouped: whether all weights of a feature form one group.
     """
 
-    alpha: float
-    grouped: bool = False
+    alpha: float  # share of the sparsifying term, above 0 up to 1
+    grouped: bool = False  # whether all weights of a feature form one group
 
     def value(self, coefficients: Tensor, strength: float) -> float:
         """The penalty."""

@@ -25,17 +25,11 @@ PRESENT = 0.5  # profile above which a class has a feature
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Features of which every class has one, and the classes that are left over.
+    """Features of which every class has one, and the classes that are left over."""
 
-    Attributes:
-        cost: how far the features are from one in every class.
-        features: their indices.
-        left: `[C]` bool, the classes without any of them; None if there are none.
-    """
-
-    cost: float
-    features: tuple[int, ...]
-    left: Tensor | None
+    cost: float  # how far the features are from one in every class
+    features: tuple[int, ...]  # their indices
+    left: Tensor | None  # [C] bool, the classes without any of them; None if there are none
 
     def looks(self, profiles: Tensor) -> Tensor:
         """Which of its features every class has, or the number of features for those left over, `[C]`."""

@@ -21,15 +21,10 @@ MAX_ROUNDS = 30  # of a clustering; far above the usual few
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of which every class has one look.
+    """A part of which every class has one look."""
 
-    Attributes:
-        looks: which one, `[C]`.
-        features: of every look the one that stands for it, `[L]`.
-    """
-
-    looks: Tensor
-    features: Tensor
+    looks: Tensor  # which one, [C]
+    features: Tensor  # of every look the one that stands for it, [L]
 
     @property
     def n_looks(self) -> int:
@@ -50,17 +45,12 @@ class Clusters(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LookClustering:
-    """Clusters classes by their look of one part.
+    """Clusters classes by their look of one part."""
 
-    Attributes:
-        seen: what is seen of every class, `[C, F]` float64.
-        commonest: share of the classes that have a look, at most.
-    """
-
-    seen: Tensor
+    seen: Tensor  # what is seen of every class, [C, F] float64
     others: list[Part]
     n_looks: int
-    commonest: float
+    commonest: float  # share of the classes that have a look, at most
     recipe: PartsRecipe
 
     def best(self, n_starts: int, hints: list[Tensor], now: Tensor | None = None) -> Clusters:

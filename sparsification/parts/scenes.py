@@ -15,19 +15,12 @@ from configs.recipes import PartsRecipe
 
 @dataclass(frozen=True)
 class Scenes:
-    """Local features of the first images of every class, under the test transform; on the CPU.
+    """Local features of the first images of every class, under the test transform; on the CPU."""
 
-    Attributes:
-        pooled: maxima of the maps, in [0, 1], `[N, F]`.
-        labels: `[N]`.
-        maps: square roots of means over 3 x 3 cells of the maps, `[N, F, H, W]` float16.
-        peaks: where these are largest, as fractions of the image, `[N, F, 2]`.
-    """
-
-    pooled: Tensor
-    labels: Tensor
-    maps: Tensor
-    peaks: Tensor
+    pooled: Tensor  # maxima of the maps, in [0, 1], [N, F]
+    labels: Tensor  # [N]
+    maps: Tensor  # square roots of means over 3 x 3 cells of the maps, [N, F, H, W] float16
+    peaks: Tensor  # where these are largest, as fractions of the image, [N, F, 2]
 
     def at(self, places: Tensor) -> Tensor:
         """The maps at one place of every image, `[N, F]`; places as fractions of the image, `[N, 2]`."""

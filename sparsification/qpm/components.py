@@ -8,15 +8,10 @@ from scipy.sparse.csgraph import connected_components
 
 @dataclass(frozen=True)
 class Component:
-    """Classes connected by named pairs; what one of them uses matters to all.
+    """Classes connected by named pairs; what one of them uses matters to all."""
 
-    Attributes:
-        classes: their indices, ascending, `[K]`.
-        pairs: the named pairs among them, as positions in `classes`, `[E, 2]`.
-    """
-
-    classes: np.ndarray
-    pairs: np.ndarray
+    classes: np.ndarray  # their indices, ascending, [K]
+    pairs: np.ndarray  # the named pairs among them, as positions in `classes`, [E, 2]
 
 
 def split_classes(named_pairs: np.ndarray, n_classes: int) -> tuple[list[Component], np.ndarray]:

@@ -39,37 +39,23 @@ def no_selection(problem: SelectionProblem, seconds: float | None) -> NoSelectio
 
 @dataclass(frozen=True)
 class Selection:
-    """Selected features and their use by the classes, with what is known about their quality.
+    """Selected features and their use by the classes, with what is known about their quality."""
 
-    Attributes:
-        selected: indices of the selected features, ascending, `[n_features]`.
-        weight: 0/1 features of every class over `selected`, `[C, n_features]`.
-        objective: value of the selection, in float64.
-        upper_bound: no selection has a larger objective; infinite if no bound was computed.
-        gap: (upper_bound - objective) / |objective|, a fraction.
-        seconds: of computing that it took, without the bound's.
-    """
-
-    selected: np.ndarray
-    weight: np.ndarray
-    objective: float
-    upper_bound: float
-    gap: float
+    selected: np.ndarray  # indices of the selected features, ascending, [n_features]
+    weight: np.ndarray  # 0/1 features of every class over `selected`, [C, n_features]
+    objective: float  # value of the selection, in float64
+    upper_bound: float  # no selection has a larger objective; infinite if no bound was computed
+    gap: float  # (upper_bound - objective) / |objective|, a fraction
     solver: str
-    seconds: float
+    seconds: float  # of computing that it took, without the bound's
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """A feasible selection as the solvers hold it.
+    """A feasible selection as the solvers hold it."""
 
-    Attributes:
-        members: indices of the selected features, ascending, `[n]`.
-        subsets: positions of the features of every class among them, `[C, k]`.
-    """
-
-    members: np.ndarray
-    subsets: np.ndarray
+    members: np.ndarray  # indices of the selected features, ascending, [n]
+    subsets: np.ndarray  # positions of the features of every class among them, [C, k]
     objective: float
 
     @property

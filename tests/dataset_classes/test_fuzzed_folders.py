@@ -27,21 +27,13 @@ OTHERS = ("notes.txt", "a.heic", "b.raw", "labels.csv", "without_ending", "c.jpg
 
 @dataclass
 class Folder:
-    """A folder of images, and what is right about it.
+    """A folder of images, and what is right about it."""
 
-    Attributes:
-        root: the data root.
-        rng: what chance draws from.
-        is_split: whether it has a training and a test folder.
-        images: `(split or "", class)` by file.
-        doubtful: whether a refusal is right.
-    """
-
-    root: Path
-    rng: np.random.Generator
-    is_split: bool
-    images: dict[Path, tuple[str, str]] = field(default_factory=dict)
-    doubtful: bool = False
+    root: Path  # the data root
+    rng: np.random.Generator  # what chance draws from
+    is_split: bool  # whether it has a training and a test folder
+    images: dict[Path, tuple[str, str]] = field(default_factory=dict)  # `(split or "", class)` by file
+    doubtful: bool = False  # whether a refusal is right
 
     def pick(self) -> Path:
         """A random image."""

@@ -61,15 +61,10 @@ def class_multipliers(gain: np.ndarray, bias: np.ndarray, *, n_features: int, n_
 
 @dataclass(frozen=True)
 class Multipliers:
-    """Any values give a true bound.
+    """Any values give a true bound."""
 
-    Attributes:
-        classes: one per class, `[C]`.
-        pairs: one per named pair of every component, component after component, `[P]`.
-    """
-
-    classes: np.ndarray
-    pairs: np.ndarray
+    classes: np.ndarray  # one per class, [C]
+    pairs: np.ndarray  # one per named pair of every component, component after component, [P]
 
 
 class Lagrangian:

@@ -33,17 +33,11 @@ Row = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Valued:
-    """What a component makes of a set of features.
+    """What a component makes of a set of features."""
 
-    Attributes:
-        value: of its classes; minus infinity if its named pairs cannot share k - 1 of the features.
-        classes: what one feature more for a class would add, `[K]`.
-        pairs: what one common feature less would add for a pair, `[E]`.
-    """
-
-    value: float
-    classes: np.ndarray
-    pairs: np.ndarray
+    value: float  # of its classes; minus infinity if its named pairs cannot share k - 1 of the features
+    classes: np.ndarray  # what one feature more for a class would add, [K]
+    pairs: np.ndarray  # what one common feature less would add for a pair, [E]
 
 
 class Program:
