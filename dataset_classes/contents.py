@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,15 +82,11 @@ def read_content(path: str) -> Content:
     try:
         require_regular(path)
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, _new_digest).hexdigest()
+            digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=DIGEST_BYTES)).hexdigest()
             file.seek(0)
             return Content(digest, _values(file))
     except (OSError, ValueError) as error:  # a table may name what no file can be called
         return Content(None, error=getattr(error, "strerror", None) or str(error))
-
-
-def _new_digest():
-    return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
 def _values(file) -> Extremes | None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from configs.run_folder import csv_text
 from evaluation.run_table import Cell, Metric, Row, cells_of
 
-LATEX_SIGNS = {
+LATEX_SIGNS = str.maketrans({
     "\\": r"\textbackslash{}", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def markdown(rows: list[Row], metrics: list[Metric]) -> str:
@@ -20,7 +20,7 @@ def markdown(rows: list[Row], metrics: list[Metric]) -> str:
 
 def latex(rows: list[Row], metrics: list[Metric]) -> str:
     """A LaTeX `tabular`, without packages; the best sparse model of each line is bold."""
-    head, *body = _lines(rows, metrics, _escaped, lambda text: rf"\textbf{{{text}}}")
+    head, *body = _lines(rows, metrics, lambda text: text.translate(LATEX_SIGNS), lambda text: rf"\textbf{{{text}}}")
     ending = " \\\\\n"
     return (
         f"\\begin{{tabular}}{{l{'r' * len(rows)}}}\n\\hline\n{' & '.join(head)}{ending}\\hline\n"
@@ -58,7 +58,3 @@ def _lines(
         cells = cells_of(rows, metric)
         lines.append([plain(metric.name), *(shown(cell, metric.percent) for cell in cells)])
     return lines
-
-
-def _escaped(text: str) -> str:
-    return "".join(LATEX_SIGNS.get(character, character) for character in text)

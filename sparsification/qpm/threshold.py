@@ -24,29 +24,29 @@ RESTARTS = 5
 SECONDS_PER_FEATURE, MIN_SECONDS = 0.002, 1.0
 
 
-def redundancy_threshold(redundancy: np.ndarray, n_features: int, *, seed: int = 0) -> float:
+def redundancy_threshold(redundancy: np.ndarray, n_features: int) -> float:
     """Smallest threshold found at which `n_features` mutually less redundant features exist.
+
+    The same arguments give the same threshold unless time runs out (`SECONDS_PER_FEATURE`).
 
     Args:
         redundancy: redundancy of every pair of features, symmetric, zero diagonal, `[F, F]`.
         n_features: size of the set, at most F.
-        seed: of the random choices; the same seed gives the same threshold unless time runs out
-            (`SECONDS_PER_FEATURE`).
 
     Returns:
         The threshold, halfway between the largest redundancy inside the set found and the next
         larger one, so that rounding decides nothing. Infinite if the set may hold even the most
         redundant pair: nothing is penalised.
     """
-    members = least_redundant_features(redundancy, n_features, seed=seed)
+    members = least_redundant_features(redundancy, n_features)
     largest = redundancy[np.ix_(members, members)].max(initial=0.0)
     above = redundancy[redundancy > largest]
     return float((largest + above.min()) / 2) if len(above) else np.inf
 
 
-def least_redundant_features(redundancy: np.ndarray, n_features: int, *, seed: int = 0) -> np.ndarray:
+def least_redundant_features(redundancy: np.ndarray, n_features: int) -> np.ndarray:
     """The `n_features` features whose most redundant pair is the least redundant found."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     clock, limit = Stopwatch(), max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
     members = spread_out_start(redundancy, n_features)
     while True:

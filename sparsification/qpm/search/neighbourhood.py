@@ -22,18 +22,17 @@ class SwapNeighbourhood:
         gain: gain of every class from every feature, `[C, F]`.
         penalty: cost of every pair of features, symmetric, zero diagonal, `[F, F]`.
         bias: preference for every feature, `[F]`.
-        constant: added to every value.
     """
 
-    def __init__(self, gain, penalty, bias, n_per_class, constant=0.0):
+    def __init__(self, gain, penalty, bias, n_per_class):
         self.gain = np.ascontiguousarray(gain, dtype=np.float32)
         self.penalty = np.ascontiguousarray(penalty, dtype=np.float32)
         self.n_per_class = n_per_class
-        self.value_by(bias, constant)
+        self.value_by(bias, 0.0)
         self.lowest = self.gain.min(initial=0.0)
 
     def value_by(self, bias: np.ndarray, constant: float) -> None:
-        """Take another preference for every feature, `[F]`, and another constant from now on."""
+        """Take another preference for every feature, `[F]`, and add another constant to every value from now on."""
         self.bias, self.constant = np.asarray(bias, dtype=np.float32), constant
 
     def move_to(self, selected: np.ndarray) -> None:
