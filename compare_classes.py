@@ -80,11 +80,7 @@ def chosen_comparisons(
     n_per_class: int,
     class_similarity: np.ndarray | None = None,
 ) -> list[tuple[int, ...]]:
-    """The classes of every figure, pairs of similar classes first.
-
-    Raises:
-        UsageError: if a class does not exist, or no pair shares as much as asked.
-    """
+    """The classes of every figure, pairs of similar ones first; UsageError if there are none as asked."""
     if flags.classes:
         named = dict.fromkeys(find_class(text, class_names) for text in flags.classes)
         if len(named) < 2:

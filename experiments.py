@@ -91,11 +91,7 @@ def main() -> None:
 
 
 def read_table(path: Path) -> list[Experiment]:
-    """All runs of a table, in its order.
-
-    Raises:
-        UsageError: if it cannot be read, or a flag or a value of one of its runs is not one of main.py's.
-    """
+    """All runs of a table, in its order; UsageError if it cannot be read, or has what main.py does not know."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

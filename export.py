@@ -106,11 +106,7 @@ def main() -> None:
 
 
 def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
-    """A finished model in the ONNX format, with what `metadata` tells.
-
-    Raises:
-        RunError: if the packages that write it are not installed.
-    """
+    """A finished model in the ONNX format, with its `metadata`; RunError if the packages that write it are missing."""
     try:
         import onnx
         from onnxscript import opset18 as op

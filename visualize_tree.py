@@ -89,12 +89,7 @@ def main() -> None:
 
 
 def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
-    """The images asked for; by default test images that did not calibrate, evenly spread.
-
-    Raises:
-        UsageError: if there is no test image of an index.
-        RunError: if an image file cannot be read.
-    """
+    """The images asked for; by default test images that did not calibrate, evenly spread."""
     test, see = explained.data.test, explained.explainer.see
     indices: Sequence[int] = flags.index
     if not flags.index and not flags.image:

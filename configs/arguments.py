@@ -142,11 +142,7 @@ def _reporting(parse):
 
 
 def number(kind: type[N], text: str) -> N:
-    """The number that a text spells.
-
-    Raises:
-        ValueError: if it is none, or beyond what any setting means and what the libraries below can hold.
-    """
+    """The number that a text spells; ValueError if it is none, or beyond what settings mean and libraries can hold."""
     try:
         value = kind(text)
     except ValueError:

@@ -32,11 +32,7 @@ FURTHER_FONTS = (
 
 @contextmanager
 def optional_figure(what: str) -> Iterator[None]:
-    """Within it a figure that cannot be drawn is a warning: it never costs what it was to show.
-
-    Raises:
-        RunError: if its file cannot be written.
-    """
+    """Within it a figure that cannot be drawn is a warning; one whose file cannot be written, a RunError."""
     try:
         yield
     except RunError:

@@ -26,11 +26,7 @@ R = TypeVar("R", bound="DataclassInstance")
 
 
 def override(text: str) -> str:
-    """A checked `RECIPE.FIELD=VALUE`, without spaces around the parts.
-
-    Raises:
-        ValueError: if there is no such field, or the value does not fit it.
-    """
+    """A checked `RECIPE.FIELD=VALUE`, without spaces; ValueError if there is no such field, or the value is wrong."""
     name, equals, value = (part.strip() for part in text.partition("="))
     name = name.lower().replace("-", "_")
     if not equals:
@@ -49,12 +45,7 @@ def named(override: str) -> str:
 
 
 def overridden(recipe: R, name: str, overrides: Sequence[str]) -> R:
-    """The recipe with those of the overrides that are about it.
-
-    Args:
-        name: its name on the command line, `dense`.
-        overrides: checked, see `override`.
-    """
+    """The recipe, called `name` on the command line, with those of the checked overrides that are about it."""
     changes = {}
     for text in overrides:
         target, _, value = text.partition("=")

@@ -329,12 +329,7 @@ def canonical_name(name: str, choices, what: str) -> str:
 
 
 def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseRecipe:
-    """The dense recipe of a run.
-
-    Args:
-        scale: factor of the schedule's length.
-        batch_size: replaces the recipe's, or None.
-    """
+    """The dense recipe of a run, its schedule `scale` times as long, with its own batch size if one is given."""
     recipe = regime.dense
     return replace(
         recipe,

@@ -19,11 +19,7 @@ from configs.settings import Settings
 
 
 def write_config(settings: Settings, run: RunFolder, device: torch.device, data: dict) -> None:
-    """Describe the run: arguments, data, command, versions, machine and commit, in `config.json`.
-
-    Args:
-        data: what `recorded_data` is to return; has a list `classes`.
-    """
+    """Describe the run, its data (for `recorded_data`), versions, machine and commit in `config.json`."""
     write_json(
         run.file(CONFIG),
         {
@@ -85,11 +81,7 @@ def recorded_images(file: Path) -> dict[str, str]:
 
 
 def model_of_other_images(folder: Path, images: dict[str, str]) -> Path | None:
-    """A finished model in a folder that was made with other images than these; None if there is none.
-
-    Args:
-        images: fingerprints of the training and the test images.
-    """
+    """A finished model in a folder whose images have other fingerprints than these; None if there is none."""
     manifest = RunFolder(folder).manifest()
     for path in sorted([folder / DENSE_MODEL_FILE, *folder.glob(f"*{SPARSE_MODEL}")]):
         card = ModelCard.read(path)

@@ -95,11 +95,7 @@ def _discard_output() -> None:
 
 
 def progress(iterable: Iterable[T], **options) -> tqdm:
-    """The iterable under a progress bar, which goes when it ends; shown on terminals, by the main process only.
-
-    Args:
-        options: of `tqdm`, such as `desc` and `unit`.
-    """
+    """The iterable under tqdm's progress bar, which goes when it ends; on terminals, by the main process only."""
     shown = processes.is_main() and sys.stderr is not None
     hidden = None if shown else True  # None: where the output is no terminal
     return tqdm(iterable, leave=False, disable=hidden, **options)

@@ -321,11 +321,7 @@ class Settings:
 
 
 def parse_settings(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
-    """The checked settings, followed by an instance of every further dataclass of flags.
-
-    Raises:
-        UsageError: on an unknown flag, a value that does not fit, or settings that contradict each other.
-    """
+    """The checked settings, and an instance of every further dataclass of flags; UsageError where they do not fit."""
     settings, *others = parse_flags(argv, description, Settings, *more)
     return completed(settings), *others
 
@@ -361,11 +357,7 @@ def _data_root(given: str | None) -> str:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what cannot work, before anything is computed.
-
-    Raises:
-        UsageError: names the flag, the value, and what would work.
-    """
+    """Refuse what cannot work, before anything is computed: a UsageError names flag, value and what would work."""
     s = settings
     for name, least in AT_LEAST.items():
         value = getattr(s, name)
@@ -443,11 +435,7 @@ def with_model_size(settings: Settings, *, n_classes: int, available: int) -> Se
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:
-    """Refuse more classes than there are sets of features, and more pairs than the classes have.
-
-    Raises:
-        UsageError: names the numbers.
-    """
+    """Raise a UsageError if there are more classes than sets of features, or more pairs asked for than classes have."""
     n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
     n_pairs = math.comb(n_classes, 2)
     if int(rho * n_classes) > n_pairs:

@@ -25,11 +25,7 @@ class StageFlags:
 
 
 def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
-    """Let the files of a stage and of all that follow it count as unfinished; call it with the folder locked.
-
-    Args:
-        stage: one of `STAGES`.
-    """
+    """Let the files of one of `STAGES`, and of all that follow, count as unfinished; call it with the folder locked."""
     files = stage_files(settings)
     for later in STAGES[STAGES.index(stage) :]:
         for name in files[later]:

@@ -100,11 +100,7 @@ def shared_prefix(hierarchy: Hierarchy) -> Tensor:
 
 
 def level_accuracies(truth: Hierarchy) -> Tensor:
-    """Fraction of samples whose true class shares the first 1..k features of the prediction, `[k]`.
-
-    Args:
-        truth: hierarchy of the true classes alone (M = 1).
-    """
+    """Share of samples whose class has the first 1..k features of the prediction, `[k]`; `truth` has M = 1."""
     return shared_prefix(truth).squeeze(2).double().mean(dim=0)
 
 

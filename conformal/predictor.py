@@ -31,12 +31,7 @@ PAIRS_PER_CHUNK = 2**20
 
 
 def in_chunks(function, *rows):
-    """Concatenated results of `function` over chunks of samples.
-
-    Args:
-        function: of a chunk of each of the rows.
-        rows: tensors of equal lengths; the last is `[N, C]`.
-    """
+    """Concatenated results of `function` over chunks of samples, rows of equal lengths; the last is `[N, C]`."""
     size = max(1, PAIRS_PER_CHUNK // rows[-1].shape[1])
     return torch.cat([function(*chunk) for chunk in zip(*(r.split(size) for r in rows), strict=True)])
 

@@ -67,12 +67,7 @@ class ImageDataset(Dataset):
 
     @classmethod
     def both(cls, data_root, *, known=None, **options) -> tuple["ImageDataset", "ImageDataset"]:
-        """The training and the test split.
-
-        Args:
-            known: `ImageList` of an earlier run, for a dataset that is split here.
-            options: `img_size` and `crop_gt`.
-        """
+        """The training and the test split; `known`: `ImageList` of an earlier run, where they are split here."""
         train, test = (cls(data_root, split, **options) for split in ("train", "test"))
         return train, test
 
@@ -90,11 +85,7 @@ class ImageDataset(Dataset):
         return transform.finish(self._resized_image(index, resize)), label
 
     def preload(self, threads: int) -> None:
-        """Resize all images, if they can be kept: loading processes that are started later then share them.
-
-        Raises:
-            RunError: if an image cannot be read.
-        """
+        """Resize all images, if they can be kept: loading processes that start later then share them."""
         resize = getattr(self.transform, "resize", None)
         if resize is not None and self._resized.has_room_for(resize.size, resize.size):
             with ThreadPoolExecutor(threads) as pool:
@@ -104,11 +95,7 @@ class ImageDataset(Dataset):
         return self._resized.get(int(index), resize, lambda: self.image(index))
 
     def image(self, index: int) -> Image.Image:
-        """Image `index` in RGB before any transform, cropped to its box where there is one.
-
-        Raises:
-            RunError: if the file cannot be read or its box holds no pixel of it; names the file.
-        """
+        """Image `index` in RGB, cropped to its box if there is one; RunError, which names it, if that cannot be had."""
         image = self.full_image(index)
         return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
 
@@ -121,11 +108,7 @@ class ImageDataset(Dataset):
         return [path for path in self.paths if is_missing(path)]
 
     def digests(self) -> list[str]:
-        """A digest of every image's whole content, `[N]`; see `dataset_classes.contents`.
-
-        Raises:
-            RunError: if a file cannot be read; names it.
-        """
+        """A digest of every image's content, `[N]`, see `dataset_classes.contents`; RunError if one cannot be read."""
         if any(path not in self._digests for path in self.paths):
             self._digests.update(zip(self.paths, self._read_digests(), strict=True))
         return [self._digests[path] for path in self.paths]
@@ -169,11 +152,7 @@ class ImageDataset(Dataset):
         return None
 
     def check_annotations(self) -> None:
-        """Read what the evaluation alone needs, so that what is broken there is known before the training.
-
-        Raises:
-            RunError: if a file is broken; names it.
-        """
+        """Read what the evaluation alone needs: a RunError names what is broken there, before the training."""
 
     def attributes_fingerprint(self) -> str:
         """A short name of the attributes: what depends on them has to be computed again where it changes."""
@@ -298,11 +277,7 @@ def relative_name(path: str, root: Path) -> str:
 
 
 def crop(image: Image.Image, box, path: str) -> Image.Image:
-    """The part of `image` inside `box` (x, y, width, height in pixels), cut at the image's edges.
-
-    Raises:
-        RunError: if nothing is left, or the box is smaller than a pixel; names the file.
-    """
+    """The part of `image` inside `box` (x, y, width, height in pixels); RunError if that is no pixel of it."""
     left, top, right, bottom = edges(box, image.size)
     if left >= right or top >= bottom or min(box[2:]) < 1:
         raise RunError(

@@ -79,11 +79,7 @@ class CUB2011(ImageDataset):
         return [self._row_of[path] for path in self.paths]
 
     def image_attributes(self) -> np.ndarray | None:
-        """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file.
-
-        Raises:
-            RunError: if the file is no table of numbers, or lacks an image.
-        """
+        """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file."""
         table = self._index.image_attributes
         if table is None:
             return None
@@ -98,11 +94,7 @@ class CUB2011(ImageDataset):
         return np.column_stack([images, table[:, 1:]])[images > 0]
 
     def keypoints(self) -> Keypoints | None:
-        """The points of `parts/part_locs.txt` under the test transform; None, and a word in the log, without the file.
-
-        Raises:
-            RunError: if a file is broken, or an image cannot be read.
-        """
+        """The points of `parts/part_locs.txt` under the test transform; None, which the log says, without the file."""
         needed = [self._index.root / file for file in (PART_LOCATIONS, *([BOXES] if self._cropped else []))]
         if missing := [path for path in needed if not path.exists()]:
             log.info("There is no %s: it is not known where parts are.", missing[0])
@@ -206,11 +198,7 @@ class Index:
 
 
 def read_index(root: Path, dataset: str) -> Index:
-    """What `images`, `image_class_labels`, `train_test_split` and `classes.txt` say.
-
-    Raises:
-        RunError: if one is missing or broken, or they do not fit together; names the file.
-    """
+    """What the text files say that every run needs; RunError if one is missing or broken, or they do not fit."""
     images = read_rows(root, "images", 1, str, dataset)
     labels = read_rows(root, "image_class_labels", 1, finite, dataset)
     if len(labels) > len(images):
@@ -233,11 +221,7 @@ def read_index(root: Path, dataset: str) -> Index:
 
 
 def read_column(root: Path, name: str, width: int, image_ids, dataset: str) -> np.ndarray:
-    """The `width` numbers that a text file gives for each of `image_ids`, `[N, width]`.
-
-    Raises:
-        RunError: if the file is missing or broken, or has no line for an image.
-    """
+    """The `width` numbers of a text file for each of `image_ids`, `[N, width]`; RunError if it lacks an image."""
     return of_images(read_rows(root, name, width, finite, dataset), root / f"{name}.txt", image_ids)
 
 
@@ -250,11 +234,7 @@ def of_images(rows: dict[str, list], path: Path, image_ids) -> np.ndarray:
 
 
 def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str, list]:
-    """`{id: [values]}` of a text file whose lines are an id and `width` values.
-
-    Raises:
-        RunError: if the file is missing, a line has another form, or an id comes twice; names the file and line.
-    """
+    """`{id: [values]}` of a text file of such lines; RunError, which names the line, if it is missing or broken."""
     path = require(root / f"{name}.txt", dataset, root, SOURCE)
     rows = {}
     try:
@@ -279,11 +259,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
 
 
 def read_table(path: Path, usecols: Sequence[int] | None = None) -> np.ndarray:
-    """The numbers in the lines of a text file, or in some columns of them, `[lines, columns]`.
-
-    Raises:
-        RunError: if there are none, or something else; names the file.
-    """
+    """The numbers of a text file, or of some columns, `[lines, columns]`; RunError if it holds none, or others."""
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
             table = np.loadtxt(path, usecols=usecols, ndmin=2)

@@ -126,11 +126,7 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
 
 
 def class_folders(folder: str | Path, skipped: Skipped) -> dict[str, str]:
-    """Paths of the sub-folders of `folder` by name, in the order of the names.
-
-    Raises:
-        RunError: if the folder cannot be read, or a name in it is no text.
-    """
+    """Paths of the sub-folders, sorted by name; RunError if they cannot be read, or a name is no text."""
     found = {}
     for entry in scan(folder):
         if not _is_folder(entry):
@@ -145,11 +141,7 @@ def class_folders(folder: str | Path, skipped: Skipped) -> dict[str, str]:
 
 
 def scan_classes(folder: str | Path, skipped: Skipped) -> dict[str, list[str]]:
-    """The image files below every sub-folder, both in the order of their names.
-
-    Raises:
-        RunError: if a folder cannot be read, or a name in it is no text.
-    """
+    """The image files below every sub-folder, both sorted by name; errors as in `class_folders` and `find_images`."""
     return {name: find_images(path, skipped) for name, path in class_folders(folder, skipped).items()}
 
 

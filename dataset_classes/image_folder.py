@@ -29,11 +29,7 @@ STATISTICS_SIDE = 128  # pixels, the longer side
 
 
 class ImageFolder(ImageDataset):
-    """One split of a folder of class folders at `data_root`.
-
-    Raises:
-        RunError: if the layout is another one; says what was found and what was expected.
-    """
+    """One split of a folder of class folders; in another layout, a RunError says what was found and expected."""
 
     name = "ImageFolder"
     upright = True
@@ -107,11 +103,7 @@ def measure_channels(paths: list[str], scale: PixelScale) -> dict[str, list[floa
 
 
 def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
-    """The table `[C, A]` of `attributes.csv`, rows in the order of `classes`.
-
-    Raises:
-        RunError: if a class is missing or a line does not fit; names the line.
-    """
+    """The table `[C, A]` of `attributes.csv`, rows as `classes`; RunError, which names it, if a line is wrong."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header, *lines = [row for row in csv.reader(file) if row]

@@ -66,11 +66,7 @@ class ImageNet(ImageDataset):
 
 
 def unpack(root: Path, folder: str) -> None:
-    """Let torchvision unpack the official archive of `train` or `val` if that is what there is.
-
-    Raises:
-        RunError: if it cannot be unpacked.
-    """
+    """Let torchvision unpack the archive of `train` or `val` if that is what there is; RunError if it cannot."""
     if (root / folder).is_dir() or not (root / ARCHIVES[folder]).exists():
         return
     logger.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])

@@ -111,11 +111,7 @@ def same_name(name: str) -> str:
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """The paths of the folders that training and test images come from; empty where `root` holds the classes itself.
-
-    Raises:
-        RunError: if the folders can be read as a split and as classes.
-    """
+    """Folders of training and test images, none where `root` holds the classes itself; RunError if it may be both."""
     places = [look_into(name, path) for name, path in class_folders(root, Skipped()).items()]
     places = [place for place in places if place.loose or place.below or place.role]
     named: dict[str, list[Place]] = defaultdict(list)

@@ -123,11 +123,7 @@ def extremes(image: Image.Image) -> Extremes | None:
 
 
 def to_rgb(image: Image.Image, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
-    """RGB with transparency laid over white and other than 8-bit values scaled (Pillow would cut both off).
-
-    Raises:
-        ValueError: if the scale does not say which value is white, or not for these values.
-    """
+    """RGB, transparency over white, values of other than 8 bits scaled (ValueError: nobody knows how)."""
     kind = value_kind(image)
     if kind is not None:
         return Image.fromarray(scale.to_bytes(np.asarray(image), kind)).convert("RGB")

@@ -37,11 +37,7 @@ class StanfordCars(ImageDataset):
 
 
 def read_split(root: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:
-    """Image paths, labels and all class names as torchvision reads them from the official annotations.
-
-    Raises:
-        RunError: if a file is missing or broken; names it.
-    """
+    """Image paths, labels and all class names as torchvision reads them; RunError if a file is broken."""
     base = root / "stanford_cars"
     for expected in LAYOUT[split]:
         require(base / expected, StanfordCars.name, base, SOURCE)

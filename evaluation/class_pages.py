@@ -40,12 +40,7 @@ figure {{ display: inline-block; margin: .5rem; width: {width}px; font-size: .8r
 def write_class_pages(
     folder: Path, table: FeatureTable, weight: Tensor, confused: Tensor, mistakes: Mistakes, images
 ) -> None:
-    """Write `index.html` and a page per class into a folder.
-
-    Args:
-        weight: of the classes, `[C, n]`.
-        confused: images by true (row) and predicted class, `[C, C]`.
-    """
+    """Write `index.html` and a page per class; `confused`: images by true (row) and predicted class, `[C, C]`."""
     names = images.classes
     order = sorted(range(len(names)), key=lambda c: (_accuracy(confused, c), names[c]))
     rows = ([_link(c, names), _share(confused, c)] for c in order)

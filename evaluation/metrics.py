@@ -97,11 +97,7 @@ def structural_grounding(weight: Tensor, class_similarity: Tensor, top: int = 50
 
 
 def contrastiveness(features: Tensor) -> float:
-    """One minus the overlap of the two modes of a feature (`activation_modes`), mean over features.
-
-    Args:
-        features: pooled features, `[N, F]`, N at least 2.
-    """
+    """One minus the overlap of a pooled feature's two modes (`activation_modes`), mean over features; N >= 2."""
     return 1 - float(activation_modes(features).overlap().mean())
 
 

@@ -86,11 +86,7 @@ class UsualPart:
 
 
 def usual_parts(table: FeatureTable, keypoints: Keypoints) -> dict[int, UsualPart]:
-    """The usual part of every feature that is active in some image with a visible part; left and right are the same.
-
-    Args:
-        table: of the images, best those that the model was not trained on.
-    """
+    """The usual part of every feature that is active in some image with a visible part; give images not trained on."""
     names, merged = keypoints.sides_merged
     locations, visible = keypoints.tensors()
     nearest = part_under_peak(table.peaks, locations, visible)
@@ -174,12 +170,7 @@ def disturbed_peaks(run: OpenRun, model: InterpretableClassifier) -> Tensor:
 def keypoint_results(
     weight: Tensor, tables: FeatureTables, keypoints: tuple[Keypoints, Keypoints], disturbed: Tensor
 ) -> dict[str, float]:
-    """All measures under readable names.
-
-    Args:
-        weight: class-feature weights, `[C, n]`.
-        disturbed: `disturbed_peaks`.
-    """
+    """All measures under readable names, from class-feature weights `[C, n]` and, for stability, `disturbed_peaks`."""
     used = (weight != 0).any(dim=0)
     results: dict[str, float] = {}
     for split, table, points in zip(("train", "test"), tables, keypoints, strict=True):

@@ -44,12 +44,7 @@ def confusion_table(labels: Tensor, predictions: Tensor, n_classes: int) -> Tens
 
 
 def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """Mean probability of the prediction, share of correct ones, and images, for each bin that has some, `[B, 3]`.
-
-    Args:
-        logits: `[N, C]`.
-        labels: `[N]`.
-    """
+    """Mean probability of the prediction, share of correct ones, and images, of each bin that has some, `[B, 3]`."""
     probability, predicted = logits.double().softmax(dim=1).max(dim=1)
     correct = (predicted == labels).double()
     bins = (probability * BINS).long().clamp(max=BINS - 1)
@@ -66,12 +61,7 @@ def calibration_error(curve: np.ndarray) -> float:
 
 
 def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
-    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines.
-
-    Args:
-        weight: of the classes, `[C, n]`.
-        images: the test images, under any transform.
-    """
+    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines."""
     classes = images.classes
     prepare_fonts(classes)
     weight = weight.detach().cpu()

@@ -28,11 +28,7 @@ NOTHING = "*No run of this kind is on hand.*"
 
 
 def write_page(template: Path, rows: list[Row]) -> Path:
-    """Write `NAME.md` beside `NAME.template.md`, plots into `figures/NAME` there; the page's path.
-
-    Raises:
-        UsageError: if the template cannot be read, or one of its lines means nothing.
-    """
+    """Write `NAME.md` beside `NAME.template.md`, plots into `figures/NAME`; UsageError if the template is wrong."""
     if not template.name.endswith(TEMPLATE):
         raise UsageError(f"--page {template}: the name of a template ends with {TEMPLATE}")
     try:

@@ -73,12 +73,7 @@ def _look_up(results: dict, keys: tuple[str, ...]):
 
 
 def gather(paths: Iterable[str]) -> list[Row]:
-    """The models of all run folders at or below some paths, a row for every model under the same settings.
-
-    Raises:
-        UsageError: if a path does not exist.
-        RunError: if there is no finished run.
-    """
+    """The models of all runs at or below some paths (RunError: none), a row for every model under the same settings."""
     rows: dict[tuple, Row] = {}
     places: dict[Any, str] = {}
     for folder in _run_folders(paths):

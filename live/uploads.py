@@ -50,11 +50,7 @@ class Box:
 
 
 def decode(data: bytes, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
-    """The first frame of an image file in RGB, turned as the camera noted, its values read by `scale`.
-
-    Raises:
-        UploadError: if it is too large, damaged or no image.
-    """
+    """The first frame of an image file in RGB, upright, its values read by `scale`; UploadError if that cannot be."""
     if not data:
         raise UploadError("the file is empty")
     if len(data) > MAX_BYTES:

@@ -27,11 +27,7 @@ class FinishedModel:
 
 
 def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> FinishedModel:
-    """The model of a run with all that predicting needs: from the run folder, else made from the dataset.
-
-    Raises:
-        RunError: if the run folder lacks something and the dataset is not there.
-    """
+    """The model of a run with all that predicting needs, from its folder or else the dataset; RunError without both."""
     data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
     # What an earlier version calibrated with another score is calibrated again.
     table = saved_feature_table(settings, run, "test") if predictor is None else None
@@ -49,11 +45,7 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
 
 
 def training_table(settings: Settings, run: RunFolder, finished: FinishedModel, hardware: Hardware) -> FeatureTable:
-    """The model's feature table on its training images: from the run folder, else made from the dataset.
-
-    Raises:
-        RunError: if the run folder lacks it and the dataset is not there.
-    """
+    """The model's feature table on its training images, from its folder or else the dataset; RunError without both."""
     table = saved_feature_table(settings, run, "train")
     if table is not None:
         return table

@@ -15,11 +15,7 @@ ROWS_AT_A_TIME = 500  # of distances
 
 
 def mean_shift(values: np.ndarray) -> np.ndarray:
-    """Cluster of every number, `[N]` integers; clusters with more numbers around their centre come first.
-
-    Args:
-        values: `[N]`, N >= 1.
-    """
+    """Cluster of every number, `[N]` -> `[N]` integers; those with more numbers around their centre come first."""
     bandwidth = estimate_bandwidth(values)
     modes, counts = _climb(values, bandwidth)
     by_mode = dict(zip(modes.tolist(), counts.tolist(), strict=True))

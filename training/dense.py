@@ -29,11 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def check_weights(run: OpenRun, *, download: bool = True) -> None:
-    """Raise what the run's dense model would for the weights it is to start from, before anything is written.
-
-    Args:
-        download: weights of ImageNet that are not there; else only whether their server answers is tried.
-    """
+    """Raise what loading the weights to start from would; without `download`, missing ones only if out of reach."""
     settings = run.settings
     artefact = _artefact(run)
     if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):

@@ -42,11 +42,7 @@ SECONDS_BETWEEN_FIGURES = 60
 
 
 class History:
-    """The rows of one stage's training, beside those of other stages in the same run folder.
-
-    Args:
-        stage: `dense`, or the name of the sparse model.
-    """
+    """The rows of one stage (`dense`, or the sparse model's name), beside those of other stages in the run folder."""
 
     def __init__(self, folder: Path, stage: str, tracker: Tracker | None = None):
         self.rows: list[dict] = []
@@ -131,11 +127,7 @@ def _rounded(row: dict) -> dict:
 
 
 def training_figure(rows: list[dict]) -> Figure:
-    """Loss, accuracy and learning rate over the epochs of all stages, one after the other.
-
-    Args:
-        rows: of a `metrics.csv`; those of whole epochs are drawn.
-    """
+    """Loss, accuracy and learning rate over the epochs in the rows of a `metrics.csv`, one stage after the other."""
     rows = [row for row in rows if row["kind"] == "epoch"]
     figure = Figure(figsize=(8, 7), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, sharex=True, height_ratios=(2, 2, 1))

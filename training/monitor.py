@@ -18,12 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Watches the training of one stage of a run.
-
-    Args:
-        run: its settings say how often the accuracy of its watched images is measured.
-        stage: `plan.DENSE`, or the name of the sparse model.
-    """
+    """Watches the training of one stage of a run: `plan.DENSE`, or the name of the sparse model."""
 
     def __init__(self, run: OpenRun, stage: str):
         self._run, self._stage = run, stage

@@ -6,12 +6,7 @@ from configs.recipes import DenseRecipe, FinetuneRecipe
 
 
 def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float:
-    """Learning rate of the dense training.
-
-    Args:
-        base: `recipe.lr` or `recipe.classifier_lr`.
-        epoch: epochs done, from 0; a fraction within an epoch.
-    """
+    """Learning rate of the dense training after so many epochs (a fraction within one), from `base`."""
     if recipe.schedule == "step":
         return step_decay(base, epoch, recipe.step_size, recipe.gamma)
     progress = epoch / recipe.epochs
@@ -31,12 +26,7 @@ def cosine_decay(base: float, progress: float) -> float:
 
 
 def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: float) -> float:
-    """Learning rate in a finetuning round.
-
-    Args:
-        round_index: from 0.
-        epoch: epochs done in this round, from 0; a fraction within an epoch.
-    """
+    """Learning rate in a finetuning round (from 0) after `epoch` of its epochs (a fraction within one)."""
     base = recipe.lr * recipe.round_decay**round_index
     if recipe.schedule == "cosine":
         return cosine_decay(base, epoch / recipe.round_epochs[round_index])

@@ -85,11 +85,7 @@ TRACKERS: dict[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard, "w
 
 
 def make_tracker(name: str | None, folder: Path) -> Tracker | None:
-    """The tracker of a name in `TRACKERS`; None without a name, and in all but the main process.
-
-    Raises:
-        UsageError: if its package is not installed.
-    """
+    """The tracker of a name, None without one and beside the main process; UsageError if its package is missing."""
     if name is None or not processes.is_main():
         return None
     try:

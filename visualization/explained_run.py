@@ -85,11 +85,7 @@ class ExplainedRun:
 
 
 def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRun:
-    """A finished run with all that explaining needs; feature tables are made where they are missing.
-
-    Raises:
-        RunError: if its model or its images cannot be read.
-    """
+    """A finished run with all that explaining needs; RunError if its model or images cannot be read."""
     run, model = open_finished(settings, folder)
     data, tables = run.data, feature_tables(run, model)
     prepare_fonts(data.train.classes)

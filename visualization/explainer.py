@@ -50,11 +50,7 @@ class SeenImage:
         return heatmap(self.feature_maps[feature], size, self.certainties[feature]).numpy()
 
     def marks(self, expected: Mapping[int, int] | None = None) -> dict[int, bool]:
-        """Of every active feature whether its peak lies on the right part; empty where parts are not known.
-
-        Args:
-            expected: the right part of some features; of the others it is the one that causes the feature.
-        """
+        """Whether every active feature's peak is on the `expected` part, else on its cause; empty if not known."""
         if self.parts is None:
             return {}
         right = {int(f): int(self.parts.cause[f]) for f in np.flatnonzero(self.features > 0)}

@@ -40,12 +40,7 @@ class PredictionPage:
         self._report.set_coverages(self._predictor, coverages, self._start)
 
     def add(self, file: str, image: Tensor, output: ModelOutput) -> None:
-        """One more image.
-
-        Args:
-            image: transformed, `[3, S, S]`.
-            output: the model's for it, `[1, ...]`.
-        """
+        """One more image: transformed, `[3, S, S]`, with the model's output for it, `[1, ...]`."""
         explanation = LocalExplanation(
             name=os.path.relpath(os.path.abspath(file), self._folder),
             seen=self._explainer.seen(image, output),

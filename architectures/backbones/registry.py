@@ -39,11 +39,7 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def backbone_of(settings: Settings) -> BackboneSpec:
-    """What is known of the backbone of a run, which has what the settings ask for.
-
-    Raises:
-        UsageError: if there is no such backbone, or it has too few features or does not take images of this size.
-    """
+    """What is known of a run's backbone; UsageError if there is none, or it does not have what the settings ask for."""
     spec = backbone_spec(settings.arch)
     check_backbone(
         settings, n_features=spec.n_features, sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step)
@@ -58,11 +54,7 @@ def build_backbone(name: str) -> Backbone:
 
 @cache
 def has_last_stage(name: str) -> bool:
-    """Whether a backbone's last stage can be trained alone; it is built to find out, which draws no random numbers.
-
-    Raises:
-        UsageError: as `backbone_spec`.
-    """
+    """Whether a backbone's last stage can be trained alone: built to find out, which draws no random numbers."""
     with torch.random.fork_rng(devices=[]):
         return build_backbone(name).train_last_stage()
 

@@ -186,12 +186,7 @@ def build(name: str) -> Backbone:
 
 
 def timm_network(name: str, **options) -> Any:
-    """A network as timm builds it.
-
-    Args:
-        name: with or without `timm/`.
-        options: of `timm.create_model`.
-    """
+    """A network as timm builds it, by its name with or without `timm/`; `options` are those of `timm.create_model`."""
     return timm.create_model(name.removeprefix(TIMM), **options)
 
 

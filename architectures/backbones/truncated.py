@@ -87,11 +87,7 @@ def build(name: str) -> Backbone:
 
 @cache
 def cut_of(name: str) -> Cut:
-    """Where a network ends, and what its cells see.
-
-    Raises:
-        UsageError: if it has no such cells, or a cell sees the whole image all the same.
-    """
+    """Where a network ends, what its cells see; UsageError if it has no such cells, or they see the whole image."""
     network, cell = network_of(name), int(name.partition("@")[2])
     whole = timm_models.spec(network)
     try:

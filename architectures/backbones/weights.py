@@ -98,11 +98,7 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
 
 
 def check_fitting(model: nn.Module, arch: str, weights: str, *, download: bool) -> None:
-    """Raise what `fitting_weights` would, with its arguments.
-
-    Args:
-        download: weights that are not there; else only whether their server answers is tried.
-    """
+    """Raise what `fitting_weights` would; without `download`, for missing weights only if their server is silent."""
     if weights == "imagenet" and not download:
         if _is_timms(model):
             arch = network_of(arch)

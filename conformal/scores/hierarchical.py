@@ -95,11 +95,7 @@ class HierarchicalPredictor(ConformalPredictor):
 
     @property
     def level_accuracies(self) -> Tensor:
-        """Fraction of calibration samples whose label shares the first 1..k features, `[k]`.
-
-        Raises:
-            ValueError: before calibration.
-        """
+        """Share of calibration samples whose label shares the first 1..k features, `[k]`."""
         return level_accuracies(self._calibrated())
 
     def level(self, coverage: float) -> int:

@@ -23,11 +23,7 @@ SPARE_FEATURES = 3
 
 
 def ranked_subsets(values: np.ndarray, n_per_class: int) -> Iterator[tuple[float, tuple[int, ...]]]:
-    """All subsets of `n_per_class` entries, best first, as (loss against the best, sorted indices).
-
-    Args:
-        values: value of every feature for one class, `[n]`.
-    """
+    """All subsets of k of a class's values `[n]`, best first, as (loss against the best, sorted indices)."""
     order = np.argsort(-values, kind="stable").tolist()
     ranked = values[order].tolist()
     first = tuple(range(n_per_class))

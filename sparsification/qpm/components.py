@@ -15,11 +15,7 @@ class Component:
 
 
 def split_classes(named_pairs: np.ndarray, n_classes: int) -> tuple[list[Component], np.ndarray]:
-    """The components of at least two classes, largest first, and the classes in no pair.
-
-    Args:
-        named_pairs: pairs of class indices, `[P, 2]`.
-    """
+    """The components that pairs of classes `[P, 2]` form, largest first, and the classes in no pair."""
     adjacent = np.zeros((n_classes, n_classes), dtype=bool)
     adjacent[tuple(named_pairs.T)] = True
     adjacent |= adjacent.T

@@ -164,12 +164,7 @@ class SelectionProblem:
         return float(class_value) + self.set_value(selected)
 
     def violations(self, selected: np.ndarray, weight: np.ndarray) -> list[str]:
-        """Every rule that the selection breaks, one sentence each; empty if it is feasible.
-
-        Args:
-            selected: indices of the selected features.
-            weight: features of every class over `selected`.
-        """
+        """Every rule that the selection (as in `objective`) breaks, one sentence each; empty if it is feasible."""
         selected, weight = to_float64(selected), to_float64(weight)
         n, k = self.n_features, self.n_per_class
         found = []

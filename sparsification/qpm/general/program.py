@@ -19,11 +19,7 @@ from sparsification.qpm.selection import Incumbent, incumbent_of
 
 
 class LinearProgram:
-    """Maximise `cost @ v`, `row_lower <= matrix @ v <= row_upper`, `0 <= v <= 1`, some v integer.
-
-    Args:
-        distinct_pairs: pairs of classes whose rows must differ.
-    """
+    """Maximise `cost @ v`, `row_lower <= matrix @ v <= row_upper`, `0 <= v <= 1`, some v integer."""
 
     def __init__(self, problem: SelectionProblem, distinct_pairs: set[tuple[int, int]]):
         self.problem = problem

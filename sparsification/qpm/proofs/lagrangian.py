@@ -37,12 +37,7 @@ def feature_scores(gain: np.ndarray, bias: np.ndarray, multipliers: np.ndarray) 
 
 
 def class_multipliers(gain: np.ndarray, bias: np.ndarray, *, n_features: int, n_per_class: int) -> np.ndarray:
-    """Class multipliers of nearly the least bound without named pairs, `[C]`, by subgradient steps.
-
-    Args:
-        gain: gain of every class from every feature, `[C, F]`.
-        bias: preference for every feature, `[F]`.
-    """
+    """Class multipliers of nearly the least bound without named pairs, `[C]`, by subgradient steps."""
     k, n = n_per_class, n_features
     multipliers = -np.partition(-gain, k - 1, axis=1)[:, k - 1]
     best, least = multipliers, np.inf
@@ -68,11 +63,7 @@ class Multipliers:
 
 
 class Lagrangian:
-    """Scores of the features under multipliers, for the rule of one problem.
-
-    Args:
-        problem: its named pairs, if they are forced, get multipliers.
-    """
+    """Scores of the features under multipliers, of classes and of named pairs if these are forced."""
 
     def __init__(self, problem: SelectionProblem):
         self.n_per_class = problem.n_per_class

@@ -39,11 +39,7 @@ SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 def named_search(
     problem: SelectionProblem, certificate: Certificate, progress: Progress, rng: np.random.Generator
 ) -> Incumbent | None:
-    """Best selection found; None if named pairs do not share in any of the sets tried.
-
-    Raises:
-        PairsImpossibleError: if it is proved that they cannot all share.
-    """
+    """Best selection found, None if pairs share in no set that was tried; PairsImpossibleError if they never can."""
     rows = NamedRows(problem)
     impossible = rows.impossible_component(progress)
     if impossible is not None:

@@ -41,11 +41,7 @@ class Valued:
 
 
 class Program:
-    """The linear program of one component over a pool of features.
-
-    Args:
-        values: of every feature of the pool for every class, `[K, P]`.
-    """
+    """The linear program of one component over a pool of features, of `values` for every class, `[K, P]`."""
 
     def __init__(self, values: np.ndarray, component: Component, n_per_class: int):
         self.values, self.n_per_class = values, n_per_class
