@@ -56,8 +56,7 @@ def _best_split(features: Tensor) -> Tensor:
 def activation_modes(features: Tensor) -> ActivationModes:
     """Gaussian mixture of two modes for every feature, by expectation maximisation from 2-means.
 
-    Features are fitted side by side; each stops when its mean log likelihood gains less than
-    `TOLERANCE`.
+    Features are fitted side by side; each stops when its mean log likelihood gains less than `TOLERANCE`.
 
     Args:
         features: pooled features, `[N, n_features]`, N at least 2.

@@ -1,10 +1,9 @@
 """The hierarchy of a prediction (CHiQPM, arXiv 2511.20779: local explanations and eqs. 10-13).
 
-For one image every class orders its k features by activation. A class shares level j with the
-predicted class while their first j features agree, so the ordered features of the prediction are a
-path from the root of a tree to a leaf, and every other class leaves this path at one depth, through
-one feature. Classes that also have the feature after that in common are a branch. All quantities
-here are constant on branches, which is what keeps prediction sets coherent.
+For one image every class orders its k features by activation. A class shares level j with the predicted class while
+their first j features agree, so the ordered features of the prediction are a path from the root of a tree to a leaf,
+and every other class leaves this path at one depth, through one feature. Classes that also have the feature after that
+in common are a branch. All quantities here are constant on branches, which is what keeps prediction sets coherent.
 
 Pure functions on arrays; the level that is used and the threshold belong to `conformal.scores.hierarchical`.
 """
@@ -22,12 +21,10 @@ def class_feature_indices(weight: Tensor) -> Tensor:
     """Features of every class, ascending: `[C, k]` integers.
 
     Args:
-        weight: binary class-feature weights `[C, n_features]` with the same number k of ones in
-            every row.
+        weight: binary class-feature weights `[C, n_features]` with the same number k of ones in every row.
 
     Raises:
-        ValueError: if the weights are not binary or the rows do not all hold the same number of
-            ones (at least 1).
+        ValueError: if the weights are not binary or the rows do not all hold the same number of ones (at least 1).
     """
     weight = torch.as_tensor(weight).detach()
     if weight.ndim != 2 or not ((weight == 0) | (weight == 1)).all():

@@ -25,8 +25,7 @@ MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, 
 # Coverages that pages and exported models offer beside those that are asked for.
 EVERY_PERCENT = tuple(percent / 100 for percent in range(50, 100))
 
-# (sample, class) pairs worked on at a time: bounds the memory of [N, C, k] intermediates to a few
-# hundred MiB.
+# (sample, class) pairs worked on at a time: bounds the memory of [N, C, k] intermediates to a few hundred MiB.
 PAIRS_PER_CHUNK = 2**20
 
 

@@ -26,8 +26,7 @@ def order_statistic(scores: Tensor, coverage: float) -> float:
 def interpolated_quantile(scores: Tensor, coverage: float) -> float:
     """The linearly interpolated (n + 1) coverage / n quantile; infinite if n is too small.
 
-    As in the published implementation, compared strictly (`score < quantile`): without a
-    finite-sample guarantee.
+    As in the published implementation, compared strictly (`score < quantile`): without a finite-sample guarantee.
     """
     position = (len(scores) + 1) * coverage
     if position > len(scores) + ROUNDING:

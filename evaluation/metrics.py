@@ -33,10 +33,9 @@ def _chunks(*rows: Tensor, width: int) -> Any:
 def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> float:
     """Spatial diversity of the k most important features of the predicted class (SID@5), 1/k to 1.
 
-    The maps of the features with the largest weights are divided by their mean magnitude and become
-    distributions over positions; the largest of the k is taken at every position, summed over
-    positions and divided by k. Samples whose class has fewer than k non-zero weights are left out;
-    nan if none is left.
+    The maps of the features with the largest weights are divided by their mean magnitude and become distributions over
+    positions; the largest of the k is taken at every position, summed over positions and divided by k. Samples whose
+    class has fewer than k non-zero weights are left out; nan if none is left.
 
     Args:
         feature_maps: `[N, F, H, W]`.
@@ -154,8 +153,7 @@ def attribute_alignment(features: Tensor, attribute_table: Tensor | np.ndarray) 
 
     Args:
         features: pooled features `[N, F]`, rows in ascending order of image id.
-        attribute_table: `[M, 4]` integers: image id, attribute id (from 1), present (0/1),
-            certainty (1..4).
+        attribute_table: `[M, 4]` integers: image id, attribute id (from 1), present (0/1), certainty (1..4).
 
     Raises:
         ValueError: if the table does not annotate exactly N images.

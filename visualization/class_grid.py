@@ -68,8 +68,7 @@ def class_grid(
 ) -> Figure:
     """Figure of the rows' images and heatmaps, with feature numbers and the scale of the colours.
 
-    A coloured frame marks the features that the row's class is made of; for signed weights the sign
-    is written into it.
+    A coloured frame marks the features that the row's class is made of; for signed weights the sign is written into it.
 
     Args:
         left_out: how many weaker features of the classes have no column.

@@ -1,10 +1,9 @@
 """Where in the image a feature is seen, and how certainly.
 
-A heatmap carries two things (CHiQPM, arXiv 2511.20779): its shape says where the feature was found,
-its peak how certain the model is that the feature is there at all. Certainty is the feature's
-activation over its active mean, the upper mode of a two-component Gaussian mixture over the
-training images, and never more than 1. Heatmaps of different images and features therefore share
-one scale.
+A heatmap carries two things (CHiQPM, arXiv 2511.20779): its shape says where the feature was found, its peak how
+certain the model is that the feature is there at all. Certainty is the feature's activation over its active mean, the
+upper mode of a two-component Gaussian mixture over the training images, and never more than 1. Heatmaps of different
+images and features therefore share one scale.
 """
 
 import numpy as np
@@ -13,8 +12,7 @@ from pytorch_grad_cam.utils.image import show_cam_on_image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-# How much of the grey photograph shines through; the rest is the white-to-colour scale of the
-# feature.
+# How much of the grey photograph shines through; the rest is the white-to-colour scale of the feature.
 PHOTO_WEIGHT = 0.3
 
 
@@ -24,8 +22,7 @@ def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> Tensor:
     Args:
         feature_map: raw map, `[h, w]`; leading dimensions are independent maps, `[..., h, w]`.
         size: `(H, W)` of the image in pixels, or one number for a square.
-        activation_scale: certainty, activation over active mean, a number or `[...]`; clipped to
-            [0, 1].
+        activation_scale: certainty, activation over active mean, a number or `[...]`; clipped to [0, 1].
         gamma: above 1 concentrates the colour on the strongest places; the peak stays what it is.
 
     Returns:

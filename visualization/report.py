@@ -1,8 +1,7 @@
 """The report page: everything the figures show, to be explored in a browser, in one file without a server.
 
-Python decides (heatmaps, trees, prediction sets, layout); the page only paints what `ReportBuilder`
-collected. Pictures are JPEG; a heatmap is a small transparency mask that the page fills with the
-feature's colour.
+Python decides (heatmaps, trees, prediction sets, layout); the page only paints what `ReportBuilder` collected. Pictures
+are JPEG; a heatmap is a small transparency mask that the page fills with the feature's colour.
 """
 
 import html

@@ -11,9 +11,8 @@ from visualization.heatmaps import certainty
 def representative_image(table: FeatureTable, weight: Tensor, label: int, active_means: Tensor) -> int | None:
     """Row of the class's most telling image, None if the table has no image of the class.
 
-    Correctly classified images come first. Among them the best one has strong features (certainty,
-    averaged over the features that speak for the class) that peak far from one another (distance of
-    two peaks, averaged over all pairs).
+    Correctly classified images come first. Among them the best one has strong features (certainty, averaged over the
+    features that speak for the class) that peak far from one another (distance of two peaks, averaged over all pairs).
 
     Args:
         table: features, logits, labels and peaks of the images to choose from.

@@ -1,8 +1,7 @@
 """The local explanation of one prediction as a tree (CHiQPM, arXiv 2511.20779, section 3.3).
 
-Every class is an ordered path of its features, the strongest in this image first. Classes that
-begin alike share the beginning of their path; what hangs under a node are the classes the model
-cannot tell apart so far.
+Every class is an ordered path of its features, the strongest in this image first. Classes that begin alike share the
+beginning of their path; what hangs under a node are the classes the model cannot tell apart so far.
 """
 
 import networkx as nx
@@ -26,15 +25,13 @@ def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGra
         features: features of one image as the head multiplies them, `[n]` (or `[1, n]`).
         logits: `[C]` (or `[1, C]`); the largest is the prediction.
         weight: class-feature assignment, `[C, n]`, the same number of nonzeros in every row.
-        scope: `local`: the classes whose strongest feature is the prediction's; `global`: all
-            classes.
+        scope: `local`: the classes whose strongest feature is the prediction's; `global`: all classes.
 
     Returns:
-        Directed graph, edges from the root (node 0) outwards. Nodes are numbered: feature nodes by
-        depth, then path; then groups by their smallest class. Node attributes: `kind` (`root`,
-        `feature`, `group`), `feature` (index, -1 if none), `classes` (of a group, else empty),
-        `depth` (root 0), `path` (features from the root, a group has its parent's), `activation`
-        (of the feature, else 0). Graph attribute: `predicted`.
+        Directed graph, edges from the root (node 0) outwards. Nodes are numbered: feature nodes by depth, then path;
+        then groups by their smallest class. Node attributes: `kind` (`root`, `feature`, `group`), `feature` (index, -1
+        if none), `classes` (of a group, else empty), `depth` (root 0), `path` (features from the root, a group has its
+        parent's), `activation` (of the feature, else 0). Graph attribute: `predicted`.
 
     Raises:
         ValueError: if the shapes do not fit, or `scope` is unknown.

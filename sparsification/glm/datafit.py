@@ -37,9 +37,8 @@ def standardisation(features: Tensor) -> Standardisation:
 class CrossEntropy:
     """Mean cross entropy in nats of a linear layer, with its first two derivatives.
 
-    The layer is one array of coefficients `[C, F + 1]`: its weights, then its biases as the last
-    column, which belongs to a feature that is always 1. Values and gradients are in double
-    precision.
+    The layer is one array of coefficients `[C, F + 1]`: its weights, then its biases as the last column, which belongs
+    to a feature that is always 1. Values and gradients are in double precision.
 
     Args:
         features: `[N, F]`, not standardised; may be mapped from a file.

@@ -28,8 +28,7 @@ def fit_qsenn(features, labels, *, n_features: int, n_per_class: int, solver: st
     then all are kept.
 
     Args:
-        features: pooled features `[N, F]` under the test transform, not standardised; may be
-            mapped from a file.
+        features: pooled features `[N, F]` under the test transform, not standardised; may be mapped from a file.
         labels: `[N]` integers, every class 0..C-1 present.
         n_per_class: average number of features of a class.
         solver: `newton` or `glm_saga`.

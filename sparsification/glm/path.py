@@ -90,8 +90,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
 
     Raises:
         ValueError: if shapes or solver name are wrong.
-        RunError: if fewer than `n_features` features vary, some are not finite, or a class has no
-            sample.
+        RunError: if fewer than `n_features` features vary, some are not finite, or a class has no sample.
         UsageError: if the solver is not installed.
     """
     datafit = linear_problem(features, labels)

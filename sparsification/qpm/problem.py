@@ -1,14 +1,12 @@
 """The selection problem of QPM (arXiv 2502.20130) and CHiQPM (arXiv 2511.20779).
 
-Choose a set S of `n_features` features and for every class c a distinct subset W_c of `n_per_class`
-of them, maximising
+Choose a set S of `n_features` features and for every class c a distinct subset W_c of `n_per_class` of them, maximising
 
     1000 / (k C) * sum_c sum_{f in W_c} A[f, c]  -  sum_{f < g in S, R[f, g] >= t} Rs[f, g]  +
     sum_{f in S} b[f]
 
-with Rs the redundancy shifted and scaled to (0, 1]. CHiQPM adds that at least floor(rho C) pairs of
-classes share exactly k - 1 features. The problem knows its objective and its rules; solvers know
-nothing else.
+with Rs the redundancy shifted and scaled to (0, 1]. CHiQPM adds that at least floor(rho C) pairs of classes share
+exactly k - 1 features. The problem knows its objective and its rules; solvers know nothing else.
 """
 
 from functools import cached_property
@@ -32,14 +30,12 @@ class SelectionProblem:
 
     Args:
         correlation: class-feature correlation A, `[F, C]`.
-        redundancy: similarity of every pair of features R, at least 0, `[F, F]`. The upper triangle
-            counts; a full symmetric matrix is understood too. A pair with redundancy 0 is never
-            penalised.
+        redundancy: similarity of every pair of features R, at least 0, `[F, F]`. The upper triangle counts; a full
+            symmetric matrix is understood too. A pair with redundancy 0 is never penalised.
         bias: linear preference b for every feature, `[F]`.
         n_features: how many features are selected.
         n_per_class: how many of them every class uses (k).
-        rho: pairs of classes that must share exactly k - 1 features, per class; 0 asks for none
-            (QPM).
+        rho: pairs of classes that must share exactly k - 1 features, per class; 0 asks for none (QPM).
         threshold: redundancy t from which a selected pair is penalised; None finds the smallest one
             at which `n_features` mutually less redundant features exist.
         pairs: `any` pairs of classes count for the rule, or all of the `named` ones, those closest

@@ -1,12 +1,11 @@
 """The redundancy threshold as the published code finds it (`--redundancy_threshold published`).
 
-A grid of 100 quantiles of the redundancies starts where Turan's theorem promises `n_features`
-mutually less redundant features, and ends where no pair with any redundancy would be allowed. It is
-followed downwards as long as a greedy search (Pattabiraman et al., "Fast algorithms for the maximum
-clique problem on massive graphs", 2015) finds a clique of compatible features that is large enough,
-then upwards until the approximation of Boppana and Halldorsson ("Approximating maximum independent
-sets by excluding subgraphs", 1992) finds one too. Both are heuristics, so the threshold is larger
-than it need be (docs/selection.md).
+A grid of 100 quantiles of the redundancies starts where Turan's theorem promises `n_features` mutually less redundant
+features, and ends where no pair with any redundancy would be allowed. It is followed downwards as long as a greedy
+search (Pattabiraman et al., "Fast algorithms for the maximum clique problem on massive graphs", 2015) finds a clique of
+compatible features that is large enough, then upwards until the approximation of Boppana and Halldorsson
+("Approximating maximum independent sets by excluding subgraphs", 1992) finds one too. Both are heuristics, so the
+threshold is larger than it need be (docs/selection.md).
 """
 
 import numpy as np

@@ -33,12 +33,10 @@ def solve(
 
     Args:
         solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
-        time_limit: seconds of computing after which the best selection so far is returned. Finding
-            the problem's threshold, if it is not given, counts, but at least half of the time is
-            left for the selection.
+        time_limit: seconds of computing after which the best selection so far is returned. Finding the problem's
+            threshold, if it is not given, counts, but at least half of the time is left for the selection.
         seed: of all random choices; the same seed gives the same selection unless time runs out.
-        certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that
-            costs next to nothing.
+        certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that costs next to nothing.
         on_improvement: called with (seconds of computing, objective) at every new best selection.
 
     Raises:

@@ -1,11 +1,10 @@
 """Redundancy from which a pair of selected features is penalised (QPM, arXiv 2502.20130).
 
-The paper takes the smallest threshold at which `n_features` mutually less redundant features can
-still be found, an independent set in the graph of redundant pairs. The published code tries a grid
-of thresholds with a clique heuristic and so finds higher ones (`published_threshold.py`: 0.374
-where 0.319 can be had on StanfordCars); a complete clique search takes minutes. Here a tabu search
-over sets of that fixed size (Wu and Hao, "An adaptive multistart tabu search approach to solve the
-maximum clique problem", 2013) removes all conflicts, lowers the threshold to the largest
+The paper takes the smallest threshold at which `n_features` mutually less redundant features can still be found, an
+independent set in the graph of redundant pairs. The published code tries a grid of thresholds with a clique heuristic
+and so finds higher ones (`published_threshold.py`: 0.374 where 0.319 can be had on StanfordCars); a complete clique
+search takes minutes. Here a tabu search over sets of that fixed size (Wu and Hao, "An adaptive multistart tabu search
+approach to solve the maximum clique problem", 2013) removes all conflicts, lowers the threshold to the largest
 redundancy left, and repeats.
 """
 
@@ -34,9 +33,8 @@ def redundancy_threshold(redundancy: np.ndarray, n_features: int) -> float:
         n_features: size of the set, at most F.
 
     Returns:
-        The threshold, halfway between the largest redundancy inside the set found and the next
-        larger one, so that rounding decides nothing. Infinite if the set may hold even the most
-        redundant pair: nothing is penalised.
+        The threshold, halfway between the largest redundancy inside the set found and the next larger one, so that
+        rounding decides nothing. Infinite if the set may hold even the most redundant pair: nothing is penalised.
     """
     members = least_redundant_features(redundancy, n_features)
     largest = redundancy[np.ix_(members, members)].max(initial=0.0)
@@ -81,9 +79,8 @@ def independent_set(
 ) -> np.ndarray | None:
     """Members of a set as large as `start` without conflict, or None if none is found in time.
 
-    Every step swaps the member with the most conflicts for the outsider with the fewest; a feature
-    that was just moved rests for as many steps as there are conflicts left (at most 10) plus a
-    random few.
+    Every step swaps the member with the most conflicts for the outsider with the fewest; a feature that was just moved
+    rests for as many steps as there are conflicts left (at most 10) plus a random few.
 
     Args:
         conflicts: 0/1, symmetric, zero diagonal, `[F, F]`.

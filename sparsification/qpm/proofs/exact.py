@@ -1,10 +1,9 @@
 """Proven optimum of small selection problems by branch and bound.
 
-Feature by feature, all partial sets that can still beat the best known selection are kept side by
-side as rows of arrays and bounded together (see `lagrangian`). The few complete sets that are left
-are then worked off in the order of their value without class rules: their best rows, under the
-distinct-rows rule by linear assignment, under the pair rule by the same kind of enumeration over
-the classes.
+Feature by feature, all partial sets that can still beat the best known selection are kept side by side as rows of
+arrays and bounded together (see `lagrangian`). The few complete sets that are left are then worked off in the order of
+their value without class rules: their best rows, under the distinct-rows rule by linear assignment, under the pair rule
+by the same kind of enumeration over the classes.
 """
 
 from math import comb
@@ -17,8 +16,7 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.selection import Incumbent, incumbent_of
 
-# Array entries that the partial sets of one level may take, and partial assignments of classes side
-# by side.
+# Array entries that the partial sets of one level may take, and partial assignments of classes side by side.
 MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.

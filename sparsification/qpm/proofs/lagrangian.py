@@ -1,8 +1,7 @@
 """Upper bound on the objective by multipliers of the classes and of the named pairs.
 
-The k largest gains of a class among the selected features sum to min_m (k m + sum_{f in S}
-max(gain[c, f] - m, 0)), as in the p-median problem. With any fixed multipliers m_c the classes
-therefore fall apart into one score per feature,
+The k largest gains of a class among the selected features sum to min_m (k m + sum_{f in S} max(gain[c, f] - m, 0)), as
+in the p-median problem. With any fixed multipliers m_c the classes therefore fall apart into one score per feature,
 
     V(S) <= k sum_c m_c + sum_{f in S} (sum_c max(gain[c, f] - m_c, 0) + b_f) - penalties within S.
 

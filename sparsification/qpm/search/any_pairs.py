@@ -1,10 +1,9 @@
 """Features of every class when any pairs may share all but one (CHiQPM, `pairs="any"`).
 
-The rule is priced: every class in turn takes the subset with the largest value plus `price` times
-the number of classes with which it then shares exactly k - 1 features, until nothing changes. The
-smallest price that yields enough pairs is found by bisection. A second start needs no price: m
-classes around one core of k - 1 features form m (m - 1) / 2 pairs at once. From either, classes go
-back to better subsets as long as enough pairs remain, and the better end counts.
+The rule is priced: every class in turn takes the subset with the largest value plus `price` times the number of classes
+with which it then shares exactly k - 1 features, until nothing changes. The smallest price that yields enough pairs is
+found by bisection. A second start needs no price: m classes around one core of k - 1 features form m (m - 1) / 2 pairs
+at once. From either, classes go back to better subsets as long as enough pairs remain, and the better end counts.
 """
 
 from itertools import combinations, islice

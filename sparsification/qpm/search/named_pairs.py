@@ -1,11 +1,10 @@
 """Search when named pairs of classes must share exactly k - 1 features (`pairs="named"`).
 
-Multipliers price the rule: with them the classes in named pairs fall apart into one score per
-feature, so that the tabu search walks as fast as without the rule (all other classes are valued
-exactly). What a walk met of largest value is valued by the linear programs of `named_rows`, which
-know the rule. The first prices are the certificate's, for all sets at once; after every walk they
-move towards those of the programs over its best set, where the score is exact. In the end the best
-sets are improved swap by swap.
+Multipliers price the rule: with them the classes in named pairs fall apart into one score per feature, so that the tabu
+search walks as fast as without the rule (all other classes are valued exactly). What a walk met of largest value is
+valued by the linear programs of `named_rows`, which know the rule. The first prices are the certificate's, for all sets
+at once; after every walk they move towards those of the programs over its best set, where the score is exact. In the
+end the best sets are improved swap by swap.
 """
 
 import heapq
