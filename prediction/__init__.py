@@ -1,0 +1,1 @@
+"""New images: found, read, and predicted by a finished model."""

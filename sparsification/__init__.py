@@ -1,0 +1,1 @@
+"""From dense features to a few, and to what every class makes of them: `qpm/`, `glm/` or `parts/` choose."""

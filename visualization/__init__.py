@@ -1,0 +1,1 @@
+"""The figures and pages that explain: heatmaps, class comparisons, trees, reports."""

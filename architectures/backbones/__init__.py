@@ -1,0 +1,1 @@
+"""Networks that make feature maps of images: torchvision's ResNets, timm's, and small ones whose cells see a square."""

@@ -1,0 +1,1 @@
+"""General solvers of integer programs, Gurobi and HiGHS, on the selection problem."""

@@ -1,0 +1,1 @@
+"""Upper bounds on every selection, and proven optima of small problems."""
