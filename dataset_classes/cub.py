@@ -146,10 +146,7 @@ class CUB2011(ImageDataset):
 class Index:
     """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id.
 
-    Of the files that not every run needs, each is read when it is first asked for.
-
-    Raises:
-        RunError: if one is missing or broken; names it.
+    Files that not every run needs are read when first asked for; a RunError names one that is missing or broken.
     """
 
     dataset: str

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from architectures.inference import FeatureTable
@@ -37,12 +38,6 @@ def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
     return Mistakes(image, true, predicted, evidence.argmax(dim=1))
 
 
-def confusion_table(labels: Tensor, predictions: Tensor, n_classes: int) -> Tensor:
-    """How many images of each class (row) were taken for each class (column), `[C, C]`."""
-    pairs = (labels * n_classes + predictions).bincount(minlength=n_classes**2)
-    return pairs.reshape(n_classes, n_classes)
-
-
 def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
     """Mean probability of the prediction, share of correct ones, and images, of each bin that has some, `[B, 3]`."""
     probability, predicted = logits.double().softmax(dim=1).max(dim=1)
@@ -65,7 +60,7 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     classes = images.classes
     prepare_fonts(classes)
     weight = weight.detach().cpu()
-    confused = confusion_table(table.labels, table.predictions, len(classes))
+    confused = torch.from_numpy(confusion_matrix(table.labels, table.predictions, labels=range(len(classes))))  # [C, C]
     mistakes = mistakes_of(table, weight)
     curve = calibration_curve(table.logits, table.labels)
     rows = [_class_row(c, confused, mistakes, classes) for c in range(len(classes))]

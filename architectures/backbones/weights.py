@@ -119,12 +119,13 @@ def _is_timms(model: nn.Module) -> bool:
 
 def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The entries under the names that they have in our state dicts; ours stay."""
-    if isinstance(model.backbone, TruncatedBackbone):
-        return _with_names_of_stages(state, model)
-    if not isinstance(model.backbone, TimmBackbone):
+    if not _is_timms(model):
         return {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
     if any(key.startswith(NETWORK) for key in state):
         return state
+    if isinstance(model.backbone, TruncatedBackbone):  # timm joins two words of a name where it takes a network apart
+        own, joined = model.state_dict(), {key: NETWORK + key.replace(".", "_", 1) for key in state}
+        return {joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()}
     classifier = model.backbone.layout.classifier
     return {
         key.replace(classifier, "linear", 1)
@@ -132,15 +133,6 @@ def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
         else NETWORK + key: value
         for key, value in state.items()
     }
-
-
-def _with_names_of_stages(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """As `_with_our_names`; timm joins the first two words of a name where it takes a network apart."""
-    own = model.state_dict()
-    if any(key.startswith(NETWORK) for key in state):
-        return state
-    joined = {key: NETWORK + key.replace(".", "_", 1) for key in state}
-    return {joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()}
 
 
 def _torchvision_weights(arch: str) -> dict[str, Tensor]:
