@@ -13,12 +13,13 @@ from architectures.backbones.registry import backbone_of
 from architectures.inference import feature_tables
 from configs import processes
 from configs.hardware import Hardware
+from configs.model_size import check_classes, with_model_size
 from configs.open_run import OpenRun
 from configs.records import refuse_to_overwrite_models, write_config
 from configs.run_files import IMAGE_LIST
 from configs.runs import training_run, with_seed
 from configs.script import log_to, run_script
-from configs.settings import check_classes, parse_settings, with_model_size
+from configs.settings import parse_settings
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription

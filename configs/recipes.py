@@ -244,9 +244,7 @@ FROZEN = Regime(
     one_round={"round_epochs": (40,), "dropout": 0.0, "grounding_epochs": 18},
 )
 
-# As published, and features of a class where there are fewer classes than `FEW_CLASSES`.
-N_FEATURES, N_PER_CLASS = 50, 5
-FEW_CLASSES, N_PER_FEW_CLASSES = 25, 3
+N_FEATURES, N_PER_CLASS = 50, 5  # as published
 
 
 @dataclass(frozen=True)
@@ -263,7 +261,7 @@ class DatasetRecipe:
     own_images: bool = False
     regime: Regime = PUBLISHED
     local_regime: Regime | None = None  # of networks of small receptive field; None: as others
-    # Of the sparse model; None: by the number of classes, see `model_size`.
+    # Of the sparse model; None: by the number of classes (`configs/model_size.py`).
     n_features: int | None = N_FEATURES
     n_per_class: int | None = N_PER_CLASS
 
@@ -376,31 +374,3 @@ def regime_of(dataset: str, arch: str, weights: str, frozen: bool = False) -> Re
 
 def _scaled(epochs: int, scale: float) -> int:
     return max(1, round(epochs * scale))
-
-
-def model_size(n_classes: int, n_features: int | None, n_per_class: int | None, available: int) -> tuple[int, int]:
-    """How many features a model gets and how many each of its classes, where these are not given.
-
-    Where every class shares all but one of its k features with one other, as CHiQPM asks of the most similar ones, C
-    classes have C (k + 1) / 2 different features: so many are chosen, up to the published 50. Of more, some would be
-    left over. Few classes are told apart by fewer features each.
-
-    Args:
-        n_classes: number of classes, C.
-        n_features: given, or None.
-        n_per_class: given, or None.
-        available: features of the backbone.
-
-    Returns:
-        `(n_features, n_per_class)`; `settings.check_classes` says whether given ones are possible.
-    """
-    k = n_per_class or (N_PER_FEW_CLASSES if n_classes < FEW_CLASSES else N_PER_CLASS)
-    if n_features is None:
-        n = max(k + 1, min(N_FEATURES, n_classes * (k + 1) // 2))
-        while math.comb(n, k) < n_classes:
-            n += 1
-        return min(n, available), k
-    if n_per_class is None:
-        possible = range(min(k, n_features), 0, -1)
-        k = next((few for few in possible if math.comb(n_features, few) >= n_classes), possible[0])
-    return n_features, k

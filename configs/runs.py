@@ -15,6 +15,7 @@ from configs import recipes
 from configs.arguments import filled, given_flags
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
+from configs.model_size import model_size
 from configs.overrides import named
 from configs.records import model_of_other_images, read_config, recorded_arguments, recorded_images
 from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, selection_file, sparse_model_file, sparse_results_file
@@ -93,7 +94,7 @@ def _with_recorded_size(settings: Settings) -> Settings:
     if not isinstance(classes, list):
         return settings
     given = settings.n_features, settings.n_per_class
-    n_features, n_per_class = recipes.model_size(len(classes), *given, available=sys.maxsize)
+    n_features, n_per_class = model_size(len(classes), *given, available=sys.maxsize)
     return replace(settings, n_features=n_features, n_per_class=n_per_class)
 
 

@@ -1,6 +1,5 @@
 """The settings of a run: all flags that the scripts share."""
 
-import logging
 import math
 import os
 from collections.abc import Sequence
@@ -17,15 +16,12 @@ from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
 from configs.run_folder import sha256
 
-log = logging.getLogger(__name__)
-
 DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
     "data", "model", "training", "feature selection", "calibration", "output and machine"
 )  # fmt: skip
 
 # What every artefact of a run depends on: images and network.
 BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "freeze_backbone", "reduced_strides", "seed", "do_dense")
-
 
 DATA_ROOT = "~/tmp/datasets"
 SEEDS = range(2**32)
@@ -388,59 +384,3 @@ def check(settings: Settings) -> None:
     if s.weights == "none" and any(kept.values()):
         asked = next(name for name, given in kept.items() if given)
         raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")
-
-
-def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None:
-    """Refuse what the backbone does not have.
-
-    Args:
-        sizes: sides of the images it takes, pixels.
-
-    Raises:
-        UsageError: names the flag, the value, and what would work.
-    """
-    s = settings
-    for name in ("n_features", "n_per_class"):
-        value = getattr(s, name)
-        if value is not None and value > n_features:
-            raise UsageError(f"--{name} {value}: {s.arch} has only {n_features} features")
-    if s.img_size in sizes:
-        return
-    if len(sizes) == 1:
-        wanted = f"be {sizes.start}"
-    elif s.img_size < sizes.start:
-        wanted = f"be at least {sizes.start}"
-    elif s.img_size >= sizes.stop:
-        wanted = f"be at most {sizes.stop - 1}"
-    else:
-        wanted = f"be a multiple of {sizes.step}"
-    raise UsageError(f"--img_size must {wanted} pixels for {s.arch}, not {s.img_size}")
-
-
-def with_model_size(settings: Settings, *, n_classes: int, available: int) -> Settings:
-    """The settings with `n_features` and `n_per_class`; where they are not given, as `recipes.model_size` chooses."""
-    given = settings.n_features, settings.n_per_class
-    if None not in given:
-        return settings
-    n_features, n_per_class = recipes.model_size(n_classes, *given, available)
-    log.info(
-        "%d classes: the model gets %d features, each class %d of them (--n_features, --n_per_class); the published "
-        "50 and 5 are for %d classes or more.", n_classes, n_features, n_per_class, recipes.FEW_CLASSES,
-    )  # fmt: skip
-    return replace(settings, n_features=n_features, n_per_class=n_per_class)
-
-
-def check_classes(settings: Settings, n_classes: int) -> None:
-    """Raise a UsageError if there are more classes than sets of features, or more pairs asked for than classes have."""
-    n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
-    n_pairs = math.comb(n_classes, 2)
-    if int(rho * n_classes) > n_pairs:
-        raise UsageError(
-            f"--set selection.pair_density={rho:g} asks for {int(rho * n_classes)} pairs of {n_classes} classes, "
-            f"which have only {n_pairs}"
-        )
-    if settings.kind.class_sets and math.comb(n, k) < n_classes:
-        raise UsageError(
-            f"{n_classes} classes cannot all differ: there are only {math.comb(n, k)} sets of "
-            f"--n_per_class {k} among --n_features {n}"
-        )

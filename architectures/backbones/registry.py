@@ -10,7 +10,8 @@ import torch
 from architectures.backbones import local, resnet, timm_models, truncated
 from architectures.backbones.base import Backbone, BackboneSpec
 from configs.errors import UsageError
-from configs.settings import Settings, check_backbone
+from configs.model_size import check_backbone
+from configs.settings import Settings
 
 
 class Family(Protocol):

@@ -7,7 +7,8 @@ import pytest
 from refusals import refused
 
 from configs.errors import UsageError
-from configs.settings import Settings, check_classes, parse_settings
+from configs.model_size import check_classes
+from configs.settings import Settings, parse_settings
 
 
 def settings(*argv):

@@ -4,8 +4,8 @@ from math import comb
 
 import pytest
 
-from configs.recipes import model_size
-from configs.settings import check, check_classes, parse_settings, with_model_size
+from configs.model_size import check_classes, model_size, with_model_size
+from configs.settings import check, parse_settings
 
 
 @pytest.mark.parametrize(

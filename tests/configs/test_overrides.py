@@ -7,10 +7,11 @@ import torch
 from refusals import refused
 
 from configs.errors import UsageError
+from configs.model_size import check_classes
 from configs.records import write_config
 from configs.run_folder import RunFolder, read_json
 from configs.runs import finished_run
-from configs.settings import check_classes, parse_settings
+from configs.settings import parse_settings
 
 
 def settings(*overrides, more=()):
