@@ -123,7 +123,7 @@ def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
         return {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
     if any(key.startswith(NETWORK) for key in state):
         return state
-    if isinstance(model.backbone, TruncatedBackbone):  # timm joins two words of a name where it takes a network apart
+    if not isinstance(model.backbone, TimmBackbone):  # of one that is cut, timm joins the first two words of a name
         own, joined = model.state_dict(), {key: NETWORK + key.replace(".", "_", 1) for key in state}
         return {joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()}
     classifier = model.backbone.layout.classifier
