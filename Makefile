@@ -43,6 +43,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.done: requirements.txt | $(VENV)/bin/python
+	@echo "Installing packages into $(VENV), which takes minutes (README, Start: less without CUDA)."
 	$(RUN) -m pip install -q -r requirements.txt
 	touch $@
 

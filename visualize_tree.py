@@ -55,6 +55,12 @@ class Sample:
     seen: SeenImage
     label: int | None = None
 
+    def verdict(self, class_names: Sequence[str]) -> str:
+        """What is predicted, and whether that is true, in the words of the report."""
+        truth = "" if self.label is None else f"; it is: {class_names[self.label]}"
+        correct = self.label == self.seen.predicted
+        return f"predicted {class_names[self.seen.predicted]}{' (correct)' if correct else truth}"
+
 
 def main() -> None:
     """Four figures per image and coverage, and on request a report of all images."""
@@ -81,6 +87,8 @@ def main() -> None:
             folder = output / sample.folder / f"acc_{coverage:g}"
             for name, figure in explanation(sample, coverage).figures().items():
                 save(figure, folder / name, flags.format)
+    for sample in samples:
+        log.info("%s: %s", sample.name, sample.verdict(explained.explainer.class_names))
     log.info("%s: images explained: %d, in %s", settings.model_name, len(samples), output)
     if flags.report:
         path = output / "report.html"

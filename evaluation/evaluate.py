@@ -213,7 +213,7 @@ def warn_of_silent_features(features: Tensor) -> None:
     n_silent = int((features.amax(dim=0) == features.amin(dim=0)).sum())
     if n_silent:
         log.warning(
-            "%d of %d features are silent: they say the same about all training images. The dense model may have "
+            "Silent features, %d of %d, say the same about all training images: the dense model may have "
             "learnt too little; train it longer (a larger --schedule_scale, or pretrained --weights).",
             n_silent,
             features.shape[1],

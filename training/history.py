@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from configs import processes
-from configs.fonts import optional_figure
+from configs.fonts import optional_figure, prepare_fonts
 from configs.run_folder import write_atomically, write_text
 from training.plan import DENSE
 from training.trackers import Tracker
@@ -73,6 +73,7 @@ class History:
         if processes.is_main():
             self._drawn = time.monotonic()
             with optional_figure(FIGURE_FILE):
+                prepare_fonts([])
                 figure = training_figure(read_metrics(self._folder / METRICS_FILE))
                 write_atomically(self._folder / FIGURE_FILE, figure.savefig)
 
@@ -136,6 +137,7 @@ def training_figure(rows: list[dict]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
     rate.set_yscale("log")
+    rate.yaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())  # the usual one writes formulas
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name in ("loss", *LOSS_TERMS):
         _line(loss, rows, name, name.replace("_", " "))

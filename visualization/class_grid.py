@@ -22,6 +22,7 @@ MARGIN = 0.06  # inches, like every length below
 LABEL = 0.27  # first line of a row's name
 LINE = 0.19  # every further line
 HEADER = 0.3  # feature numbers
+DESCENT = 0.07  # from the last line of a note to the cells
 BRACKET = 0.27  # what a group of columns has in common
 LEGEND = 0.42
 GAP = 0.05
@@ -85,7 +86,8 @@ def class_grid(
     header = MARGIN + (BRACKET if groups else 0) + HEADER
     top = header + LINE * max((text.count("\n") + 1 for text, _ in noted.values()), default=0)
     bottom = top + len(rows) * (cell + GAP)
-    legend = _legend(rows, len(features), left_out, bool(notes), right_part)
+    signed = any(weight < 0 for row in rows for weight in row.weights.values())
+    legend = _legend(rows, len(features), left_out, signed, bool(notes), right_part)
     width = 2 * MARGIN + label + columns * (cell + GAP)
     figure, axes = page(width, bottom + LEGEND + LINE * (len(legend) - 1))
 
@@ -95,8 +97,7 @@ def class_grid(
     sheet.draw_numbers(header - HEADER / 2)
     for feature, (text, size) in noted.items():
         x = sheet.left_of[feature] + cell / 2
-        axes.text(x, top - 0.03, text, size=size, va="bottom", ha="center", linespacing=1)
-    signed = any(weight < 0 for row in rows for weight in row.weights.values())
+        axes.text(x, top - DESCENT, text, size=size, va="baseline", ha="center", linespacing=1)
     for i, (row, (name, size), weight) in enumerate(zip(rows, names, weights, strict=True)):
         y = top + i * (cell + GAP)
         axes.text(
@@ -107,16 +108,21 @@ def class_grid(
     return figure
 
 
-def _legend(rows: Sequence[GridRow], n_features: int, left_out: int, noted: bool, right_part: str) -> list[str]:
+def _legend(
+    rows: Sequence[GridRow], n_features: int, left_out: int, signed: bool, noted: bool, right_part: str
+) -> list[str]:
     """The lines under the figure: what its marks mean."""
     shown = f"strongest {n_features} of {n_features + left_out} features;  " if left_out else ""
-    lines = [f"{shown}peak colour = activation / active mean;  coloured frame = feature of the class"]
+    lines = [
+        "certainty (colour at the peak) = activation / its mean where present",
+        f"{shown}coloured frame = feature of the class" + ("; + or − = sign of its weight" if signed else ""),
+    ]
     if any(row.squares for row in rows):
         lines.append("dashed square = all that the feature can see where it is strongest")
     if any(row.marks for row in rows):
         lines.append(f"{TICK} {CROSS} = is the peak on {right_part}?")
     if noted:
-        lines.append("part and % = where the feature's peak lies most often on held-out images")
+        lines.append("part and % = where the feature's peak lies most often on test images")
     return lines
 
 

@@ -74,7 +74,7 @@ class ExplainedRun:
             for f in telling
             if f in self.usual_parts
         ]
-        return f"On held-out images the peak {', that '.join(said)}." if said else ""
+        return f"On test images the peak {', that '.join(said)}." if said else ""
 
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
         """A page about the run, begun: its title, and all features on the training images."""

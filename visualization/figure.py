@@ -26,8 +26,10 @@ SMALLEST_FONT = 9.5
 LEAST_FONT = 5.0  # of a word that cannot be broken; a longer one is cut
 DPI = 300
 FORMATS = ("png", "svg", "pdf")
-# Text stays text in vector files, and the same figure gives the same file.
-FILE_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}
+# Letters are as wide as they were measured, text stays text in vector files, and the same figure gives the same file.
+FILE_STYLE: dict[Any, Any] = {
+    "text.hinting": "none", "svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42
+}  # fmt: skip
 
 
 def page(width: float, height: float) -> tuple[Figure, Axes]:

@@ -18,6 +18,7 @@ STEP = 0.62  # from one feature to the next
 ROW = 0.3
 HEADER = 0.34
 LEGEND = 0.38
+LINE = 0.21  # every further line of the legend
 LONGEST_NAME = 4.5  # what is longer is cut
 SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
 
@@ -53,16 +54,19 @@ def tree_figure(
     lefts = [_x(len(leaf.path) + 1) + 0.06 for leaf, _ in rows]
     ends = [x + text_width(text, FONT, w) for x, (text, w) in zip(lefts, labels, strict=True)]
     legend = _legend_entries(len(prediction_set), coverage, palette)
+    deepest = max(len(path) for path in nodes)
+    notes = _notes(deepest, level, coverage)
     legend_width = sum(0.55 + text_width(text, SMALL_FONT) for text, _, _ in legend)
+    widest = max(legend_width, *(text_width(note, SMALL_FONT) for note in notes))
     bottom = HEADER + len(rows) * ROW
-    figure, axes = page(max(*ends, MARGIN + legend_width) + MARGIN, bottom + LEGEND)
+    figure, axes = page(max(*ends, MARGIN + widest) + MARGIN, bottom + LEGEND + LINE * len(notes))
     _draw_branches(axes, nodes, rows, palette)
     _draw_nodes(axes, nodes, node_activations(tree), colours)
     for (leaf, row), x, (text, weight) in zip(rows, lefts, labels, strict=True):
         ink = "black" if leaf.named else "#505050"
         axes.text(x, _y(row), text, size=FONT, weight=weight, color=ink, va="center_baseline")
-    _draw_levels(axes, max((len(path) for path in nodes), default=0), level)
-    _draw_legend(axes, legend, bottom + LEGEND / 2)
+    _draw_levels(axes, deepest, level)
+    _draw_legend(axes, legend, notes, bottom + LEGEND / 2)
     return figure
 
 
@@ -147,7 +151,15 @@ def _legend_entries(size: int, coverage: float, palette: Palette):
     ]
 
 
-def _draw_legend(axes: Axes, entries, y: float) -> None:
+def _notes(deepest: int, level: int, coverage: float) -> list[str]:
+    """The further lines of the legend."""
+    covers = f", in bold the most that still cover {100 * coverage:.4g} %" if 1 <= level <= deepest else ""
+    return ["larger circle = more active feature", f"n = features shared{covers}"]
+
+
+def _draw_legend(axes: Axes, entries, notes: Sequence[str], y: float) -> None:
+    for i, note in enumerate(notes, start=1):
+        axes.text(MARGIN, y + i * LINE, note, size=SMALL_FONT, va="center_baseline")
     x = MARGIN
     for text, colour, linewidth in entries:
         axes.plot([x, x + 0.28], [y, y], color=colour, linewidth=linewidth)

@@ -179,7 +179,7 @@ function paintAnswer() {
   const verdict = make("p", { class: "verdict", id: "verdict" }, className(got.predicted), " ", make("small", {}, [`${percent(got.probabilities[0][1])} by softmax`, truth].filter(Boolean).join(" · ")));
   const bars = make("div", { class: "bars", role: "img", "aria-label": "Most probable classes" }, ...got.probabilities.flatMap(([c, p]) => [make("span", {}, className(c)), make("i", { style: { width: `${100 * p}%` } }), make("span", {}, percent(p))]));
   place.replaceChildren(verdict, make("p", { class: "changed", hidden: "" }), bars, make("h2", {}, "Prediction set"), ...predictionSet(), make("p", { class: "note", id: "guarantee" }));
-  document.getElementById("details").replaceChildren(make("h2", {}, "Where its features look"), heatmaps(got), note(), make("h2", {}, "How its classes part"), treePlace(), ...whyNot(got), ...whatIf(got));
+  document.getElementById("details").replaceChildren(make("h2", {}, "Where its features look"), heatmaps(got), note(), make("h2", {}, "How its classes part"), ...treePlace(got), ...whyNot(got), ...whatIf(got));
   setCoverage(state.coverage);
 }
 // What the what-ifs changed, against the answer without them.

@@ -266,7 +266,7 @@ def test_random_peaks_explain_no_better_than_chance():
 def test_silent_features_are_named(caplog):
     features = torch.tensor([[0.0, 1.0, 2.0], [0.0, 3.0, 2.0]])
     warn_of_silent_features(features)
-    assert "2 of 3 features are silent" in caplog.text
+    assert "Silent features, 2 of 3," in caplog.text
     caplog.clear()
     warn_of_silent_features(features[:, 1:2])
     assert not caplog.text

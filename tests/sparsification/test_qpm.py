@@ -1,5 +1,6 @@
 """Feature selection: the problem, its parts against brute force, the search against optima."""
 
+import ctypes
 import re
 import signal
 import sys
@@ -446,9 +447,11 @@ def test_general_solvers_agree_with_the_search(qp_instance, solver, name):
 
 
 @pytest.mark.parametrize("solver", ["gurobi", "highs"])
-def test_general_solvers_force_named_pairs_too(solver):
+def test_general_solvers_force_named_pairs_too_and_print_nothing(solver, capfd):
     problem = random_problem(1, n_pool=8, n_classes=4, rho=0.75, pairs="named")
     selection, proven = valid_selection(problem, solver=solver), solve(problem)
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == ""
     assert proven.gap == 0.0
     assert problem.count_named_pairs(selection.weight) == 3
     assert selection.objective == pytest.approx(proven.objective)

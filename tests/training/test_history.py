@@ -35,8 +35,10 @@ def test_rows_of_a_killed_training_are_neither_lost_nor_doubled(tmp_path):
     assert rows[2]["held_out_accuracy"] == 0.5 and rows[1]["held_out_accuracy"] is None
     other.draw()
     assert (tmp_path / "training.png").stat().st_size > 1000
-    lines = training_figure(rows).axes[0].lines
-    assert len(lines) == 4  # loss of two stages, and where each begins
+    figure = training_figure(rows)
+    assert len(figure.axes[0].lines) == 4  # loss of two stages, and where each begins
+    figure.draw_without_rendering()
+    assert not any("$" in tick.get_text() for tick in figure.axes[2].get_yticklabels(which="both"))
 
 
 def test_time_left_counts_coarse_epochs_for_what_they_cost():

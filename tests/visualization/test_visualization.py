@@ -3,6 +3,7 @@
 import unicodedata
 from itertools import combinations, pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,7 @@ from visualization.comparison import (
     local_columns,
     nearest_classes,
 )
-from visualization.figure import cut_text, fit_text, save, text_width
+from visualization.figure import DPI, FILE_STYLE, SMALL_FONT, cut_text, fit_text, page, save, text_width
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
 from visualization.tree_figure import tree_figure
@@ -44,10 +45,11 @@ def random_model(n_classes, n_features=50, n_per_class=5, seed=0):
 
 
 def boxes(figure, texts):
-    """Where some texts of a figure are drawn, in pixels."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return {text: text.get_window_extent(canvas.get_renderer()) for text in texts}
+    """Where some texts of a figure are drawn in its file, in pixels."""
+    figure.set_dpi(DPI)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    with matplotlib.rc_context(FILE_STYLE):
+        return {text: text.get_window_extent(renderer) for text in texts}
 
 
 # Trees
@@ -245,6 +247,13 @@ def test_a_grid_shows_feature_numbers_signs_and_the_scale(tmp_path, kind):
     (path,) = save(figure, tmp_path / "sub" / "25_26", [kind])
     assert path.name == f"25_26.{kind}"
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+
+
+def test_a_text_is_drawn_as_wide_as_it_was_measured():
+    figure, axes = page(7.0, 1.0)
+    text = axes.text(0, 0.5, "certainty (colour at the peak) = activation / its mean where present", size=SMALL_FONT)
+    (box,) = boxes(figure, [text]).values()
+    assert box.width / DPI == pytest.approx(text_width(text.get_text(), SMALL_FONT), abs=0.015)
 
 
 @pytest.mark.parametrize("n_features", [2, 6, 10])

@@ -48,11 +48,14 @@ def test_signed_models_show_their_signs_and_have_no_tree(small_run, tmp_path):
         call(visualize_tree, *flags)
 
 
-def test_four_figures_per_image_and_coverage(small_run, tmp_path):
+def test_four_figures_per_image_and_coverage(small_run, tmp_path, caplog):
     photo = tmp_path / "my bird.jpg"
     Image.new("RGB", (90, 70), "peru").save(photo)
     flags = ["--index", "3", "--image", photo, "--coverage", "0.8", "0.95", "--output", tmp_path]
-    call(visualize_tree, *small_run, *flags)
+    with caplog.at_level("INFO"):
+        call(visualize_tree, *small_run, *flags)
+    assert re.search(r"Test image 3: predicted .* \(correct\)|Test image 3: predicted .*; it is: ", caplog.text)
+    assert re.search(r"my bird: predicted [^(;]*$", caplog.text, re.MULTILINE)
     figures = ["class_comparison.png", "global_tree.png", "heatmaps.png", "local_tree.png"]
     for sample in ("SampleIndex_3", "Image_my bird"):
         for coverage in ("0.8", "0.95"):

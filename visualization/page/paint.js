@@ -58,7 +58,7 @@ function grid(rows, columns, colours) {
   return table;
 }
 const shows = what => Object.values(report.pictures).some(picture => Object.keys(picture[what] || {}).length);
-const note = (rightPart = "the part that causes the feature") => make("p", { class: "note" }, "Strength of the colour: the activation, divided by its mean where the feature is present. Coloured frame: a feature of the class." + (signed ? " + and − are the signs of the weights." : "")
+const note = (rightPart = "the part that causes the feature") => make("p", { class: "note" }, "Certainty, the colour at the peak: the activation, divided by its mean where the feature is present. Coloured frame: a feature of the class." + (signed ? " + and − are the signs of the weights." : "")
   + (shows("squares") ? " Dashed square: all that the feature can see where it is strongest." : "") + (shows("marks") ? ` ✓ or ✗: is the peak on ${rightPart}?` : ""));
 const classRow = c => ({ name: className(c), subject: `class${c}`, class: c });
 

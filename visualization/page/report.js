@@ -11,7 +11,7 @@ const tabs = {
     show(i) {
       const image = report.images[i];
       state.image = image;
-      view.replaceChildren(make("h2", {}, headline(image)), heatmaps(image), note(), make("h2", {}, "Prediction set"), ...predictionSet(), treePlace());
+      view.replaceChildren(make("h2", {}, headline(image)), heatmaps(image), note(), make("h2", {}, "Prediction set"), ...predictionSet(), ...treePlace(image));
       setCoverage(state.coverage);
     },
   },
@@ -32,7 +32,7 @@ const tabs = {
     entries: () => report.features.map((feature, f) => ({ name: `Feature ${f} (${feature.classes.length} classes)` })),
     show(f) {
       const feature = report.features[f];
-      view.replaceChildren(make("h2", {}, `Feature ${f}`), ...(feature.usualPart ? [make("p", {}, `Where its peak lies most often on held-out images: ${feature.usualPart}`)] : []), make("p", { class: "note" }, "Strongest training patches"),
+      view.replaceChildren(make("h2", {}, `Feature ${f}`), ...(feature.usualPart ? [make("p", {}, `Where its peak lies most often on test images: ${feature.usualPart}`)] : []), make("p", { class: "note" }, "Strongest training patches"),
         make("div", { class: "patches" }, ...feature.patches.map(patch => make("figure", {}, make("img", { src: patch.src, alt: className(patch.class) }), make("figcaption", {}, className(patch.class))))),
         make("h2", {}, `Classes with feature ${f}`),
         make("div", { class: "links", id: "feature-classes" }, ...feature.classes.map(c => make("button", { onclick: () => open_("Classes", c) }, className(c) + (signed ? (weightOf(c, f) > 0 ? " +" : " −") : "")))),
@@ -53,7 +53,8 @@ function heatmaps(image) {
   const rows = [{ name: "this image", subject: image.subject, class: image.predicted, bold: true }, ...shown.map(classRow)];
   return grid(rows, image.columns, image.colours);
 }
-const treePlace = () => make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" });
+const treePlace = image => [make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" }),
+  ...(image.trees.length ? [make("p", { class: "note" }, "Features from left to right by their activation: the larger a circle, the more active. Thick branches: the prediction set. Bold: the prediction.")] : [])];
 // The slider of coverages and the set of `state.image`, which `setCoverage` fills in
 function predictionSet() {
   const slider = make("input", { type: "range", id: "coverage", min: 0, max: report.coverages.length - 1, list: "stops", "aria-label": "Coverage", oninput: event => setCoverage(+event.target.value) });

@@ -14,6 +14,15 @@ from sparsification.qpm.selection import Incumbent, no_selection
 RELATIVE_GAP = 1e-8
 
 
+class SilentHighs(highspy.Highs):
+    """HiGHS without output; its banner would come with the callbacks, before options can be set."""
+
+    def enableCallbacks(self) -> None:
+        """What the constructor does last."""
+        self.silent()
+        super().enableCallbacks()
+
+
 def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Incumbent, float]:
     """Best selection that HiGHS finds on the linearised program, and its upper bound.
 
@@ -36,8 +45,7 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
 def optimise(program: LinearProgram, incumbents: Incumbents, *, seed: int) -> tuple[set[tuple[int, int]], float]:
     """Pairs of classes that collide in the best solution of the program, and the upper bound: -inf without any."""
     progress = incumbents.progress
-    solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)
+    solver = SilentHighs()
     solver.setOptionValue("random_seed", seed)
     solver.setOptionValue("mip_rel_gap", RELATIVE_GAP)
     solver.setOptionValue("time_limit", progress.left_on_clock)
