@@ -34,7 +34,7 @@ class EvaluationFlags:
     """Flags of this script alone."""
 
     per_class: bool = flag(
-        OUTPUT, False, "also say which classes are mistaken and why: tables, a calibration curve, a page per class"
+        OUTPUT, False, "also say which classes are confused and why: tables, a calibration curve, a page per class"
     )
     faithfulness: bool = flag(
         OUTPUT, False,

@@ -1,4 +1,4 @@
-"""A page for every class: its features, the classes nearest to it, and its mistaken images."""
+"""A page for every class: its features, the classes nearest to it, and its misclassified images."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> s
 
 
 def _mistakes(c: int, mistakes: Mistakes, images) -> str:
-    """Its mistaken images, and what each was taken for, by which feature."""
+    """Its misclassified images, and what each was taken for, by which feature."""
     rows = (mistakes.true == c).nonzero().flatten().tolist()
     shown = [
         f'<figure><img src="{_thumbnail(images.image(int(mistakes.image[m])))}" alt="">'

@@ -72,7 +72,7 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     write_class_pages(folder, table, weight, confused, mistakes, images)
     tested = [row for row in rows if row["images"]]
     worst = sorted(tested, key=lambda row: (row["correct"] / row["images"], row["class"]))[:WORST]
-    lines = [f"{len(mistakes.image)} of {len(table)} test images are mistaken. Worst classes:"]
+    lines = [f"{len(mistakes.image)} of {len(table)} test images are misclassified. Worst classes:"]
     for row in worst:
         line = f"  {row['class']}: {row['correct']} of {row['images']} correct"
         if row["most often taken for"]:
@@ -109,7 +109,7 @@ def calibration_figure(curve: np.ndarray) -> Figure:
     """Accuracy against the probability of the prediction; the area of a point is its number of images."""
     probability, accuracy, counts = curve.T
     figure, axes = labelled_figure(
-        "Probability of the predicted class", "Share of correct predictions", width=5, height=5
+        "Probability of the predicted class", "Share of correct predictions (larger dot: more images)", width=5, height=5
     )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
     axes.plot(probability, accuracy, color="#0072B2")
