@@ -109,7 +109,7 @@ def calibration_figure(curve: np.ndarray) -> Figure:
     """Accuracy against the probability of the prediction; the area of a point is its number of images."""
     probability, accuracy, counts = curve.T
     figure, axes = labelled_figure(
-        "Probability of the predicted class", "Share of correct predictions (larger dot: more images)", width=5, height=5
+        "Probability of the predicted class", "Correct predictions (larger dot: more images)", width=5, height=5
     )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
     axes.plot(probability, accuracy, color="#0072B2")
