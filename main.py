@@ -23,7 +23,7 @@ from configs.settings import parse_settings
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import data_of, warn_of_two_labels
+from dataset_classes.registry import data_of, warn_of_dark, warn_of_two_labels
 from evaluation.evaluate import evaluate_dense, evaluate_sparse
 from evaluation.results import summary
 from sparsification.features import dense_features
@@ -77,6 +77,7 @@ def note_origin(run: OpenRun, backbone: BackboneSpec) -> None:
     images = data.image_list()
     images.warn_of_trained(data.test.paths, data.test.digests())
     warn_of_two_labels(data.train)
+    warn_of_dark(data.train)
     images.write(folder.file(IMAGE_LIST))
 
 

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -25,10 +24,10 @@ from dataset_classes.base import ImageDataset, has_more_frames
 from dataset_classes.contents import in_threads
 from dataset_classes.layouts import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
+from dataset_classes.pixels import ALMOST_BLACK, is_almost_black
 from dataset_classes.registry import dataset_class, spread
 
 SHOWN = 10  # of each kind of finding
-ALMOST_BLACK = 15  # of 255
 OVER_EDGE = "boxes that reach over the edge of their image"
 WIDEST = 40  # column of class names
 
@@ -104,7 +103,7 @@ class Seen:
     label: int
     content: bytes  # a digest of its pixels
     size: tuple[int, int]
-    brightest: int  # its largest value
+    dark: bool  # whether it is almost black
     more_frames: bool  # whether its file holds further frames or pages
     thumbnail: np.ndarray  # see `near_copies`
 
@@ -175,7 +174,7 @@ def report_near_copies(report: Report, seen: list[Seen]) -> None:
 
 def report_dark(report: Report, seen: list[Seen]) -> None:
     """Report images that are almost black: a problem if they are most of the images."""
-    dark = [image.path for image in seen if image.brightest <= ALMOST_BLACK]
+    dark = [image.path for image in seen if image.dark]
     if dark:
         kind = report.problems if len(dark) > len(seen) / 2 else report.remarks
         kind[
@@ -201,11 +200,8 @@ def examine(data: ImageDataset, split: str, index: int) -> Seen | RunError:
     except RunError as error:
         return error
     content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    extrema: Any = image.getextrema()  # of three channels: it is RGB
-    brightest = max(high for _, high in extrema)
-    label = int(data.labels[index])
-    path = data.paths[index]
-    return Seen(path, split, label, content, image.size, brightest, has_more_frames(path), thumbnail(image))
+    label, path, dark = int(data.labels[index]), data.paths[index], is_almost_black(image)
+    return Seen(path, split, label, content, image.size, dark, has_more_frames(path), thumbnail(image))
 
 
 def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:

@@ -9,6 +9,7 @@ dataset, the run records it, and new images are read by it. Where it cannot be k
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SIXTEEN_BIT, INTEGER, FLOAT = "16-bit", "integer", "float"  # kinds of values other than 8-bit ones
 USUAL_BITS = (8, 10, 12, 14, 16)  # of detectors and files
 STRAY_SHARE = 0.01  # of an image's pixels that may lie far outside of the scale
+ALMOST_BLACK = 15  # of 255
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -133,6 +135,12 @@ def to_rgb(image: Image.Image, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def is_almost_black(image: Image.Image) -> bool:
+    """Whether no value of an RGB image is above `ALMOST_BLACK`."""
+    extrema: Any = image.getextrema()  # of each channel
+    return max(high for _, high in extrema) <= ALMOST_BLACK
 
 
 def turned_upright(image: Image.Image) -> Image.Image:

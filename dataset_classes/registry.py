@@ -24,10 +24,12 @@ from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, relative_name
 from dataset_classes.description import LISTED, DataDescription
 from dataset_classes.image_list import ImageList, ListedImage
+from dataset_classes.pixels import is_almost_black
 from dataset_classes.transforms import interpolated
 
 logger = logging.getLogger(__name__)
 
+LOOKED_AT = 20  # images, before a training, whether they are black
 UNEVEN = 3  # times as many images in the largest class as in the smallest are worth a word
 
 
@@ -221,6 +223,18 @@ def warn_of_two_labels(train: ImageDataset) -> None:
             len(found),
             found[0],
         )
+
+
+def warn_of_dark(train: ImageDataset) -> None:
+    """Log if most of some training images are almost black."""
+    rows = np.random.default_rng(0).permutation(len(train))[:LOOKED_AT]
+    dark = [train.paths[i] for i in rows if is_almost_black(train.full_image(i))]
+    if len(dark) > len(rows) / 2:
+        logger.warning(
+            "%d of %d training images that were looked at are almost black, the first is %s: were they saved with more "
+            "bits than they use?",
+            len(dark), len(rows), dark[0],
+        )  # fmt: skip
 
 
 def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:

@@ -7,11 +7,12 @@ import fake_datasets
 import numpy as np
 import pytest
 from fake_datasets import random_image
+from PIL import Image
 from refusals import refused
 
 from configs.errors import RunError
 from dataset_classes.image_list import ImageList
-from dataset_classes.registry import warn_of_two_labels
+from dataset_classes.registry import warn_of_dark, warn_of_two_labels
 
 
 def make(root, per_class=20, classes=("ant", "bee", "cat"), first_seed=0):
@@ -61,6 +62,15 @@ def test_copies_are_on_one_side_under_any_name_and_class_and_two_labels_are_told
     warn_of_two_labels(splits.train)
     twice = [path for path in splits.train.paths if "of ant" in path]
     assert f"{len(twice)} training images lie under another label, too, the first is {twice[0]}" in caplog.text
+
+
+@pytest.mark.parametrize(("divisor", "told"), [(1, False), (17, True)])
+def test_almost_black_training_images_are_told(tmp_path, caplog, divisor, told):
+    make(tmp_path, per_class=12)
+    for path in tmp_path.rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // divisor).save(path)
+    warn_of_dark(load(tmp_path).train)
+    assert ("20 of 20 training images that were looked at are almost black" in caplog.text) == told
 
 
 def test_a_run_keeps_its_split(tmp_path):
