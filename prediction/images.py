@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from configs.errors import RunError, UsageError
 from configs.paths import expanded_default
 from dataset_classes.base import read_image
-from dataset_classes.folders import Skipped
+from dataset_classes.folders import Skipped, is_image
 from dataset_classes.folders import find_images as images_below
 from dataset_classes.pixels import PixelScale
 
@@ -28,8 +28,8 @@ def find_images(paths: Sequence[str]) -> list[str]:
 
     Args:
         paths: files, folders, patterns such as `photos/*.jpg` (for shells that leave them as they are), and tables
-            (.csv) with commas, semicolons or tabs, whose column `file`, else the first, names images, from the
-            table's folder where not absolute.
+            (.csv) with commas, semicolons or tabs, whose column `file`, or the first of one without a header, names
+            images, from the table's folder where not absolute.
 
     Raises:
         UsageError: if nothing is named.
@@ -40,19 +40,19 @@ def find_images(paths: Sequence[str]) -> list[str]:
     files = []
     for path in map(expanded_default, paths):
         below = [path]
-        if path.lower().endswith(".csv"):
-            below = _listed(path)
-        elif glob.has_magic(path) and not os.path.exists(path):
-            below = sorted(glob.glob(path, recursive=True))
-            if not below:
-                raise RunError(f"no file fits {path}")
-        elif os.path.isdir(path):
+        if os.path.isdir(path):
             skipped = Skipped()
             below = images_below(path, skipped)
             if not below:
                 raise RunError(f"no images in the folder {path}. {skipped.line()}".strip())
             if skipped.line():
                 log.info("%s: %s", path, skipped.line())
+        elif path.lower().endswith(".csv"):
+            below = _listed(path)
+        elif glob.has_magic(path) and not os.path.exists(path):
+            below = sorted(glob.glob(path, recursive=True))
+            if not below:
+                raise RunError(f"no file fits {path}")
         files += below
     return list(dict.fromkeys(files))
 
@@ -68,8 +68,10 @@ def _listed(table: str) -> list[str]:
         raise RunError(f"the table {table} cannot be read: {error}") from None
     header = _header(lines, delimiter)
     named = COLUMN in header
+    if header and not named and not is_image(header[0]):
+        raise RunError(f"the table {table} has no column '{COLUMN}', only {', '.join(map(repr, header))}")
     column = header.index(COLUMN) if named else 0
-    names = [row[column].strip() for row in rows[int(named) :] if len(row) > column]
+    names = [cell.strip() for row in rows[int(named) :] for cell in row[column : column + 1] if cell.strip()]
     if not names:
         raise RunError(f"the table {table} names no images")
     return [os.path.join(os.path.dirname(table), name) for name in names]

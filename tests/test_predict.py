@@ -224,6 +224,14 @@ def test_patterns_and_tables_name_images(tmp_path):
     assert find_images([str(tmp_path / "plain.csv")]) == [a, c]
     assert find_images([str(tmp_path / "other.csv")]) == [a, c]
     assert find_images([str(tmp_path / "table.csv"), a, c]) == [c, b, a]
+    (tmp_path / "gaps.csv").write_text("file,label\na.png,ant\n,bee\n")
+    assert find_images([str(tmp_path / "gaps.csv")]) == [a]
+    (tmp_path / "header.csv").write_text("path,label\na.png,ant\n")
+    with refused(RunError, "header.csv has no column 'file', only 'path', 'label'"):
+        find_images([str(tmp_path / "header.csv")])
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
+    assert find_images([shutil.copy(a, folder), str(folder)]) == [str(folder / "a.png")]
 
 
 def test_a_pipe_is_refused_by_name_and_waited_for_by_nothing(tmp_path):
