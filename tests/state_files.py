@@ -27,6 +27,12 @@ def save_half(state, path) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
 
 
+def save_old_and_damaged(path) -> None:
+    """A file as PyTorch wrote it before 1.6, that asks for other arguments than it gives."""
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v3"))
+
+
 def published(bias=None, weight=WEIGHT, arch="resnet18"):
     """A trained model and its state dict as the authors publish it."""
     torch.manual_seed(0)

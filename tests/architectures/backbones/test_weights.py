@@ -8,7 +8,7 @@ import safetensors.torch
 import timm
 import torch
 from refusals import refused
-from state_files import Malicious, save, save_half
+from state_files import Malicious, save, save_half, save_old_and_damaged
 from torchvision.models import ResNet18_Weights, resnet18
 
 from architectures.backbones import weights
@@ -118,6 +118,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
         (lambda path: save({"a": Malicious()}, path), "is not a state dict of tensors alone"),
         (lambda path: save(resnet18().state_dict(), path), "do not fit resnet34"),
         (lambda path: save_half(resnet18().state_dict(), path), "checkpoint"),
+        (save_old_and_damaged, "cannot be read as a checkpoint"),
     ],
 )
 def test_bad_weights_are_one_clear_line_and_run_no_code(tmp_path, capsys, make, message):
