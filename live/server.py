@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from configs.errors import RunError
 from live.answers import LiveModel
 from live.uploads import MAX_BYTES, Box, UploadError, decode
 from visualization import report
@@ -61,7 +62,7 @@ def application(model: LiveModel) -> Starlette:
     ]
     # A page of another site that resolves its name to this machine does not get answers.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    return Starlette(routes=routes, middleware=[hosts], exception_handlers={404: _not_found})
+    return Starlette(routes=routes, middleware=[hosts], exception_handlers={404: _not_found, RunError: _unreadable})
 
 
 def _fixed(text: str, kind: str) -> Callable:
@@ -75,6 +76,10 @@ def _fixed(text: str, kind: str) -> Callable:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     return _refused("there is no such page", 404)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    return _refused(str(error).rstrip("."), 404)
 
 
 def _json(content: object, status: int = 200) -> Response:

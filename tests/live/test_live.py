@@ -190,6 +190,12 @@ def test_wrong_requests_get_a_sentence_and_the_server_lives(address, path, data,
     assert ask(address, "/api/answer?test=0")[0] == 200
 
 
+def test_a_test_image_that_is_gone_is_named(address, model, monkeypatch):
+    monkeypatch.setattr(model.explained.data.test, "paths", ["gone.png"])
+    status, content = ask(address, "/api/test/0", None)
+    assert status == 404 and "gone.png" in json.loads(content)["error"]
+
+
 def test_too_large_an_upload_is_cut_off(address):
     # The server stops reading: the sender may get the answer, or find the connection closed.
     try:
