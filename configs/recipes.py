@@ -30,8 +30,8 @@ class Range:
     def checked(self, value: N) -> N:
         """The value; ValueError if it lies outside."""
         if not self.low <= value < self.high:
-            limit = "" if self.high == math.inf else f" and below {self.high:g}"
-            raise ValueError(f"it must be at least {self.low:g}{limit}")
+            limit = "finite" if self.high == math.inf else f"below {self.high:g}"
+            raise ValueError(f"it must be at least {self.low:g} and {limit}")
         return value
 
 

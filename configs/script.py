@@ -51,7 +51,7 @@ def run_script(main: Callable[[], None]) -> None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # people press it again
-        print("\nInterrupted; the same command resumes from here.", file=sys.stderr)
+        print("\nInterrupted; the same command does what is left.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         _discard_output()

@@ -179,8 +179,9 @@ class Settings:
 
     log_dir: str = flag(OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=expanded)
     folder: str | None = flag(
-        OUTPUT, None, "run folder to use; brings its settings, unless its model was downloaded (default: derived)",
-        parse=expanded,
+        OUTPUT, None,
+        "run folder to use; brings its settings (to main.py its seed alone), unless its model was downloaded (default: "
+        "derived)", parse=expanded,
     )  # fmt: skip
     track: str | None = flag(
         OUTPUT, None, "also log the training to tensorboard or wandb (offline), which pip installs",

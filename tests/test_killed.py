@@ -64,4 +64,4 @@ def test_epochs_and_refits_of_q_senn_are_gone_on_with(launcher, whole_run):
 def test_ctrl_c_is_one_line_and_its_exit_code(launcher, event, tmp_path):
     ended = launcher.run(tmp_path, do="interrupt", at=[event])
     assert ended.code == 130
-    assert ended.errors == "Interrupted; the same command resumes from here."
+    assert ended.errors == "Interrupted; the same command does what is left."

@@ -4,6 +4,7 @@ Figures are laid out for 7 inches (both columns of a paper). Fonts are large eno
 the figure is printed half as wide, in one column.
 """
 
+import logging
 import textwrap
 from collections.abc import Iterable
 from functools import partial
@@ -30,6 +31,7 @@ FORMATS = ("png", "svg", "pdf")
 FILE_STYLE: dict[Any, Any] = {
     "text.hinting": "none", "svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42
 }  # fmt: skip
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a PDF's fonts
 
 
 def page(width: float, height: float) -> tuple[Figure, Axes]:

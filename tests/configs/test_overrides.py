@@ -43,7 +43,7 @@ def test_values_have_the_type_of_their_field_and_are_not_scaled():
         (["lr"], "'lr' is not RECIPE.FIELD=VALUE, as in dense.lr=0.01"),
         (["dense.lr=fast"], "dense.lr=fast: 'fast' is not a number"),
         (["dense.lr=-1"], "dense.lr=-1: it must be at least 0"),
-        (["dense.lr=nan"], "dense.lr=nan: it must be at least 0"),
+        (["dense.lr=inf"], "dense.lr=inf: it must be at least 0 and finite"),
         (["dense.epochs=2.5"], "'2.5' is not a whole number"),
         (["dense.dropout=1"], "dense.dropout=1: it must be at least 0 and below 1"),
         (["groups.most=20"], "groups.most=20: it must be at least 1 and below 9"),

@@ -1,5 +1,6 @@
 """Figures: which leaves are drawn and where, colours, columns, representative images."""
 
+import logging
 import unicodedata
 from itertools import combinations, pairwise
 
@@ -237,7 +238,8 @@ def test_nearest_classes_are_the_set_then_what_shares_most():
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_a_grid_shows_feature_numbers_signs_and_the_scale(tmp_path, kind):
+def test_a_grid_shows_feature_numbers_signs_and_the_scale(tmp_path, caplog, kind):
+    caplog.set_level(logging.INFO)  # of scripts
     heat = np.zeros((16, 16))
     row = GridRow("Crow", np.full((16, 16, 3), 0.5), {17: heat, 4: heat}, {17: 0.5, 4: -0.5})
     colours = FeatureColours(np.ones((1, 20))).distinct([17, 4])
@@ -247,6 +249,7 @@ def test_a_grid_shows_feature_numbers_signs_and_the_scale(tmp_path, kind):
     (path,) = save(figure, tmp_path / "sub" / "25_26", [kind])
     assert path.name == f"25_26.{kind}"
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+    assert not caplog.messages
 
 
 def test_a_text_is_drawn_as_wide_as_it_was_measured():
