@@ -18,6 +18,7 @@ RECIPES = {
     "selection": recipes.SelectionRecipe,
     "groups": recipes.GroupsRecipe,
     "parts": recipes.PartsRecipe,
+    "places": recipes.PlacesRecipe,
     "head": recipes.HeadRecipe,
     "finetune": recipes.FinetuneRecipe,
 }

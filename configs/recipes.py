@@ -14,6 +14,7 @@ from configs.errors import UsageError
 
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
 LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
+PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@8places
 TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
 PACKAGE = "package:"  # what the name of weights from a Python package begins with
 
@@ -170,6 +171,28 @@ class PartsRecipe:
     # Where no parts are found: share of a feature's activation that another one accompanies in the same place, from
     # which the program takes the two for one.
     same_thing: Amount = 0.5
+
+
+@dataclass(frozen=True)
+class PlacesRecipe:
+    """How the places of a network that looks at places are found (`training/places.py`)."""
+
+    values: Count = 200_000_000  # of maps that are looked at, at most: of so many images; 400 MB
+    starts: Count = 3  # searches, each from clusters of its own; the clearest of all their places are kept
+    clusters: Annotated[int, Range(2)] = 150  # of cells
+    cells: Count = 60_000  # that are clustered
+    landmarks: Count = 40  # other clusters that are to predict where one is,
+    images: Count = 150  # in so many images, in which it is clearest
+    candidates: Annotated[int, Range(2)] = 30  # clusters of a start that are refined, the best predicted ones
+    edge: Share = 0.08  # a cluster that usually is nearer to the edge than this is background
+    apart: Share = 0.06  # two places are one if they usually are nearer than this, as a share of the image's side
+    rounds: Count = 4  # of refinement, in each of which
+    fits: Count = 4  # the others' prediction is fitted so often, each time without the images
+    near: Amount = 0.16  # in which it is farther off than this,
+    pull: Amount = 0.08  # a peak is drawn towards the prediction (standard deviation, as a share of the side),
+    agree: Amount = 0.06  # and images count in which it is moved by less than this.
+    clear_within: Amount = 0.125  # the second best cell is farther away than this
+    ridge: Amount = 0.01  # of the regressions
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def _arch(text: str) -> str:
     bare = text.lower().removeprefix(recipes.TIMM)
     if not bare:
         raise ValueError(f"{text!r} names no backbone")
-    return text.lower() if bare in recipes.PAPER_ARCHS else bare
+    return text.lower() if bare.partition("@")[0] in recipes.PAPER_ARCHS else bare
 
 
 def _weights(text: str) -> str:
@@ -89,7 +89,8 @@ class Settings:
         MODEL, None,
         "backbone: resnet18, resnet34, resnet50, or any network of timm by its name; or local15 or local19, small ones "
         "in which a cell of the maps sees a square of 23 or 27 pixels; or NAME@4, @8 or @16, a network of timm that "
-        "ends where cells would be larger than so many pixels, so that they too see a square (default: resnet50; "
+        "ends where cells would be larger than so many pixels, so that they too see a square; or NAME@4places, "
+        "@6places ... @12places, whose features look at so many places of the object (default: resnet50; "
         "SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip
     model_type: str = flag(
@@ -247,6 +248,16 @@ class Settings:
         return overridden(recipes.PartsRecipe(), "parts", self.set)
 
     @property
+    def placed(self) -> bool:
+        """Whether features look at places, which are found before training."""
+        return self.arch.endswith(recipes.PLACES)
+
+    @property
+    def places(self) -> recipes.PlacesRecipe:
+        """How places are found."""
+        return overridden(recipes.PlacesRecipe(), "places", self.set)
+
+    @property
     def kind(self) -> ModelType:
         """What the model type is."""
         return MODEL_TYPES[self.model_type]
@@ -258,6 +269,7 @@ class Settings:
             "selection": vars(self.selection),
             "groups": vars(self.groups) if self.local else None,
             "parts": vars(self.parts) if self.local else None,
+            "places": vars(self.places) if self.placed else None,
             "head": vars(self.head),
             "finetune": vars(self.finetuning),
         }
@@ -289,6 +301,8 @@ class Settings:
         depends_on = {**self.backbone_dependencies(), "dense": self.recipes()["dense"]}
         if self.local and self.do_dense and self.dense.left_over_rounds:
             depends_on["alternatives"] = vars(self.groups)
+        if self.placed:
+            depends_on["places"] = vars(self.places)
         return depends_on
 
     def sparse_dependencies(self) -> dict:

@@ -22,6 +22,7 @@ from training.left_over_looks import LeftOverLooks
 from training.loop import Phase, build_optimizer, train_artefact
 from training.losses import confusable_images_loss, feature_diversity_loss, hidden_rectangle_loss, mixed_images_loss
 from training.monitor import Monitor
+from training.places import learn_places
 from training.plan import DENSE, coarse_epochs
 from training.schedules import dense_learning_rate
 
@@ -55,6 +56,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         return load_dense_model(run)
     seed_everything(settings.seed, "dense weights")
     model = hardware.place(untrained_model(run, settings.weights))
+    learn_places(run, model.backbone)
     if not settings.do_dense:
         log.info("Dense model: not trained (--do_dense False), weights %s.", settings.weights)
         return model

@@ -169,6 +169,7 @@ class BackboneSpec:
             in the papers.
         interpolation: how its images are resized.
         receptive_field: see `Backbone`.
+        kept_only: whether it has to be frozen.
     """
 
     name: str
@@ -181,3 +182,4 @@ class BackboneSpec:
     std: tuple[float, float, float] | None = None
     interpolation: str = "bilinear"
     receptive_field: int | None = None
+    kept_only: bool = False

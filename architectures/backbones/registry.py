@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from architectures.backbones import local, resnet, timm_models, truncated
+from architectures.backbones import local, placed, resnet, timm_models, truncated
 from architectures.backbones.base import Backbone, BackboneSpec
 from configs.errors import UsageError
 from configs.model_size import check_backbone
@@ -31,7 +31,7 @@ class Family(Protocol):
 LARGEST = 4096
 
 # Asked in this order; a family whose names take long to find out comes last.
-FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated)
+FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated, placed)
 
 
 def backbone_spec(name: str) -> BackboneSpec:
@@ -42,6 +42,8 @@ def backbone_spec(name: str) -> BackboneSpec:
 def backbone_of(settings: Settings) -> BackboneSpec:
     """What is known of a run's backbone; UsageError if there is none, or it does not have what the settings ask for."""
     spec = backbone_spec(settings.arch)
+    if spec.kept_only and not settings.freeze_backbone:
+        raise UsageError(f"{spec.name} finds its places in a network that is not trained: add --freeze_backbone")
     check_backbone(
         settings, n_features=spec.n_features, sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step)
     )

@@ -103,7 +103,7 @@ class TimmBackbone(Backbone):
 
     def maps(self, images: Tensor) -> Tensor:
         """The last maps: of convolutions after their activation, of transformers after the last normalisation."""
-        return _maps(self.network, images)
+        return network_maps(self.network, images)
 
     def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
         maps = super()._features(maps, wanted)
@@ -150,13 +150,13 @@ class TimmBackbone(Backbone):
             raise _Reached
 
         with self._at_last_stage(stop), suppress(_Reached):
-            self.maps(images)
+            network_maps(self.network, images)
         return given[0]
 
     def _after_last_stage(self, maps: Tensor) -> Tensor:
         side = self.layout.spec.min_size
         with self._at_last_stage(lambda stage, inputs: (maps,)):  # in place of those of some small image
-            return self.maps(maps.new_zeros(1, 3, side, side))
+            return network_maps(self.network, maps.new_zeros(1, 3, side, side))
 
     @contextmanager
     def _at_last_stage(self, hook) -> Iterator[None]:
@@ -219,7 +219,7 @@ def _look_at(name: str) -> Layout:
     idle = _idle_children(network, sides)
     ends_in_average = not idle and not patches and isinstance(config.get("classifier"), str)
     late = {} if patches or fixed else _late_strides(network, side, sides)
-    finer, first = _ordinary_cells(network, late)
+    finer, first = ordinary_cells(network, late)
     layout = Layout(
         spec=BackboneSpec(
             name,
@@ -248,7 +248,8 @@ def _has_patches(network: nn.Module) -> bool:
     return hasattr(network, "num_prefix_tokens")
 
 
-def _maps(network: Any, images: Tensor) -> Tensor:
+def network_maps(network: Any, images: Tensor) -> Tensor:
+    """The last maps of a network of timm; otherwise as `TimmBackbone.maps`."""
     if _has_patches(network):
         return network.forward_intermediates(images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)[
             0
@@ -273,7 +274,7 @@ def _observed(network: nn.Module, side: int) -> tuple[Tensor, dict[str, tuple[in
         return note
 
     handles = [m.register_forward_hook(observe(key)) for key, m in network.named_modules()]
-    maps = _maps(network, torch.empty(1, 3, side, side))
+    maps = network_maps(network, torch.empty(1, 3, side, side))
     for handle in handles:
         handle.remove()
     return maps, sides
@@ -303,7 +304,7 @@ def _smallest(network: nn.Module, cell: int, side: int) -> int:
     """Side of the smallest images that leave a cell of the maps: usually one cell."""
     for size in range(cell, side, cell):
         try:
-            _maps(network, torch.empty(1, 3, size, size))
+            network_maps(network, torch.empty(1, 3, size, size))
         except RuntimeError:  # unpadded filters need more
             continue
         return size
@@ -324,7 +325,7 @@ def _late_strides(network: nn.Module, side: int, sides: dict) -> dict[str, int]:
     return late
 
 
-def _ordinary_cells(network: nn.Module, late: dict[str, int]) -> tuple[int, int]:
+def ordinary_cells(network: nn.Module, late: dict[str, int]) -> tuple[int, int]:
     """`Layout.finer` and `Layout.first`, which follows from where the strided filters have their padding.
 
     Of the modules that subsample the same cells, those of a block's branches, the largest filter counts.

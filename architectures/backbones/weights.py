@@ -87,7 +87,7 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
         state = _torchvision_weights(arch)
     state = _with_our_names(state, model)
     own = model.state_dict()
-    needed = {k: value for k, value in own.items() if not k.startswith(("linear.", "adapter."))}
+    needed = {k: value for k, value in own.items() if not k.startswith(("linear.", "adapter.", "places."))}
     wrong = misfits(state, needed)
     if wrong:
         raise RunError(

@@ -7,11 +7,11 @@ is a linear function of the positions of other parts, the same in all images: it
 import torch
 from torch import Tensor
 
-from configs.recipes import GroupsRecipe
+from configs.recipes import GroupsRecipe, PlacesRecipe
 
 
 def fit_place(
-    landmarks: Tensor, positions: Tensor, shown: Tensor, recipe: GroupsRecipe, least: float = 0
+    landmarks: Tensor, positions: Tensor, shown: Tensor, recipe: GroupsRecipe | PlacesRecipe, least: float = 0
 ) -> tuple[Tensor, bool]:
     """The place of something, by least squares over the images in which it is near there.
 

@@ -1,0 +1,195 @@
+"""Pretrained networks of timm whose features each look at one place of the object, as the eye or the belly of a bird.
+
+`tf_efficientnet_lite0@8places` looks at eight. Filters of a middle layer find them, and training learns the filters
+before anything else (training/places.py), from the images alone. Feature f is the mean of its map in a window around
+place f modulo 8. So what is trained is what is seen there, and a map marks one part in all images.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d
+
+from architectures.activations import relative_peaks
+from architectures.backbones import timm_models
+from architectures.backbones.base import Backbone, BackboneSpec
+from architectures.backbones.timm_models import FINE_CELL, Layout, TimmBackbone
+from configs.errors import UsageError
+from configs.recipes import PLACES
+
+NUMBERS = (4, 6, 8, 10, 12)
+MIDDLE_CELL = 16  # pixels, usually: what shows parts best; with reduced strides it has finer cells
+WINDOW = 2 / 28  # standard deviation of a window, as a share of the image's side
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The layer that places are found in.
+
+    Attributes:
+        name: of its module in timm's network.
+        channels: of its maps.
+        late: of `Layout.late`, the modules up to this one.
+        finer, first: as in `Layout`, of this layer.
+    """
+
+    name: str
+    channels: int
+    late: dict[str, int]
+    finer: int
+    first: int
+
+
+class PlacedBackbone(TimmBackbone):
+    """A network of timm whose maps are cut out around places.
+
+    Args:
+        network, layout: as in `TimmBackbone`.
+        middle: the layer that places are found in.
+        n_places: P.
+
+    Attributes:
+        places: a filter of the middle layer for each; `training/places.py` learns them.
+    """
+
+    def __init__(self, network: Any, layout: Layout, middle: Middle, n_places: int):
+        super().__init__(network, layout)
+        self._middle = middle
+        self._early = [network.get_submodule(key) for key in middle.late]
+        self.n_places = n_places
+        self.places = nn.Conv2d(middle.channels, n_places, 1)
+        self.reduce_strides(False)
+
+    def reduce_strides(self, reduced: bool) -> None:
+        """As of any network of timm, but the layers up to the middle one always have reduced strides."""
+        super().reduce_strides(reduced)
+        for convolution, _, fine in self._strides:
+            if convolution in self._early:
+                vars(convolution).update(fine)
+        for key, (_, fine) in self._pools.items():
+            if key in self._middle.late:
+                self.network.set_submodule(key, fine)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The network's last maps, and behind them the window around every place, `[B, F + P, H, W]`."""
+        with self._watched_middle() as seen:
+            maps = super().maps(images)
+        return self._with_windows(maps, self._windows(seen[0]))
+
+    def middle_maps(self, images: Tensor) -> Tensor:
+        """Maps of the middle layer with cells of `FINE_CELL` pixels: `[B, 3, S, S]` -> `[B, C, H', W']`."""
+        with self._watched_middle() as seen:
+            super().maps(images)
+        return seen[0]
+
+    @contextmanager
+    def _watched_middle(self) -> Iterator[list[Tensor]]:
+        """Notes the maps of the middle layer; what follows takes the cells that it has with its strides."""
+        seen: list[Tensor] = []
+        finer, first = self._middle.finer, self._middle.first
+
+        def watch(module, inputs, output):
+            seen.append(timm_models.spread(output, finer, first))
+            return output if self._reduced else output[..., first::finer, first::finer]
+
+        handle = self.network.get_submodule(self._middle.name).register_forward_hook(watch)
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+    @torch.no_grad()
+    def _windows(self, middle: Tensor) -> Tensor:
+        return windows(place_scores(middle, self.places.weight[..., 0, 0], self.places.bias))
+
+    def _keep(self, modules: Iterable[nn.Module]) -> None:
+        super()._keep([*modules, self.places])
+
+    def _with_windows(self, maps: Tensor, around: Tensor) -> Tensor:
+        around = adaptive_avg_pool2d(around, (maps.shape[2], maps.shape[3]))
+        return torch.cat([maps, around / around.sum(dim=(2, 3), keepdim=True)], dim=1)
+
+    def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
+        maps, around = maps[:, : -self.n_places], maps[:, -self.n_places :]
+        maps = super()._features(maps, wanted)
+        features = torch.arange(self.n_features, device=maps.device) if wanted is None else wanted
+        # Means over all cells, as features are, are then means over the window.
+        return maps * around[:, features % self.n_places] * maps[0, 0].numel()
+
+    def _before_last_stage(self, images: Tensor) -> Tensor:
+        with self._watched_middle() as seen:
+            before = super()._before_last_stage(images)
+        return self._with_windows(before, self._windows(seen[0]))
+
+    def _after_last_stage(self, maps: Tensor) -> Tensor:
+        last = super()._after_last_stage(maps[:, : -self.n_places])
+        return self._with_windows(last, maps[:, -self.n_places :])
+
+
+def place_scores(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """How much every cell of a middle layer looks like every place, mean of 3 x 3 cells, `[B, P, H, W]`."""
+    scores = conv2d(maps, weight[:, :, None, None], bias)
+    return avg_pool2d(scores, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def windows(scores: Tensor) -> Tensor:
+    """A window around the best cell of every map, which sums to 1, `[..., H, W]`."""
+    sides = []
+    for cells, peaks in zip(scores.shape[-2:], relative_peaks(scores).unbind(dim=-1), strict=True):
+        centres = (torch.arange(cells, device=scores.device) + 0.5) / cells
+        sides.append((-((centres - peaks[..., None]) ** 2) / (2 * WINDOW**2)).softmax(dim=-1))
+    return sides[0][..., :, None] * sides[1][..., None, :]
+
+
+@cache
+def names() -> Iterable[str]:
+    """All networks of timm with every number of places; `spec` says which of them there are."""
+    known = ("tf_efficientnet_lite0", *timm_models.names())  # one that has places comes first
+    return {f"{network}@{n}{PLACES}": None for network in known for n in NUMBERS}.keys()
+
+
+def spec(name: str) -> BackboneSpec:
+    """What is known of a network; errors as in `middle_of`."""
+    network, _ = _parts(name)
+    middle_of(network)
+    return replace(timm_models.spec(network), name=name, kept_only=True)
+
+
+def build(name: str) -> Backbone:
+    """A network with random weights, and no places yet; errors as in `middle_of`."""
+    network, n_places = _parts(name)
+    layout = timm_models.layout_of(network)
+    return PlacedBackbone(timm_models.timm_network(network, **layout.options), layout, middle_of(network), n_places)
+
+
+def _parts(name: str) -> tuple[str, int]:
+    network, _, places = name.partition("@")
+    return network, int(places.removesuffix(PLACES))
+
+
+@cache
+def middle_of(network: str) -> Middle:
+    """The last layer of a network that usually has cells of `MIDDLE_CELL` pixels.
+
+    Raises:
+        UsageError: if it has none, or its strides cannot be reduced.
+    """
+    layout = timm_models.layout_of(network)
+    with torch.device("meta"):
+        built = timm_models.timm_network(network, **layout.options)
+    stages = [s for s in getattr(built, "feature_info", None) or () if s["reduction"] == MIDDLE_CELL]
+    if not layout.late or not stages:
+        raise UsageError(
+            f"{network} has no places: that takes a layer with cells of {MIDDLE_CELL} pixels that can become smaller "
+            f"({FINE_CELL} pixels)"
+        )
+    name = stages[-1]["module"]
+    done = [key for key, _ in built.named_modules()]
+    last = max(i for i, key in enumerate(done) if f"{key}.".startswith(f"{name}."))
+    late = {key: times for key, times in layout.late.items() if done.index(key) <= last}
+    return Middle(name, stages[-1]["num_chs"], late, *timm_models.ordinary_cells(built, late))

@@ -1,0 +1,242 @@
+"""Places: spots on the objects of all images that a network finds again, learnt without labels of parts.
+
+Middle layers show parts far better than the last ones (docs/truth.md). Clusters of their cells are the candidates. One
+is a place if it lies where the others say: an object is moved, turned and scaled from image to image, and its parts
+with it. A filter that finds it is then fitted to the cells at which its own peak and the others agree.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from architectures.activations import relative_peaks
+from architectures.backbones.base import Backbone
+from architectures.backbones.placed import PlacedBackbone, place_scores
+from architectures.inference import first_of_every_class, measured_columns
+from configs import processes
+from configs.errors import RunError
+from configs.open_run import OpenRun
+from configs.recipes import PlacesRecipe
+from sparsification.parts.places import at_place, fit_place
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MiddleMaps:
+    """Maps of a middle layer, whose channels are standardised when cells are looked at.
+
+    Attributes:
+        maps: `[N, C, H, W]` float16.
+        mean, std: of the channels, `[C]`.
+        whitening: inverse of the channels' correlations, `[C, C]`.
+    """
+
+    maps: Tensor
+    mean: Tensor
+    std: Tensor
+    whitening: Tensor
+
+    @classmethod
+    def of(cls, maps: Tensor, ridge: float) -> "MiddleMaps":
+        """Maps with the statistics of every fourth cell."""
+        cells = maps[:, :, ::2, ::2].permute(0, 2, 3, 1).flatten(0, 2).float()
+        mean, std = cells.mean(dim=0), cells.std(dim=0).clamp(min=1e-6)
+        cells = (cells - mean) / std
+        correlations = cells.T @ cells / len(cells)
+        return cls(maps, mean, std, torch.linalg.inv(correlations + ridge * torch.eye(len(mean))))
+
+    def some_cells(self, count: int, generator: torch.Generator) -> Tensor:
+        """Cells drawn from all images, `[count, C]`."""
+        n, _, height, width = self.maps.shape
+        image, row, column = (torch.randint(high, (count,), generator=generator) for high in (n, height, width))
+        return (self.maps[image, :, row, column].float() - self.mean) / self.std
+
+    def around(self, images: Tensor, positions: Tensor) -> Tensor:
+        """Means over 3 x 3 cells, `[M, C]`, at one position of each image, fractions of its side, `[M, 2]`."""
+        sides = torch.tensor(self.maps.shape[2:])
+        row, column = (positions * sides).long().clamp(min=1).minimum(sides - 2).T
+        near = [self.maps[images, :, row + i, column + j].float() for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        return (torch.stack(near).mean(dim=0) - self.mean) / self.std
+
+    def filters(self, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight `[P, C]` and bias `[P]`, for the maps as they are, from directions of standardised cells `[P, C]`."""
+        weight = directions / self.std
+        return weight, -(weight @ self.mean)
+
+    def scores(self, directions: Tensor) -> Tensor:
+        """Maps of directions, `[N, P, H, W]`."""
+        weight, bias = self.filters(directions)
+        return torch.cat([place_scores(part.float(), weight, bias) for part in self.maps.split(64)])
+
+    def peaks_of_clusters(self, centres: Tensor) -> tuple[Tensor, Tensor]:
+        """The cell of every image most similar to every cluster: cosine `[N, K]` and position `[N, K, 2]`."""
+        values, positions = [], []
+        for part in self.maps.split(16):
+            cells = normalize((part.float() - self.mean[:, None, None]) / self.std[:, None, None], dim=1)
+            similar = place_scores(cells, centres, torch.zeros(len(centres)))
+            values.append(similar.amax(dim=(2, 3)))
+            positions.append(relative_peaks(similar))
+        return torch.cat(values), torch.cat(positions)
+
+
+class MiddleLayer(nn.Module):
+    """Images to the maps that places are found in."""
+
+    def __init__(self, backbone: PlacedBackbone):
+        super().__init__()
+        self._backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps of normalised images."""
+        return self._backbone.middle_maps(images)
+
+
+def learn_places(run: OpenRun, backbone: Backbone) -> None:
+    """Find the places of a backbone that looks at places, in training images that are not augmented; of others nothing.
+
+    Raises:
+        RunError: if there are fewer than it is to have.
+    """
+    if not isinstance(backbone, PlacedBackbone):
+        return
+    recipe, images = run.settings.places, run.data.train_unaugmented
+    with torch.inference_mode():
+        per_image = backbone.middle_maps(run.hardware.to_device(images[0][0][None])).numel()
+    labels = torch.as_tensor(images.labels)
+    each = max(1, recipe.values // per_image // len(labels.unique()))
+    seen = images.subset(first_of_every_class(labels, each).numpy())
+    columns = measured_columns(
+        MiddleLayer(backbone), seen, run.hardware, "Maps to find places in", lambda maps, _: {"maps": maps.half()}
+    )
+    find = partial(find_places, columns["maps"], backbone.n_places, recipe, run.settings.seed)
+    weight, bias = processes.broadcast(find)
+    if len(weight) < backbone.n_places:
+        raise RunError(
+            f"only {len(weight)} places were found in {len(seen)} training images, not {backbone.n_places}: take an "
+            "--arch of fewer places, or one without"
+        )
+    backbone.places.load_state_dict({"weight": weight[..., None, None], "bias": bias})
+    log.info("%d places were found in %d training images, without labels.", backbone.n_places, len(seen))
+
+
+def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) -> tuple[Tensor, Tensor]:
+    """Filters of the clearest places: weight `[P, C]` and bias `[P]`; fewer than asked for if there are no more.
+
+    Args:
+        maps: of a middle layer, of training images that are not augmented, `[N, C, H, W]` float16.
+        n_places: how many are wanted.
+        recipe: of the search.
+        seed: of its starts.
+    """
+    middle = MiddleMaps.of(maps, recipe.ridge)
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.cat([_search(middle, recipe, generator) for _ in range(recipe.starts)])
+    scores = middle.scores(directions)
+    clearest = clearness(scores, recipe.clear_within).argsort(descending=True)
+    kept = _apart(relative_peaks(scores), clearest, n_places, recipe)
+    return middle.filters(directions[kept])
+
+
+def clearness(scores: Tensor, within: float) -> Tensor:
+    """How much higher the best cell is than the best one elsewhere, relative to the mean cell, `[P]`.
+
+    Of what was compared with keypoints, this says best how pure a place is (docs/truth.md).
+
+    Args:
+        scores: `[N, P, H, W]`.
+        within: elsewhere is farther away than this, in rows or columns, as a share of the image's side.
+    """
+    peaks = relative_peaks(scores)
+    away = []
+    for cells, peak in zip(scores.shape[-2:], peaks.unbind(dim=-1), strict=True):
+        centres = (torch.arange(cells) + 0.5) / cells
+        away.append((centres - peak[..., None]).abs() > within)
+    elsewhere = away[0][..., :, None] | away[1][..., None, :]
+    best = scores.amax(dim=(2, 3))
+    second = scores.masked_fill(~elsewhere, -torch.inf).amax(dim=(2, 3))
+    return (best - second).mean(dim=0) / (best - scores.mean(dim=(2, 3))).mean(dim=0)
+
+
+def _search(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator) -> Tensor:
+    """Directions of the places of one start, `[P, C]`."""
+    directions = _candidates(middle, recipe, generator)
+    for _ in range(recipe.rounds):
+        directions = _refined(middle, directions, recipe)
+    return directions
+
+
+def _candidates(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator) -> Tensor:
+    """Clusters whose place the others predict best, `[P, C]`."""
+    cells = normalize(middle.some_cells(recipe.cells, generator), dim=1)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    clustering = MiniBatchKMeans(recipe.clusters, random_state=seed, batch_size=4096, n_init=1, max_iter=30)
+    centres = normalize(torch.as_tensor(clustering.fit(cells.numpy()).cluster_centers_), dim=1)
+    values, positions = middle.peaks_of_clusters(centres)
+    at_edge = ((positions - 0.5).abs().amax(dim=2) > 0.5 - recipe.edge).float().mean(dim=0)
+    inner = (at_edge < 0.5).nonzero()[:, 0]
+    errors = torch.full((len(centres),), torch.inf)
+    for k in inner.tolist():
+        clear = values[:, k].topk(min(recipe.images, len(values))).indices
+        clear = clear[torch.randperm(len(clear), generator=generator)]
+        others = inner[torch.randperm(len(inner), generator=generator)]
+        others = others[others != k][: recipe.landmarks]
+        errors[k] = _prediction_error(positions[clear][:, others], positions[clear, k], recipe.ridge)
+    order = errors.argsort()[: len(inner)]
+    return centres[_apart(positions, order, recipe.candidates, recipe)]
+
+
+def _prediction_error(landmarks: Tensor, positions: Tensor, ridge: float, folds: int = 5) -> Tensor:
+    """Median distance of a position from what landmarks predict, `[M, L, 2]` and `[M, 2]`; cross-validated."""
+    known = torch.cat([landmarks.flatten(1), torch.ones(len(landmarks), 1)], dim=1)
+    penalty = ridge * torch.eye(known.shape[1])
+    fold = torch.arange(len(known)) % folds
+    predicted = torch.empty_like(positions)
+    for i in range(folds):
+        x, y = known[fold != i], positions[fold != i]
+        predicted[fold == i] = known[fold == i] @ torch.linalg.solve(x.T @ x + penalty * len(x), x.T @ y)
+    return (predicted - positions).norm(dim=1).median()
+
+
+def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Tensor:
+    """Directions that tell cells of a place, where its own peak and the others agree, from all cells, `[P, C]`."""
+    scores = middle.scores(directions)
+    best, positions = scores.amax(dim=(2, 3)), relative_peaks(scores)
+    clear = best >= best.median(dim=0).values
+    spread = scores.flatten(2).std(dim=2).mean(dim=0)
+    refined = []
+    for p in range(len(directions)):
+        others = torch.arange(len(directions)) != p
+        place, _ = fit_place(positions[:, others], positions[:, p], clear[:, p], recipe)
+        likely = at_place(positions[:, others], place)
+        nearest = relative_peaks(scores[:, p] / spread[p] - _squared_distance(likely, scores) / (2 * recipe.pull**2))
+        agrees = (nearest - positions[:, p]).norm(dim=1) < recipe.agree
+        refined.append(middle.whitening @ middle.around(agrees.nonzero()[:, 0], nearest[agrees]).mean(dim=0))
+    return torch.stack(refined)
+
+
+def _squared_distance(positions: Tensor, maps: Tensor) -> Tensor:
+    """Of every cell of maps `[..., H, W]` from a position of each image `[N, 2]`: `[N, H, W]`."""
+    rows, columns = (
+        ((torch.arange(cells) + 0.5) / cells - position[:, None]) ** 2
+        for cells, position in zip(maps.shape[-2:], positions.T, strict=True)
+    )
+    return rows[:, :, None] + columns[:, None, :]
+
+
+def _apart(positions: Tensor, order: Iterable[int], count: int, recipe: PlacesRecipe) -> list[int]:
+    """The first so many that usually lie apart, `[N, P, 2]`, in an order of the P."""
+    kept: list[int] = []
+    for p in map(int, order):
+        distances = (positions[:, kept] - positions[:, [p]]).norm(dim=2).median(dim=0).values
+        if bool((distances > recipe.apart).all()):
+            kept.append(p)
+        if len(kept) == count:
+            break
+    return kept
