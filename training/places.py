@@ -217,7 +217,11 @@ def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Te
         likely = at_place(positions[:, others], place)
         nearest = relative_peaks(scores[:, p] / spread[p] - _squared_distance(likely, scores) / (2 * recipe.pull**2))
         agrees = (nearest - positions[:, p]).norm(dim=1) < recipe.agree
-        refined.append(middle.whitening @ middle.around(agrees.nonzero()[:, 0], nearest[agrees]).mean(dim=0))
+        if not bool(agrees.any()):  # nowhere: it stays as it is
+            refined.append(directions[p])
+            continue
+        seen = middle.around(agrees.nonzero()[:, 0], nearest[agrees]).mean(dim=0)
+        refined.append(middle.whitening @ seen)
     return torch.stack(refined)
 
 
