@@ -27,6 +27,20 @@ def relative_peaks(feature_maps: Tensor) -> Tensor:
     return (peak_positions(feature_maps) + 0.5) / cells
 
 
+def distances_of_cells(positions: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """How far rows and columns of maps lie behind positions, `[..., H]` and `[..., W]`, as fractions of the image.
+
+    Args:
+        positions: row and column as fractions of the image, `[..., 2]`.
+        maps: of the size asked for, `[..., H, W]`.
+    """
+    rows, columns = (
+        (torch.arange(cells, device=maps.device) + 0.5) / cells - position[..., None]
+        for cells, position in zip(maps.shape[-2:], positions.unbind(dim=-1), strict=True)
+    )
+    return rows, columns
+
+
 def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:
     """SID@k of every image, `[B]` float64 on the CPU; `evaluation.metrics.sid_at_k` is its mean and says what it is.
 

@@ -12,11 +12,12 @@ from functools import partial
 
 import torch
 from sklearn.cluster import MiniBatchKMeans
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from architectures.activations import relative_peaks
+from architectures.activations import distances_of_cells, relative_peaks
 from architectures.backbones.base import Backbone
+from architectures.backbones.frozen import KeptPart
 from architectures.backbones.placed import PlacedBackbone, place_scores
 from architectures.inference import first_of_every_class, measured_columns
 from configs import processes
@@ -86,18 +87,6 @@ class MiddleMaps:
         return torch.cat(values), torch.cat(positions)
 
 
-class MiddleLayer(nn.Module):
-    """Images to the maps that places are found in."""
-
-    def __init__(self, backbone: PlacedBackbone):
-        super().__init__()
-        self._backbone = backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps of normalised images."""
-        return self._backbone.middle_maps(images)
-
-
 def learn_places(run: OpenRun, backbone: Backbone) -> None:
     """Find the places of a backbone that looks at places, in training images that are not augmented; of others nothing.
 
@@ -113,7 +102,11 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
     each = max(1, recipe.values // per_image // len(labels.unique()))
     seen = images.subset(first_of_every_class(labels, each).numpy())
     columns = measured_columns(
-        MiddleLayer(backbone), seen, run.hardware, "Maps to find places in", lambda maps, _: {"maps": maps.half()}
+        KeptPart(backbone, backbone.middle_maps),
+        seen,
+        run.hardware,
+        "Maps to find places in",
+        lambda maps, _: {"maps": maps.half()},
     )
     find = partial(find_places, columns["maps"], backbone.n_places, recipe, run.settings.seed)
     weight, bias = processes.broadcast(find)
@@ -153,12 +146,8 @@ def clearness(scores: Tensor, within: float) -> Tensor:
         scores: `[N, P, H, W]`.
         within: elsewhere is farther away than this, in rows or columns, as a share of the image's side.
     """
-    peaks = relative_peaks(scores)
-    away = []
-    for cells, peak in zip(scores.shape[-2:], peaks.unbind(dim=-1), strict=True):
-        centres = (torch.arange(cells) + 0.5) / cells
-        away.append((centres - peak[..., None]).abs() > within)
-    elsewhere = away[0][..., :, None] | away[1][..., None, :]
+    rows, columns = (away.abs() > within for away in distances_of_cells(relative_peaks(scores), scores))
+    elsewhere = rows[..., :, None] | columns[..., None, :]
     best = scores.amax(dim=(2, 3))
     second = scores.masked_fill(~elsewhere, -torch.inf).amax(dim=(2, 3))
     return (best - second).mean(dim=0) / (best - scores.mean(dim=(2, 3))).mean(dim=0)
@@ -227,11 +216,8 @@ def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Te
 
 def _squared_distance(positions: Tensor, maps: Tensor) -> Tensor:
     """Of every cell of maps `[..., H, W]` from a position of each image `[N, 2]`: `[N, H, W]`."""
-    rows, columns = (
-        ((torch.arange(cells) + 0.5) / cells - position[:, None]) ** 2
-        for cells, position in zip(maps.shape[-2:], positions.T, strict=True)
-    )
-    return rows[:, :, None] + columns[:, None, :]
+    rows, columns = distances_of_cells(positions, maps)
+    return rows[:, :, None] ** 2 + columns[:, None, :] ** 2
 
 
 def _apart(positions: Tensor, order: Iterable[int], count: int, recipe: PlacesRecipe) -> list[int]:

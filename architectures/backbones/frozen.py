@@ -1,5 +1,7 @@
 """A backbone in two parts: its network, or the first stages of it, which is not trained, and what follows, which is."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from architectures.backbones.base import Backbone
@@ -7,15 +9,21 @@ from architectures.classifier import InterpretableClassifier
 
 
 class KeptPart(nn.Module):
-    """The part that is not trained: `[B, 3, S, S]` -> its maps, of any sign, `[B, F', H', W']`."""
+    """A part that is not trained: `[B, 3, S, S]` -> its maps, of any sign, `[B, F', H', W']`.
 
-    def __init__(self, backbone: Backbone):
+    Args:
+        backbone: whose part it is.
+        maps: of this part, from normalised images; None: of all that is not trained.
+    """
+
+    def __init__(self, backbone: Backbone, maps: Callable[[Tensor], Tensor] | None = None):
         super().__init__()
         self._backbone = backbone
+        self._maps = maps or backbone.kept_maps
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of normalised images."""
-        return self._backbone.kept_maps(images)
+        return self._maps(images)
 
 
 class TrainedPart(Backbone):

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d
 
-from architectures.activations import relative_peaks
+from architectures.activations import distances_of_cells, relative_peaks
 from architectures.backbones import timm_models
 from architectures.backbones.base import Backbone, BackboneSpec
 from architectures.backbones.timm_models import FINE_CELL, Layout, TimmBackbone
+from architectures.backbones.truncated import network_of
 from configs.errors import UsageError
 from configs.recipes import PLACES
 
@@ -60,20 +61,13 @@ class PlacedBackbone(TimmBackbone):
     def __init__(self, network: Any, layout: Layout, middle: Middle, n_places: int):
         super().__init__(network, layout)
         self._middle = middle
-        self._early = [network.get_submodule(key) for key in middle.late]
         self.n_places = n_places
         self.places = nn.Conv2d(middle.channels, n_places, 1)
         self.reduce_strides(False)
 
-    def reduce_strides(self, reduced: bool) -> None:
+    def _is_fine(self, key: str) -> bool:
         """As of any network of timm, but the layers up to the middle one always have reduced strides."""
-        super().reduce_strides(reduced)
-        for convolution, _, fine in self._strides:
-            if convolution in self._early:
-                vars(convolution).update(fine)
-        for key, (_, fine) in self._pools.items():
-            if key in self._middle.late:
-                self.network.set_submodule(key, fine)
+        return super()._is_fine(key) or key in self._middle.late
 
     def maps(self, images: Tensor) -> Tensor:
         """The network's last maps, and behind them the window around every place, `[B, F + P, H, W]`."""
@@ -139,11 +133,10 @@ def place_scores(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def windows(scores: Tensor) -> Tensor:
     """A window around the best cell of every map, which sums to 1, `[..., H, W]`."""
-    sides = []
-    for cells, peaks in zip(scores.shape[-2:], relative_peaks(scores).unbind(dim=-1), strict=True):
-        centres = (torch.arange(cells, device=scores.device) + 0.5) / cells
-        sides.append((-((centres - peaks[..., None]) ** 2) / (2 * WINDOW**2)).softmax(dim=-1))
-    return sides[0][..., :, None] * sides[1][..., None, :]
+    rows, columns = (
+        (-(away**2) / (2 * WINDOW**2)).softmax(dim=-1) for away in distances_of_cells(relative_peaks(scores), scores)
+    )
+    return rows[..., :, None] * columns[..., None, :]
 
 
 @cache
@@ -155,21 +148,16 @@ def names() -> Iterable[str]:
 
 def spec(name: str) -> BackboneSpec:
     """What is known of a network; errors as in `middle_of`."""
-    network, _ = _parts(name)
+    network = network_of(name)
     middle_of(network)
     return replace(timm_models.spec(network), name=name, kept_only=True)
 
 
 def build(name: str) -> Backbone:
     """A network with random weights, and no places yet; errors as in `middle_of`."""
-    network, n_places = _parts(name)
+    network, n_places = network_of(name), int(name.partition("@")[2].removesuffix(PLACES))
     layout = timm_models.layout_of(network)
     return PlacedBackbone(timm_models.timm_network(network, **layout.options), layout, middle_of(network), n_places)
-
-
-def _parts(name: str) -> tuple[str, int]:
-    network, _, places = name.partition("@")
-    return network, int(places.removesuffix(PLACES))
 
 
 @cache

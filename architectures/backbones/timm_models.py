@@ -82,12 +82,12 @@ class TimmBackbone(Backbone):
         self._reduced = False
         for child in layout.idle:
             setattr(network, child, nn.Identity())
-        self._strides: list[tuple] = []  # (convolution, its ordinary attributes, its fine ones)
+        self._strides: dict[str, tuple] = {}  # name of a convolution: (its ordinary attributes, its fine ones)
         self._pools: dict[str, tuple] = {}  # name: (ordinary, fine)
         for key, times in layout.late.items():
             module: Any = network.get_submodule(key)
             if isinstance(module, nn.Conv2d):
-                self._strides.append((module, *_strides(module, times)))
+                self._strides[key] = _strides(module, times)
             else:
                 self._pools[key] = (module, _fine_pool(module))
 
@@ -96,10 +96,14 @@ class TimmBackbone(Backbone):
         if reduced and not self.layout.late:
             log.info("%s has no strides that can be reduced.", self.layout.spec.name)
         self._reduced = reduced and bool(self.layout.late)
-        for convolution, *attributes in self._strides:
-            vars(convolution).update(attributes[reduced])
+        for key, attributes in self._strides.items():
+            vars(self.network.get_submodule(key)).update(attributes[self._is_fine(key)])
         for key, pools in self._pools.items():
-            self.network.set_submodule(key, pools[reduced])
+            self.network.set_submodule(key, pools[self._is_fine(key)])
+
+    def _is_fine(self, key: str) -> bool:
+        """Whether a late module has its reduced stride now."""
+        return self._reduced
 
     def maps(self, images: Tensor) -> Tensor:
         """The last maps: of convolutions after their activation, of transformers after the last normalisation."""
