@@ -76,6 +76,7 @@ def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> st
             "",
             results_table(dense, sparse, settings.model_name),
             "",
+            "What the rows mean: docs/words.md",
             *_kept_accuracy(dense, sparse),
             f"Saved in {run.path}",
             "Next:",

@@ -55,7 +55,7 @@ def tree_figure(
     ends = [x + text_width(text, FONT, w) for x, (text, w) in zip(lefts, labels, strict=True)]
     legend = _legend_entries(len(prediction_set), coverage, palette)
     deepest = max(len(path) for path in nodes)
-    notes = _notes(deepest, level, coverage)
+    notes = _notes(deepest, level, coverage, grey=any(path and path[-1] not in colours for path in nodes))
     legend_width = sum(0.55 + text_width(text, SMALL_FONT) for text, _, _ in legend)
     widest = max(legend_width, *(text_width(note, SMALL_FONT) for note in notes))
     bottom = HEADER + len(rows) * ROW
@@ -151,10 +151,11 @@ def _legend_entries(size: int, coverage: float, palette: Palette):
     ]
 
 
-def _notes(deepest: int, level: int, coverage: float) -> list[str]:
+def _notes(deepest: int, level: int, coverage: float, *, grey: bool) -> list[str]:
     """The further lines of the legend."""
+    unseen = "; grey = no heatmap shown" if grey else ""
     covers = f", in bold the most that still cover {100 * coverage:.4g} %" if 1 <= level <= deepest else ""
-    return ["larger circle = more active feature", f"n = features shared{covers}"]
+    return [f"larger circle = more active feature{unseen}", f"n = features shared{covers}"]
 
 
 def _draw_legend(axes: Axes, entries, notes: Sequence[str], y: float) -> None:

@@ -93,22 +93,31 @@ def test_leaf_labels_name_the_prediction_and_count_the_merged_classes():
     assert [leaf.label("ABCD") for leaf in leaves] == ["A", "B, +1"]
 
 
-@pytest.mark.parametrize("n_classes", [6, 1000])
-@pytest.mark.parametrize("scope", ["local", "global"])
-def test_no_name_lies_over_a_branch_or_another_name(n_classes, scope):
+def drawn_tree(n_classes, scope, colours):
     features, logits, weight = random_model(n_classes)
-    tree = explanation_tree(features, logits, weight, scope=scope)
     figure = tree_figure(
-        tree,
+        explanation_tree(features, logits, weight, scope=scope),
         logits,
         prediction_set={n_classes // 2},
         coverage=0.9,
         level=2,
         class_names=[f"Black throated Blue Warbler {c}" for c in range(n_classes)],
-        colours={},
+        colours=colours,
         palette=PALETTES["vivid"],
     )
-    (axes,) = figure.axes
+    return figure, figure.axes[0]
+
+
+@pytest.mark.parametrize(("colours", "said"), [({}, True), (dict.fromkeys(range(50), (1.0, 0.0, 0.0)), False)])
+def test_the_legend_explains_grey_where_there_is_some(colours, said):
+    _, axes = drawn_tree(6, "global", colours)
+    assert any("grey" in text.get_text() for text in axes.texts) == said
+
+
+@pytest.mark.parametrize("n_classes", [6, 1000])
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_no_name_lies_over_a_branch_or_another_name(n_classes, scope):
+    figure, axes = drawn_tree(n_classes, scope, {})
     box_of = boxes(figure, axes.texts)
     page = figure.bbox
     for box in box_of.values():

@@ -54,7 +54,7 @@ function heatmaps(image) {
   return grid(rows, image.columns, image.colours);
 }
 const treePlace = image => [make("div", { id: "tree-place", class: "scrolls", tabindex: 0, role: "region", "aria-label": "Tree" }),
-  ...(image.trees.length ? [make("p", { class: "note" }, "Features from left to right by their activation: the larger a circle, the more active. Thick branches: the prediction set. Bold: the prediction.")] : [])];
+  ...(image.trees.length ? [make("p", { class: "note" }, "Features from left to right by their activation: the larger a circle, the more active; grey, if it has no heatmap here. Thick branches: the prediction set. Bold: the prediction.")] : [])];
 // The slider of coverages and the set of `state.image`, which `setCoverage` fills in
 function predictionSet() {
   const slider = make("input", { type: "range", id: "coverage", min: 0, max: report.coverages.length - 1, list: "stops", "aria-label": "Coverage", oninput: event => setCoverage(+event.target.value) });
