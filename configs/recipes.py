@@ -182,7 +182,7 @@ class PlacesRecipe:
     clusters: Annotated[int, Range(2)] = 150  # of cells
     cells: Count = 60_000  # that are clustered
     landmarks: Count = 40  # other clusters that are to predict where one is,
-    images: Count = 150  # in so many images, in which it is clearest
+    images: Annotated[int, Range(2)] = 150  # in so many images, in which it is clearest
     candidates: Annotated[int, Range(2)] = 30  # clusters of a start that are refined, the best predicted ones
     edge: Share = 0.08  # a cluster that usually is nearer to the edge than this is background
     apart: Share = 0.06  # two places are one if they usually are nearer than this, as a share of the image's side
@@ -192,7 +192,7 @@ class PlacesRecipe:
     pull: Amount = 0.08  # a peak is drawn towards the prediction (standard deviation, as a share of the side),
     agree: Amount = 0.06  # and images count in which it is moved by less than this.
     clear_within: Amount = 0.125  # the second best cell is farther away than this
-    ridge: Amount = 0.01  # of the regressions
+    ridge: Annotated[float, Range(1e-6)] = 0.01  # of the regressions
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
-from configs.run_folder import innermost_existing
+from configs.run_folder import MANIFEST, check_writable, innermost_existing
 from configs.settings import Settings
 from configs.stages import stage_files
 from training.batches import epoch_batches, seed_everything
@@ -45,7 +45,7 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     Raises:
         RunError: if the run folder could not be written.
     """
-    run.folder.check_writable()
+    check_writable(run.folder.file(MANIFEST))
     folder = RehearsedFolder(run.folder)
     with suppress(WouldMake):
         pipeline(replace(run, folder=folder))

@@ -131,6 +131,8 @@ def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) ->
     middle = MiddleMaps.of(maps, recipe.ridge)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.cat([_search(middle, recipe, generator) for _ in range(recipe.starts)])
+    if not len(directions):  # all that images share lies at their edges
+        return middle.filters(directions)
     scores = middle.scores(directions)
     clearest = clearness(scores, recipe.clear_within).argsort(descending=True)
     kept = _apart(relative_peaks(scores), clearest, n_places, recipe)
@@ -156,7 +158,7 @@ def clearness(scores: Tensor, within: float) -> Tensor:
 def _search(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator) -> Tensor:
     """Directions of the places of one start, `[P, C]`."""
     directions = _candidates(middle, recipe, generator)
-    for _ in range(recipe.rounds):
+    for _ in range(recipe.rounds if len(directions) else 0):
         directions = _refined(middle, directions, recipe)
     return directions
 
@@ -165,7 +167,8 @@ def _candidates(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Gener
     """Clusters whose place the others predict best, `[P, C]`."""
     cells = normalize(middle.some_cells(recipe.cells, generator), dim=1)
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    clustering = MiniBatchKMeans(recipe.clusters, random_state=seed, batch_size=4096, n_init=1, max_iter=30)
+    n_clusters = min(recipe.clusters, len(cells))
+    clustering = MiniBatchKMeans(n_clusters, random_state=seed, batch_size=4096, n_init=1, max_iter=30)
     centres = normalize(torch.as_tensor(clustering.fit(cells.numpy()).cluster_centers_), dim=1)
     values, positions = middle.peaks_of_clusters(centres)
     at_edge = ((positions - 0.5).abs().amax(dim=2) > 0.5 - recipe.edge).float().mean(dim=0)

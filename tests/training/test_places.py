@@ -56,6 +56,18 @@ def test_found_places_are_marks_of_the_object_in_images_that_were_not_seen():
     assert torch.equal(again[0], weight) and torch.equal(again[1], bias)
 
 
+@pytest.mark.parametrize(
+    ("maps", "recipe"),
+    [
+        pytest.param(torch.zeros(4, CHANNELS, SIDE, SIDE).half(), QUICK, id="nothing but edges"),
+        pytest.param(scenes(4, torch.Generator().manual_seed(0))[0], replace(QUICK, cells=10), id="few cells"),
+    ],
+)
+def test_where_images_share_little_fewer_places_are_found(maps, recipe):
+    weight, bias = find_places(maps, 12, recipe, seed=0)
+    assert len(weight) == len(bias) < 12
+
+
 def test_a_place_is_clear_if_nothing_elsewhere_looks_like_it():
     scores = torch.zeros(1, 3, 16, 16)
     scores[0, :, 4, 4] = 1
