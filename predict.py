@@ -16,6 +16,7 @@ from configs.arguments import flag
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded, expanded_default
+from configs.run_folder import check_writable
 from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from dataset_classes.contents import read_content
@@ -63,6 +64,8 @@ def main() -> None:
     settings, run, flags = finished_run(None, __doc__, PredictFlags)
     outputs = list(map(Path, dict.fromkeys(flags.output)))
     refuse_to_replace_inputs(outputs, run, map(expanded_default, flags.image))
+    for path in outputs:
+        check_writable(path)
     files = find_images(flags.image)
     hardware = Hardware.choose(settings.device, settings.workers)
     finished = open_model(settings, run, hardware)

@@ -11,4 +11,6 @@ class RunError(Exception):
 
 def reason(error: Exception) -> str:
     """What another program's error says, in one line."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text; save it as UTF-8"
     return (str(error).strip() or type(error).__name__).splitlines()[0]

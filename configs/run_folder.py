@@ -101,6 +101,14 @@ def innermost_existing(path: Path) -> Path:
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
+def check_writable(path: Path) -> None:
+    """Raise the RunError of `write_atomically` if nothing could be written at `path`; leaves nothing behind."""
+    try:
+        tempfile.TemporaryFile(dir=innermost_existing(Path(os.path.realpath(path)).parent)).close()
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
 def write_text(path: Path, text: str, errors: str = "strict") -> None:
     """Write a text as UTF-8, atomically; `errors` as in `str.encode`."""
     write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8", errors))
@@ -274,16 +282,6 @@ class RunFolder:
         if entries.pop(name, None) is not None:
             write_json(self.path / MANIFEST, entries)
 
-    def check_writable(self) -> None:
-        """Raise the RunError of `locked` if the folder could not be written or made; leaves nothing behind."""
-        try:
-            tempfile.TemporaryFile(dir=innermost_existing(self.path)).close()
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _cannot_write(self, error: OSError) -> RunError:
-        return RunError(f"cannot write in the run folder {self.path}: {error.strerror}")
-
     @contextmanager
     def locked(self):
         """Hold the folder for one writing process, and clear away what killed ones were writing; may be nested.
@@ -303,7 +301,7 @@ class RunFolder:
                 f"another run is working in {self.path}; wait for it or choose another --seed or --log_dir"
             ) from None
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise RunError(f"cannot write in the run folder {self.path}: {error.strerror}") from error
         try:
             for level in ("", "*/"):  # plots have a folder of their own
                 for leftover in self.path.glob(f"{level}{TEMPORARY}*"):

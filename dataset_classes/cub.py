@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 from configs.run_folder import fingerprint
 from configs.script import warn_once
 from dataset_classes.base import ImageDataset, edges, image_size, require
@@ -237,7 +237,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read ({error}).") from None
+        raise RunError(f"{path} cannot be read ({reason(error)}).") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

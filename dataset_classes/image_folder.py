@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 from configs.script import progress
 from dataset_classes.base import ImageDataset, read_image
 from dataset_classes.content_split import digests
@@ -108,7 +108,7 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header, *lines = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise RunError(f"{path} cannot be read as a table ({error}).") from None
+        raise RunError(f"{path} cannot be read as a table ({reason(error)}).") from None
     n_attributes = len(header) - 1
     if not n_attributes:
         raise RunError(f"{path}: expected a header 'class,ATTRIBUTE,...', found '{','.join(header)}'.")

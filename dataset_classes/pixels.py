@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 # A scan of 100 million pixels is no attack; Pillow refuses images of twice its limit.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Nor is a PNG whose colour profile has megabytes.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 SIXTEEN_BIT, INTEGER, FLOAT = "16-bit", "integer", "float"  # kinds of values other than 8-bit ones
 USUAL_BITS = (8, 10, 12, 14, 16)  # of detectors and files

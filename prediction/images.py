@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from configs.errors import RunError, UsageError
+from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded_default
 from dataset_classes.base import read_image
 from dataset_classes.folders import Skipped, is_image
@@ -62,13 +62,15 @@ def _listed(table: str) -> list[str]:
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
             lines = [line for line in file if line.strip()]
-        delimiter = next((d for d in DELIMITERS if COLUMN in _header(lines, d)), DELIMITERS[0])
+        headers = {delimiter: _header(lines, delimiter) for delimiter in DELIMITERS}
+        fitting = [d for d, names in headers.items() if COLUMN in names or (names and is_image(names[0]))]
+        delimiter = (fitting or DELIMITERS)[0]
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(row)]
     except (OSError, ValueError, csv.Error) as error:
-        raise RunError(f"the table {table} cannot be read: {error}") from None
-    header = _header(lines, delimiter)
+        raise RunError(f"the table {table} cannot be read: {reason(error)}") from None
+    header = headers[delimiter]
     named = COLUMN in header
-    if header and not named and not is_image(header[0]):
+    if header and not fitting:
         raise RunError(f"the table {table} has no column '{COLUMN}', only {', '.join(map(repr, header))}")
     column = header.index(COLUMN) if named else 0
     names = [cell.strip() for row in rows[int(named) :] for cell in row[column : column + 1] if cell.strip()]

@@ -226,6 +226,11 @@ def test_patterns_and_tables_name_images(tmp_path):
     assert find_images([str(tmp_path / "table.csv"), a, c]) == [c, b, a]
     (tmp_path / "gaps.csv").write_text("file,label\na.png,ant\n,bee\n")
     assert find_images([str(tmp_path / "gaps.csv")]) == [a]
+    (tmp_path / "bare.csv").write_text("a.png;ant\nc.jpg;bee\n")
+    assert find_images([str(tmp_path / "bare.csv")]) == [a, c]
+    (tmp_path / "latin.csv").write_text("file,label\na.png,Größe\n", encoding="latin-1")
+    with refused(RunError, "latin.csv cannot be read: it is not UTF-8 text"):
+        find_images([str(tmp_path / "latin.csv")])
     (tmp_path / "header.csv").write_text("path,label\na.png,ant\n")
     with refused(RunError, "header.csv has no column 'file', only 'path', 'label'"):
         find_images([str(tmp_path / "header.csv")])
@@ -263,6 +268,7 @@ def test_an_output_never_replaces_what_is_read(finished, tmp_path, capsys, name)
         (["--image", "photos/*.nothing"], 1, "no file fits photos/*.nothing"),
         (["--image", "absent.csv"], 1, "the table absent.csv cannot be read"),
         (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv, .json or .html file, not out.xlsx"),
+        (["--image", "x.jpg", "--output", f"{__file__}/p.csv"], 1, "cannot write"),
         (["--image", "x.jpg", "--coverage", "90"], 2, "coverage must lie between 0 and 1"),
         (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),
     ],

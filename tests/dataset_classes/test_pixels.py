@@ -123,6 +123,11 @@ def test_damaged_exif_never_stops_a_run(tmp_path, kind, ending):
     assert image.size == ((20, 30) if kind in DAMAGED else (30, 20))
 
 
+def test_a_png_with_a_large_colour_profile_is_read(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", icc_profile=bytes(3_000_000))
+    assert read_image(str(tmp_path / "a.png")).size == (4, 4)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_all_orientations(tmp_path, orientation):
     mark = Image.Exif()
