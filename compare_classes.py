@@ -3,8 +3,8 @@
     python compare_classes.py --folder RUN_FOLDER
 
 By default all pairs of classes that share all but one of their features, on training and on test images; first those
-that are alike in truth, where the dataset knows the similarity of classes. Besides, all classes in one tree, by the
-features that they share.
+that are alike in truth, where the dataset knows the similarity of classes; and one tree of all classes, by the features
+that they share.
 """
 
 import logging

@@ -102,14 +102,14 @@ class Settings:
         "with a state dict (default: imagenet; SyntheticBirds none)", parse=_weights,
     )  # fmt: skip
     freeze_backbone: bool = flag(
-        MODEL, False, "keep the backbone; train a 1 x 1 convolution behind it, finetune its last stage"
+        MODEL, False, "keep the backbone's weights; train a 1 x 1 convolution behind it, finetune its last stage"
     )
     reduced_strides: bool = flag(
         MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"
     )
     n_features: int | None = flag(
         MODEL, None,
-        "features the model may use; SyntheticBirds 20; ImageFolder below 25 classes: 2 for each (default: 50)",
+        "features the model may use; SyntheticBirds 20; ImageFolder with fewer than 25 classes: 2 each (default: 50)",
         parse=int,
     )  # fmt: skip
     n_per_class: int | None = flag(

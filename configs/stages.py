@@ -15,13 +15,14 @@ class StageFlags:
     """Flags of `main.py` alone."""
 
     redo: str | None = flag(
-        OUTPUT, None, f"do a stage and all that follow it again: {', '.join(STAGES)}; leave it out to go on afterwards",
+        OUTPUT, None,
+        f"do a stage and all that follow it again: {', '.join(STAGES)}; if this is interrupted, go on without the flag",
         parse=choice(STAGES, "stage"), metavar="STAGE",
     )  # fmt: skip
     dry_run: bool = flag(
         OUTPUT, False, "say which stages would be done and why, and what they would cost; change nothing"
     )
-    overwrite: bool = flag(OUTPUT, False, "replace finished models of other images that the run folder holds")
+    overwrite: bool = flag(OUTPUT, False, "replace finished models in the run folder that were made from other images")
 
 
 def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
