@@ -285,13 +285,15 @@ def _same_images(file: Path, settings: Settings) -> bool:
 def _no_model(settings: Settings, folder: Path) -> str:
     """What to say of a folder, of one run or of several, that lacks the sparse model of these settings."""
     wanted = sparse_model_file(settings)
-    held = sorted(p.name.removesuffix(SPARSE_MODEL) for p in folder.glob(f"*{SPARSE_MODEL}"))
+    every = f"*{SPARSE_MODEL}"
+    there = folder.glob(every) if settings.folder else _newest_first(settings, every)
+    held = sorted({path.name.removesuffix(SPARSE_MODEL) for path in there})
     if held:
         return (
             f"no finished model {wanted} in {folder}, which holds {', '.join(held)}; "
             "choose with --model_type, --n_features and --n_per_class"
         )
-    deeper = (path for n in (1, 2, 3) for path in folder.glob("*/" * n + f"*{SPARSE_MODEL}"))
+    deeper = (path for n in (1, 2, 3) for path in folder.glob("*/" * n + every))
     below = next(deeper, None) if settings.folder else None
     if below is not None:
         return f"{folder} is not a run folder; name one, such as {below.parent}"
@@ -299,5 +301,6 @@ def _no_model(settings: Settings, folder: Path) -> str:
     of = f" made from {settings.data_root}" if own_images else ""
     return (
         f"no finished model {wanted}{of} in {folder}; "
-        f"train it with: python main.py --dataset {settings.dataset} --model_type {settings.model_type}"
+        f"train it with: python main.py --dataset {settings.dataset} --arch {settings.arch} "
+        f"--model_type {settings.model_type}"
     )

@@ -193,6 +193,8 @@ def test_without_a_folder_the_newest_model_of_the_asked_type_is_taken(leave, tmp
     assert find(*asked, "--seed", "2")[1].path == runs[2].path
     with pytest.raises(RunError, match=r"no finished model chiqpm_20_5.* train it with: python main"):
         find(*asked, "--seed", "3")
+    with pytest.raises(RunError, match=r"which holds chiqpm_20_5, qpm_50_5; choose with"):
+        find(*asked, "--n_features", "30")
 
 
 def test_a_size_that_the_number_of_classes_decides_need_not_be_named(leave, tmp_path):
