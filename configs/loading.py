@@ -57,6 +57,7 @@ class Batches:
             except (NoSharedMemoryError, OSError, RuntimeError) as error:
                 if not _concerns_processes(error):
                     raise
+                error.__traceback__ = None  # it keeps the loader, which processes that are forked later fail to end
                 warn_once(
                     log,
                     "Loading processes do not work here (%s): the main process loads the images, as with --workers 0.",

@@ -1,6 +1,7 @@
 """The machine's habits: homes, rights, links, consoles, memory, shared memory and variables of other programs."""
 
 import errno
+import gc
 import io
 import logging
 import os
@@ -216,8 +217,10 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "working directory" in done.stderr
 
 
-def test_a_plot_backend_of_the_environment_is_left_alone():
-    done = script("pass", "import configs, matplotlib", MPLBACKEND="module://not_installed.anywhere")
+def test_plot_settings_of_the_environment_are_left_alone(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("font.family: Größe", encoding="latin-1")
+    environment = {"MPLBACKEND": "module://not_installed.anywhere", "MPLCONFIGDIR": str(tmp_path)}
+    done = script("pass", "import configs, matplotlib", **environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -268,6 +271,17 @@ def test_images_that_cannot_even_be_stacked_in_shared_memory_are_loaded(monkeypa
 
     batches = Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2), stacked)
     assert [b[:, 0].tolist() for b in batches] == BATCHES
+
+
+def test_a_loader_that_cannot_send_is_gone_at_once(monkeypatch):
+    monkeypatch.setattr(loading, "free_shared_memory", lambda: 0)
+    gc.disable()
+    try:
+        list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2)))
+        kept = [type(thing).__name__ for thing in gc.get_objects()]
+    finally:
+        gc.enable()
+    assert "_MultiProcessingDataLoaderIter" not in kept
 
 
 def test_little_shared_memory_is_said(monkeypatch, caplog):
