@@ -53,6 +53,7 @@ def find_images(paths: Sequence[str]) -> list[str]:
             below = sorted(glob.glob(path, recursive=True))
             if not below:
                 raise RunError(f"no file fits {path}")
+            below = find_images(below)
         files += below
     return list(dict.fromkeys(files))
 

@@ -219,6 +219,9 @@ def test_patterns_and_tables_name_images(tmp_path):
     (tmp_path / "table.csv").write_text(f"label,File\nx,c.jpg\ny,{tmp_path / 'b.png'}\n")
     a, b, c = (str(tmp_path / name) for name in ("a.png", "b.png", "c.jpg"))
     assert find_images([str(tmp_path / "*.png")]) == [a, b]
+    (tmp_path / "more").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "more" / "d.png")
+    assert find_images([str(tmp_path / "m*")]) == [str(tmp_path / "more" / "d.png")]
     (tmp_path / "other.csv").write_bytes(b"\xef\xbb\xbf\r\nlabel;file\r\n1,5;a.png\r\n2;c.jpg\r\n")
     assert read_content("a\0.png").error == "embedded null byte"
     assert find_images([str(tmp_path / "plain.csv")]) == [a, c]
