@@ -36,8 +36,7 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repe
     """
     if parse is None:
         parse = boolean if isinstance(default, bool) else type(default)
-    options = {"group": group, "meaning": meaning, "parse": parse, "many": many, "metavar": metavar}
-    options["repeated"] = repeated
+    options = dict(group=group, meaning=meaning, parse=parse, many=many, repeated=repeated, metavar=metavar)
     return field(default=default, metadata=options)
 
 

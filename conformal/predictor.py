@@ -17,7 +17,7 @@ from torch import Tensor
 from configs.script import warn_once
 from conformal.quantiles import interpolated_quantile, order_statistic
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # mode -> (threshold of the calibration scores, comparison of a score with it)
 MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
@@ -105,7 +105,7 @@ class ConformalPredictor(ABC):
         if threshold == math.inf:
             n = len(scores)
             warn_once(  # for all methods and sweeps
-                logger,
+                log,
                 "%d calibration images are too few for a coverage above %.3g %%: above it, sets hold every class.",
                 n,
                 100 * n / (n + 1),

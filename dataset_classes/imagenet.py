@@ -13,7 +13,7 @@ from dataset_classes import transforms
 from dataset_classes.base import ImageDataset, require
 from dataset_classes.folders import Skipped, class_folders, scan_classes
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SOURCE = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
 ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
@@ -42,7 +42,7 @@ class ImageNet(ImageDataset):
         skipped = Skipped()
         images = scan_classes(require(root / folder, self.name, root, SOURCE), skipped)
         if skipped.line():
-            logger.warning("%s", skipped.line())
+            log.warning("%s", skipped.line())
         unknown = sorted(set(images) - set(label_of))
         if unknown:
             raise RunError(f"{root / folder / unknown[0]} has no counterpart in {root / 'train'}.")
@@ -69,7 +69,7 @@ def unpack(root: Path, folder: str) -> None:
     """Let torchvision unpack the archive of `train` or `val` if that is what there is; RunError if it cannot."""
     if (root / folder).is_dir() or not (root / ARCHIVES[folder]).exists():
         return
-    logger.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])
+    log.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])
     try:
         datasets.ImageNet(root, folder)
     except (OSError, RuntimeError, EOFError) as error:
@@ -84,6 +84,6 @@ def class_names(root: Path, wnids: list[str]) -> list[str]:
             return [names[wnid][0] for wnid in wnids]
         # Damaged files raise many kinds; the names are not worth a failed run.
         except Exception as error:
-            logger.warning("%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error)
+            log.warning("%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error)
     full = wnids == ImageNetInfo().label_names()
     return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"]) if full else wnids

@@ -15,7 +15,7 @@ from dataset_classes.content_split import TEST_SHARE, ClassImages, split_classes
 from dataset_classes.folders import Skipped, class_folders, find_images, is_image, is_leftover, listed, scan_classes
 from dataset_classes.image_list import ImageList
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # What the folders of a split are called, in lower case.
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
@@ -78,7 +78,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         refuse_splits_inside(classes, folder)
         log_skipped(skipped)
         warn_once(
-            logger,
+            log,
             "%s is not split into training and test images: about %.0f %% of the images, chosen by their content, are "
             "kept for testing.",
             folder,
@@ -101,7 +101,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
 def log_skipped(skipped: Skipped) -> None:
     """Log what was left out."""
     if skipped.line():
-        warn_once(logger, "%s", skipped.line())
+        warn_once(log, "%s", skipped.line())
 
 
 def same_name(name: str) -> str:
@@ -124,7 +124,7 @@ def split_folders(root: Path) -> dict[str, str]:
     roles = [place for several in named.values() for place in several]
     if others and not any(place.holds_classes for place in roles):
         flat = _names(roles)
-        warn_once(logger, "%s in %s: taken as classes, since images lie directly in it.", flat, root)
+        warn_once(log, "%s in %s: taken as classes, since images lie directly in it.", flat, root)
         return {}
     train = named.get(TRAIN, [])
     test = named.get(TEST, []) or named.get(VALIDATION, [])
@@ -142,7 +142,7 @@ def split_folders(root: Path) -> dict[str, str]:
     unused = others + [place for place in roles if place not in train + test]
     if unused:
         warn_once(
-            logger,
+            log,
             "%s: training on %s/ and testing on %s/; %s is not used.",
             root,
             train[0].name,
@@ -178,7 +178,7 @@ def refuse_unknown_split(root: Path, places: list[Place]) -> None:
         )
     if len(places) in (2, 3) and all(place.holds_classes and place.below == places[0].below for place in places):
         warn_once(
-            logger,
+            log,
             "%s: %s hold folders of the same names (%s) and are taken as classes; a split has the names %s.",
             root,
             _names(places),
@@ -234,12 +234,12 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     """The classes below `folder` that have images; without any, a RunError says what is there instead."""
     classes = scan_classes(folder, skipped)
     for name in [name for name, images in classes.items() if not images]:
-        warn_once(logger, "%s has no images that can be read and is left out.", folder / name)
+        warn_once(log, "%s has no images that can be read and is left out.", folder / name)
         del classes[name]
     loose = sum(is_image(name) and not is_leftover(name) and (folder / name).is_file() for name in os.listdir(folder))
     if classes:
         if loose:
-            warn_once(logger, "%s: %d image(s) in no class folder are left out.", folder, loose)
+            warn_once(log, "%s: %d image(s) in no class folder are left out.", folder, loose)
         refuse_masks(classes, folder)
         log_deeper(classes, folder)
         return classes
@@ -258,7 +258,7 @@ def log_deeper(classes: ClassImages, folder: Path) -> None:
     deeper = Counter({name: count for name, count in names.items() if os.sep in name})
     if deeper:
         warn_once(
-            logger,
+            log,
             "%s: %d image(s) in sub-folders count as images of the class above them (%s).",
             folder,
             deeper.total(),

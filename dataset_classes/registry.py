@@ -27,7 +27,7 @@ from dataset_classes.image_list import ImageList, ListedImage
 from dataset_classes.pixels import is_almost_black
 from dataset_classes.transforms import interpolated
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 LOOKED_AT = 20  # images, before a training, whether they are black
 UNEVEN = 3  # times as many images in the largest class as in the smallest are worth a word
@@ -106,7 +106,7 @@ def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None 
     data.train.balanced = settings.balanced
     counts = np.bincount(data.train.labels)
     uneven = counts.max() > UNEVEN * counts.min() and not settings.balanced
-    logger.info(
+    log.info(
         "%d classes, %s training images of each (%d in all); %d test images.%s",
         len(counts), spread(counts), len(data.train), len(data.test),
         " The classes differ much: --balanced shows them equally often." if uneven else "",
@@ -147,7 +147,7 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
     if about is None or about.classes != splits.test.classes:
         return splits  # nothing is known, or loading the model will fail
     for split in others:
-        logger.warning(
+        log.warning(
             "The %s images under %s are not those that %s was made with.",
             {"train": "training"}.get(split, split),
             settings.data_root,
@@ -163,7 +163,7 @@ def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
     path = folder.file(IMAGE_LIST)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if card is not None and path.exists() and card.images.get(LISTED) != sha256(path):
-        warn_once(logger, "%s is not the list that %s was made with: not used.", path, settings.model_name)
+        warn_once(log, "%s is not the list that %s was made with: not used.", path, settings.model_name)
         return None
     return ImageList.read(path)
 
@@ -217,7 +217,7 @@ def warn_of_two_labels(train: ImageDataset) -> None:
     images = zip(train.paths, train.digests(), train.labels.tolist(), strict=True)
     found = [path for path, digest, label in images if label_of.setdefault(digest, label) != label]
     if found:
-        logger.warning(
+        log.warning(
             "%d training images lie under another label, too, the first is %s: python -m dataset_classes.check lists "
             "them.",
             len(found),
@@ -230,7 +230,7 @@ def warn_of_dark(train: ImageDataset) -> None:
     rows = np.random.default_rng(0).permutation(len(train))[:LOOKED_AT]
     dark = [train.paths[i] for i in rows if is_almost_black(train.full_image(i))]
     if len(dark) > len(rows) / 2:
-        logger.warning(
+        log.warning(
             "%d of %d training images that were looked at are almost black, the first is %s: were they saved with more "
             "bits than they use?",
             len(dark), len(rows), dark[0],
@@ -259,4 +259,4 @@ def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
         raise RunError(f"{where} has {held}; 2 are needed: one calibrates the prediction sets, one measures them.")
     untested = len(train.classes) - len(np.unique(test.labels))
     if untested:
-        logger.warning("%s: %d classes have no test images.", where, untested)
+        log.warning("%s: %d classes have no test images.", where, untested)

@@ -11,7 +11,7 @@ from configs.paths import cache_folder
 from configs.run_folder import fingerprint, write_atomically
 from configs.script import warn_once
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def remembered(kind: str, key: dict) -> Any | None:
@@ -31,13 +31,13 @@ def remember(kind: str, key: dict, value: Any) -> None:
     """
     path = _path(kind, key)
     if path is None:
-        warn_once(logger, "No home folder: what is measured of the images is not remembered (set XDG_CACHE_HOME).")
+        warn_once(log, "No home folder: what is measured of the images is not remembered (set XDG_CACHE_HOME).")
         return
     text = json.dumps(value)
     try:
         write_atomically(path, lambda file: file.write_text(f"{_checksum(text)}\n{text}", encoding="ascii"))
     except RunError as error:
-        warn_once(logger, "What is measured of the images is not remembered: %s", str(error))
+        warn_once(log, "What is measured of the images is not remembered: %s", str(error))
 
 
 def _path(kind: str, key: dict) -> Path | None:

@@ -30,7 +30,7 @@ from dataset_classes.bird_drawing import draw_bird
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.keypoints import Keypoints
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SPECIES = {  # head, beak, wing, belly, tail
     "Gold-plumed Conebill": ("gold plumes", "cone", "violet", "rose", "ribbon"),
@@ -188,7 +188,7 @@ def load_arrays(cache: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        logger.warning("%s is damaged and is drawn again", cache)
+        log.warning("%s is damaged and is drawn again", cache)
     arrays: dict[str, Any] = make()
     write_atomically(cache, lambda path: np.savez(path, **arrays))
     return arrays

@@ -12,7 +12,7 @@ its part is: the maps of the other looks of the part say where that is, relative
 import torch
 from torch import Tensor
 
-from architectures.activations import relative_peaks
+from architectures.activations import distances_of_cells, relative_peaks
 from configs.recipes import GroupsRecipe
 from sparsification.parts.alternatives import (
     Group,
@@ -97,8 +97,8 @@ class LeftOverLooks:
         marked = feature_maps.detach()[image, landmarks[:, targets].transpose(0, 1)]
         expected = at_place(relative_peaks(marked), places)  # (B, m, 2)
         maps = feature_maps[:, features]
-        rows, columns = ((torch.arange(n, device=maps.device) + 0.5) / n for n in feature_maps.shape[2:])
-        distance = torch.hypot(expected[:, :, 0, None, None] - rows[:, None], expected[:, :, 1, None, None] - columns)
+        rows, columns = distances_of_cells(expected, maps)
+        distance = torch.hypot(rows[..., :, None], columns[..., None, :])  # (B, m, H, W)
         elsewhere = (distance > self.recipe.near) & classes.T[targets][:, :, None, None]
         return presence_loss(maps.masked_fill(elsewhere, 0).amax(dim=(2, 3)), targets, classes.T)
 

@@ -255,9 +255,8 @@ def _has_patches(network: nn.Module) -> bool:
 def network_maps(network: Any, images: Tensor) -> Tensor:
     """The last maps of a network of timm; otherwise as `TimmBackbone.maps`."""
     if _has_patches(network):
-        return network.forward_intermediates(images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)[
-            0
-        ]
+        (maps,) = network.forward_intermediates(images, 1, norm=True, output_fmt="NCHW", intermediates_only=True)
+        return maps
     maps = network.forward_features(images)
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     return maps.permute(0, 3, 1, 2) if channels_last else maps

@@ -5,6 +5,7 @@ convolutions behind them, which see nothing more; so PixPNet bounds what a proto
 What a cell sees is found out with NaN: it spreads through a network to exactly the cells that depend on a pixel.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -133,15 +134,7 @@ def seen_columns(network: nn.Module, side: int) -> tuple[int, int, int]:
         maps = network(image)[-1]
         return bool(maps[..., maps.shape[-2] // 2, middle].isnan().any())
 
-    first = _largest_without(lambda n: depends(slice(0, n)), side)
-    last = side - _largest_without(lambda n: depends(slice(side - n, side)), side)
+    # From each edge, the largest number of columns that the cell does not depend on.
+    first = bisect_left(range(side), True, key=lambda n: depends(slice(0, n))) - 1
+    last = side + 1 - bisect_left(range(side), True, key=lambda n: depends(slice(side - n, side)))
     return first, last, middle
-
-
-def _largest_without(depends, side: int) -> int:
-    """The largest number of columns, counted from an edge, that a cell does not depend on; bisection."""
-    without, with_ = 0, side
-    while with_ - without > 1:
-        half = (without + with_) // 2
-        without, with_ = (without, half) if depends(half) else (half, with_)
-    return without

@@ -8,6 +8,8 @@ from torch import Tensor
 from conformal.predictor import Method
 from conformal.softmax import SoftmaxPredictor
 
+PENALTY, FREE_RANK = 0.01, 5  # of every rank, and ranks without it
+
 
 def raps_score(probabilities: Tensor, position: Tensor, *, penalty: float, free_rank: int) -> Tensor:
     """The APS score plus `penalty` for every rank beyond the first `free_rank`, `[N, C]`.
@@ -21,16 +23,9 @@ def raps_score(probabilities: Tensor, position: Tensor, *, penalty: float, free_
     return torch.empty_like(score).scatter_(1, order, score)
 
 
-def raps(
-    weight: Tensor | None = None,
-    mode: str = "exact",
-    seed: int | None = 0,
-    *,
-    penalty: float = 0.01,
-    free_rank: int = 5,
-) -> SoftmaxPredictor:
-    """APS with a penalty for ranks beyond `free_rank`; `seed` None leaves out the randomisation."""
-    return SoftmaxPredictor(partial(raps_score, penalty=penalty, free_rank=free_rank), mode, seed)
+def raps(weight: Tensor | None = None, mode: str = "exact", seed: int | None = 0) -> SoftmaxPredictor:
+    """APS with a penalty for ranks beyond `FREE_RANK`; `seed` None leaves out the randomisation."""
+    return SoftmaxPredictor(partial(raps_score, penalty=PENALTY, free_rank=FREE_RANK), mode, seed)
 
 
 METHOD = Method("RAPS", lambda weight, seed: raps(seed=seed))

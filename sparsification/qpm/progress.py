@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -62,7 +62,7 @@ class Progress(Stopwatch):
             signal.signal(signal.SIGINT, self._previous_handler)
 
     def _interrupt(self, *_) -> None:
-        logger.warning("%s: interrupted, taking the best so far", self.solver)
+        log.warning("%s: interrupted, taking the best so far", self.solver)
         self.time_limit = 0.0
         signal.signal(signal.SIGINT, self._previous_handler)
 
@@ -90,7 +90,7 @@ class Progress(Stopwatch):
         now = self.elapsed
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            logger.info("%s: %s, %.0f s, seed %s", self.solver, state, now, self.seed)
+            log.info("%s: %s, %.0f s, seed %s", self.solver, state, now, self.seed)
 
 
 def describe_search(value: float, best: float) -> str:

@@ -12,7 +12,7 @@ from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.search.search import search
 from sparsification.qpm.selection import Incumbent, Selection
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SOLVERS = ("auto", "search", "gurobi", "highs")
 
@@ -50,7 +50,7 @@ def solve(
     clock = Stopwatch()
     n_pairs, k = problem.n_required_pairs, problem.n_per_class
     sharing = f"; {n_pairs} pairs of classes are to share {k - 1} of their {k} features" if n_pairs else ""
-    logger.info(  # the threshold is computed here
+    log.info(  # the threshold is computed here
         "Selection: two features say the same from a redundancy of %.4f on%s.", problem.threshold, sharing
     )
     left = max(time_limit - clock.elapsed, time_limit / 2)
@@ -94,9 +94,9 @@ def log_summary(problem: SelectionProblem, selection: Selection, seed: int) -> N
         missing = f"gap {100 * s.gap:.2f} %: at most that much is missing"
         proved = f"no selection can exceed {s.upper_bound:.3f} ({missing})"
     numbers = (s.solver, s.objective, proved, s.seconds, seed)
-    logger.info("Selection by %s: objective %.3f, %s, %.1f s, seed %s", *numbers)
+    log.info("Selection by %s: objective %.3f, %s, %.1f s, seed %s", *numbers)
     if problem.n_required_pairs:
-        logger.info(
+        log.info(
             "%d pairs of classes share %d of their %d features (%d required), %d of the %d most similar among them.",
             *(problem.count_pairs(selection.weight), problem.n_per_class - 1, problem.n_per_class),
             *(problem.n_required_pairs, problem.count_named_pairs(selection.weight), len(problem.named_pairs)),

@@ -16,7 +16,7 @@ from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.search.tabu import ElitePool, explore
 from sparsification.qpm.selection import Incumbent, best_of, no_selection
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Sets whose rows are tried under the rule on any pairs, and share of the time for finding them.
 N_ELITE = 6
@@ -47,7 +47,7 @@ def search(
             best = optimise(problem, best, progress)
             proven = True
         except TooLargeError:
-            logger.debug("too large to be proven optimal by branch and bound")
+            log.debug("too large to be proven optimal by branch and bound")
     if best is None:
         raise no_selection(problem, None if proven else progress.elapsed)
     return best, best.objective if proven else np.inf
