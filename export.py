@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from configs.arguments import flag
+from configs.arguments import choice, flag
 from configs.errors import RunError
 from configs.hardware import Hardware
 from configs.paths import expanded
 from configs.run_folder import write_atomically
 from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
-from configs.settings import Settings, choice
+from configs.settings import Settings
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy
 from conformal.predictor import EVERY_PERCENT, ConformalPredictor
 from conformal.scores.hierarchical import HierarchicalPredictor

@@ -4,7 +4,7 @@ import argparse
 import difflib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -47,6 +47,26 @@ def boolean(text: str) -> bool:
     if text.lower() in FALSE_WORDS:
         return False
     raise ValueError(f"{text!r} is neither true nor false")
+
+
+def canonical_name(name: str, choices: Collection[str], what: str) -> str:
+    """The spelling in `choices` of a name in any case; UsageError, with the choices, if there is no such name."""
+    for known in choices:
+        if known.lower() == name.lower():
+            return known
+    raise UsageError(f"unknown {what} {name!r}; choose one of {', '.join(choices)}")
+
+
+def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
+    """A parser for `flag` that accepts any case; ValueError lists the choices."""
+
+    def parse(text: str) -> str:
+        try:
+            return canonical_name(text, choices, what)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    return parse
 
 
 def with_first(name: str, argv: list[str]) -> list[str]:

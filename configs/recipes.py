@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from configs.errors import UsageError
-
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
 LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
 PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@8places
@@ -339,14 +337,6 @@ DATASETS = {
         ),
     ),
 }
-
-
-def canonical_name(name: str, choices, what: str) -> str:
-    """The spelling in `choices` of a name in any case; UsageError, with the choices, if there is no such name."""
-    for choice in choices:
-        if choice.lower() == name.lower():
-            return choice
-    raise UsageError(f"unknown {what} {name!r}; choose one of {', '.join(choices)}")
 
 
 def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseRecipe:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from configs import recipes
-from configs.arguments import boolean, flag, number, parse_flags
+from configs.arguments import boolean, choice, flag, number, parse_flags
 from configs.errors import UsageError
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
@@ -29,18 +29,6 @@ AT_LEAST = {
     **dict.fromkeys(("img_size", "n_features", "n_per_class", "batch_size"), 1),
     **dict.fromkeys(("workers", "eval_every"), 0),
 }
-
-
-def choice(choices, what: str):
-    """A parser for `flag` that accepts any case; ValueError lists the choices."""
-
-    def parse(text: str) -> str:
-        try:
-            return recipes.canonical_name(text, choices, what)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-
-    return parse
 
 
 def _arch(text: str) -> str:

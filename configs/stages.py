@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from configs import run_files
-from configs.arguments import flag
+from configs.arguments import choice, flag
 from configs.run_folder import UNFINISHED, RunFolder
-from configs.settings import OUTPUT, Settings, choice
+from configs.settings import OUTPUT, Settings
 
 STAGES = ("dense", "features", "selection", "finetune", "calibration", "evaluation")
 

@@ -11,12 +11,13 @@ from architectures.backbones.base import BackboneSpec
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
+from configs.arguments import canonical_name
 from configs.errors import RunError, UsageError
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
 from configs.paths import expanded_default
-from configs.recipes import DATASETS, canonical_name
+from configs.recipes import DATASETS
 from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder, sha256
 from configs.script import warn_once

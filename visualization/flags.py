@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.arguments import flag
+from configs.arguments import choice, flag
 from configs.paths import expanded
 from configs.run_folder import RunFolder
-from configs.settings import Settings, choice
+from configs.settings import Settings
 from visualization.colours import PALETTES
 from visualization.figure import FORMATS
 
