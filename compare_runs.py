@@ -16,9 +16,9 @@ from pathlib import Path
 
 from configs.arguments import flag, parse_flags, with_first
 from configs.errors import UsageError
+from configs.files import write_text
 from configs.fonts import optional_figure
 from configs.paths import expanded
-from configs.run_folder import write_text
 from configs.script import run_script
 from evaluation.results_page import write_page
 from evaluation.run_plots import write_plots

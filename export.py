@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs.arguments import choice, flag
 from configs.errors import RunError
+from configs.files import write_atomically
 from configs.hardware import Hardware
 from configs.paths import expanded
-from configs.run_folder import write_atomically
 from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from configs.settings import Settings

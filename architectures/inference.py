@@ -13,11 +13,12 @@ from architectures.activations import relative_peaks, spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.tables import TensorTable
 from configs import processes
+from configs.files import sha256
 from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.open_run import OpenRun
 from configs.run_files import feature_table_file, sparse_model_file
-from configs.run_folder import RunFolder, sha256
+from configs.run_folder import RunFolder
 from configs.script import progress
 from configs.settings import Settings
 

@@ -12,9 +12,10 @@ import torchvision
 
 from configs import recipes
 from configs.errors import UsageError
+from configs.files import read_json, write_json
 from configs.model_card import ModelCard
 from configs.run_files import CONFIG, DENSE_MODEL_FILE, SPARSE_MODEL, sparse_model_file
-from configs.run_folder import RunFolder, read_json, write_json
+from configs.run_folder import RunFolder
 from configs.settings import Settings
 
 

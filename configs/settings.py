@@ -10,11 +10,11 @@ from pathlib import Path
 from configs import recipes
 from configs.arguments import boolean, choice, flag, number, parse_flags
 from configs.errors import UsageError
+from configs.files import sha256
 from configs.hardware import PRECISIONS
 from configs.model_types import MODEL_TYPES, ModelType
 from configs.overrides import overridden, override
 from configs.paths import expanded, expanded_default
-from configs.run_folder import sha256
 
 DATA, MODEL, TRAINING, SELECTION, CALIBRATION, OUTPUT = (
     "data", "model", "training", "feature selection", "calibration", "output and machine"

@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from configs.errors import RunError, reason
+from configs.files import fingerprint
 from configs.hardware import machine_memory
-from configs.run_folder import fingerprint
 from dataset_classes import transforms
 from dataset_classes.contents import contents, require_regular
 from dataset_classes.keypoints import Keypoints

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import RunError, reason
-from configs.run_folder import fingerprint
+from configs.files import fingerprint
 from configs.script import warn_once
 from dataset_classes.base import ImageDataset, edges, image_size, require
 from dataset_classes.contents import contents

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 from torchvision.transforms import InterpolationMode
 
+from configs.files import sha256
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
 from configs.records import recorded_data
 from configs.run_files import IMAGE_LIST
-from configs.run_folder import RunFolder, sha256
+from configs.run_folder import RunFolder
 from configs.runs import RESTORED
 from configs.script import warn_once
 from configs.settings import Settings

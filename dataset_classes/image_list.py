@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from configs.errors import RunError
-from configs.run_folder import csv_text, write_text
+from configs.files import csv_text, write_text
 from dataset_classes.contents import DIGEST_BYTES
 
 log = logging.getLogger(__name__)

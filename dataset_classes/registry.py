@@ -13,13 +13,14 @@ from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
 from configs.arguments import canonical_name
 from configs.errors import RunError, UsageError
+from configs.files import sha256
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
 from configs.paths import expanded_default
 from configs.recipes import DATASETS
 from configs.run_files import IMAGE_LIST, sparse_model_file
-from configs.run_folder import RunFolder, sha256
+from configs.run_folder import RunFolder
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import NEEDS_NO_DOWNLOAD, ImageDataset, relative_name

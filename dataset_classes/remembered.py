@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import RunError
+from configs.files import fingerprint, write_atomically
 from configs.paths import cache_folder
-from configs.run_folder import fingerprint, write_atomically
 from configs.script import warn_once
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from configs.arguments import flag, parse_flags
-from configs.run_folder import write_atomically
+from configs.files import write_atomically
 from configs.script import progress, run_script
 from dataset_classes import transforms
 from dataset_classes.base import ImageDataset

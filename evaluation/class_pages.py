@@ -14,7 +14,7 @@ from torch import Tensor
 
 from architectures.activations import strongest_first
 from architectures.inference import FeatureTable
-from configs.run_folder import write_text
+from configs.files import write_text
 
 if TYPE_CHECKING:
     from evaluation.per_class import Mistakes

@@ -18,10 +18,11 @@ from architectures.activations import spatial_diversity
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from architectures.inference import FeatureTable, FeatureTables, measured_columns
 from configs import processes
+from configs.files import read_json
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
 from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
-from configs.run_folder import Artefact, read_json
+from configs.run_folder import Artefact
 from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
 from evaluation import metrics

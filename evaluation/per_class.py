@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from architectures.inference import FeatureTable
+from configs.files import csv_text, write_atomically, write_text
 from configs.fonts import optional_figure, prepare_fonts
-from configs.run_folder import csv_text, write_atomically, write_text
 from evaluation.class_pages import write_class_pages
 from evaluation.plots import labelled_figure
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from architectures.inference import FeatureTable
+from configs.files import write_atomically
 from configs.fonts import prepare_fonts
-from configs.run_folder import write_atomically
 from conformal import METHODS
 from conformal.coverage_law import coverage_law
 from evaluation.prediction_sets import coverage_per_class, covered

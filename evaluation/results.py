@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from configs.run_folder import RunFolder, read_json, write_json
+from configs.files import read_json, write_json
+from configs.run_folder import RunFolder
 from configs.runs import shared_flags
 from configs.settings import Settings
 

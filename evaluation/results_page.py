@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 
 from configs.errors import UsageError
+from configs.files import write_text
 from configs.records import read_config
-from configs.run_folder import write_text
 from evaluation.run_plots import write_plots
 from evaluation.run_table import Row, metrics_of, tell_apart
 from evaluation.table_files import markdown

@@ -7,8 +7,8 @@ from statistics import mean, stdev
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from configs.files import write_atomically
 from configs.fonts import prepare_fonts
-from configs.run_folder import write_atomically
 from evaluation.plots import labelled_figure
 from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
 

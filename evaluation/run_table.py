@@ -8,10 +8,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from configs.errors import RunError, UsageError
+from configs.files import read_json
 from configs.model_types import MODEL_TYPES
 from configs.records import recorded_arguments, recorded_images
 from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE
-from configs.run_folder import RunFolder, read_json
+from configs.run_folder import RunFolder
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
 log = logging.getLogger(__name__)

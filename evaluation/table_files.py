@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from configs.run_folder import csv_text
+from configs.files import csv_text
 from evaluation.run_table import Cell, Metric, Row, cells_of
 
 LATEX_SIGNS = str.maketrans({

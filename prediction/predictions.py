@@ -11,9 +11,9 @@ from architectures.activations import strongest_first
 from architectures.classifier import ModelOutput
 from architectures.inference import INFERENCE_BATCH
 from configs.errors import RunError
+from configs.files import csv_text, write_json, write_text
 from configs.hardware import Hardware
 from configs.loading import Batches
-from configs.run_folder import csv_text, write_json, write_text
 from configs.script import progress
 from prediction.images import ImageFiles, stack_readable
 from prediction.model import FinishedModel

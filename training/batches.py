@@ -8,9 +8,9 @@ from torch.utils.data import Dataset
 
 from configs import processes
 from configs.errors import UsageError
+from configs.files import fingerprint
 from configs.hardware import Hardware
 from configs.loading import Batches
-from configs.run_folder import fingerprint
 
 
 def seed_of(*key: object) -> int:

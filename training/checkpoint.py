@@ -5,7 +5,8 @@ from pathlib import Path
 
 from architectures.checkpoints import load_tensors, save_tensors
 from configs import processes
-from configs.run_folder import UNFINISHED, Artefact, fingerprint, write_atomically
+from configs.files import fingerprint, write_atomically
+from configs.run_folder import UNFINISHED, Artefact
 
 log = logging.getLogger(__name__)
 

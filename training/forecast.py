@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
+from configs.files import check_writable, innermost_existing
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
-from configs.run_folder import MANIFEST, check_writable, innermost_existing
+from configs.run_folder import MANIFEST
 from configs.settings import Settings
 from configs.stages import stage_files
 from training.batches import epoch_batches, seed_everything

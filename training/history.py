@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from configs import processes
+from configs.files import write_atomically, write_text
 from configs.fonts import optional_figure, prepare_fonts
-from configs.run_folder import write_atomically, write_text
 from training.plan import DENSE
 from training.trackers import Tracker
 

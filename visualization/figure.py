@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from configs.run_folder import write_atomically
+from configs.files import write_atomically
 
 WIDTH = 7.0  # inches
 FONT = 12.5  # points: 6 when printed in one column

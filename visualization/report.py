@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from architectures.inference import FeatureTable
-from configs.run_folder import write_text
+from configs.files import write_text
 from conformal.predictor import ConformalPredictor
 from evaluation.class_pages import data_uri
 from evaluation.part_purity import UsualPart

@@ -10,10 +10,11 @@ import torch
 from refusals import refused
 
 from configs.errors import RunError, UsageError
+from configs.files import write_json
 from configs.model_size import with_model_size
 from configs.records import write_config
 from configs.run_files import selection_file, sparse_model_file, sparse_results_file
-from configs.run_folder import RunFolder, write_json
+from configs.run_folder import RunFolder
 from configs.runs import finished_run, is_finished, shared_flags, training_run
 from configs.settings import Settings, parse_settings
 

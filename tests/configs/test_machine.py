@@ -1,4 +1,4 @@
-"""The machine's habits: homes, rights, links, consoles, memory, shared memory and variables of other programs."""
+"""The machine's habits: homes, consoles, fonts, memory, shared memory and variables of other programs."""
 
 import errno
 import gc
@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import pwd
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -25,26 +24,10 @@ from configs.fonts import optional_figure, prepare_fonts
 from configs.hardware import Hardware
 from configs.loading import Batches
 from configs.paths import cache_folder, expanded
-from configs.run_folder import RunFolder, write_atomically
 from configs.script import log_to, one_line, run_script
 from configs.settings import Settings, parse_settings, resolve
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def left(path: Path, text: str = "new") -> int:
-    """The rights of a file after it was written."""
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-    assert path.read_text() == text
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-@pytest.fixture
-def umask():
-    """Sets the umask for a test."""
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
 
 
 def ends(main, capfd) -> tuple[int, str]:
@@ -66,41 +49,6 @@ def homeless(monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME", "CHIQPM_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-
-
-@pytest.mark.parametrize(("mask", "rights"), [(0o077, 0o600), (0o002, 0o664), (0o022, 0o644)])
-def test_new_files_have_the_rights_that_the_umask_leaves(tmp_path, umask, mask, rights):
-    umask(mask)
-    assert left(tmp_path / "table.csv") == rights
-    with RunFolder(tmp_path / "run").locked() as run:
-        run.artefact("a.json", {}).write(lambda path: path.write_text("1"))
-    assert {stat.S_IMODE(p.stat().st_mode) for p in run.path.iterdir()} == {rights}
-
-
-def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, umask):
-    path = tmp_path / "table.csv"
-    for rights in (0o640, 0o600, 0o666):
-        path.write_text("old")
-        path.chmod(rights)
-        assert left(path) == rights
-
-
-def test_an_output_that_is_a_link_is_written_through(tmp_path):
-    target, link = tmp_path / "elsewhere" / "table.csv", tmp_path / "link.csv"
-    link.symlink_to(target)  # to nothing yet
-    for text in ("one", "two"):
-        left(link, text)
-        assert link.is_symlink() and target.read_text() == text
-    assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
-
-
-def test_a_pipe_is_written_to_and_stays(tmp_path):
-    pipe = tmp_path / "table.csv"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_atomically(pipe, lambda temporary: temporary.write_text("rows"))
-    assert os.read(reader, 10) == b"rows" and stat.S_ISFIFO(pipe.stat().st_mode)
-    os.close(reader)
 
 
 @pytest.mark.parametrize("flag", ["--data_root", "--log_dir", "--folder", "--weights"])

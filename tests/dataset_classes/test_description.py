@@ -8,8 +8,9 @@ import torch
 from fake_datasets import make_image_folder
 
 from architectures.backbones.registry import backbone_of
+from configs.files import sha256
 from configs.model_card import ModelCard
-from configs.run_folder import RunFolder, sha256
+from configs.run_folder import RunFolder
 from configs.settings import parse_settings
 from dataset_classes.description import DataDescription
 from dataset_classes.pixels import PixelScale

@@ -13,10 +13,11 @@ from command_line import call
 import compare_runs
 from architectures.checkpoints import save_tensors
 from configs.errors import RunError, UsageError
+from configs.files import write_json
 from configs.model_card import ModelCard
 from configs.model_types import MODEL_TYPES
 from configs.run_files import CONFIG
-from configs.run_folder import RunFolder, write_json
+from configs.run_folder import RunFolder
 from evaluation.results_page import write_page
 from evaluation.run_table import cells_of, gather, metrics_of
 from evaluation.table_files import latex, markdown

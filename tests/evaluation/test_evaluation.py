@@ -13,10 +13,11 @@ from torchvision.transforms.functional import to_tensor
 from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTable, feature_tables
 from architectures.sparse_head import SparseLayer, build_head
+from configs.files import read_json
 from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_files import DENSE_MODEL_FILE, sparse_model_file, sparse_results_file
-from configs.run_folder import RunFolder, read_json
+from configs.run_folder import RunFolder
 from configs.settings import Settings
 from conformal import METHODS
 from dataset_classes.synthetic_birds import DrawnImages

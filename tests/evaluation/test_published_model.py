@@ -9,7 +9,7 @@ from state_files import published, save
 
 import evaluation.__main__
 from configs.errors import UsageError
-from configs.run_folder import read_json
+from configs.files import read_json
 
 THEIRS = {"Accuracy": 0.855, "NFfeatures": 4, "PerClass": 2.0, "Contrastiveness": "high"}
 
