@@ -88,7 +88,7 @@ class LiveModel:
         Raises:
             UploadError: if a feature does not exist.
         """
-        seen = self._without(self._see(question), question.off)
+        seen = self.without(self.see(question), question.off)
         explanation = LocalExplanation(
             name=question.name,
             seen=seen,
@@ -125,14 +125,15 @@ class LiveModel:
     def proposed_crop(self, photo: Image.Image) -> dict:
         """Where the object is in a photo: a proposal, to be adjusted."""
         found = detected(photo)
-        return {"crop": found or salient(self._see(Question(photo, "")).feature_maps)}
+        return {"crop": found or salient(self.see(Question(photo, "")).feature_maps)}
 
-    def _see(self, question: Question) -> SeenImage:
+    def see(self, question: Question) -> SeenImage:
+        """What the model sees in the asked part of a photo."""
         photo = cut(greyed(question.photo, question.grey), question.crop)
         return self.explainer.see(self.explained.data.test.transform(photo))
 
-    def _without(self, seen: SeenImage, off: Sequence[int]) -> SeenImage:
-        """What would be seen if some features were absent."""
+    def without(self, seen: SeenImage, off: Sequence[int]) -> SeenImage:
+        """What would be seen if some features were absent; UploadError if one does not exist."""
         if not off:
             return seen
         if not all(0 <= f < len(seen.features) for f in off):

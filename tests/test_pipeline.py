@@ -44,13 +44,13 @@ def train(tmp_path):
 def epochs(monkeypatch):
     """Names of the phases trained, one entry per epoch."""
     trained = []
-    original = training.loop._train_epoch
+    original = training.loop.train_epoch
 
     def counted(model, phase, *rest):
         trained.append(phase.name)
         return original(model, phase, *rest)
 
-    monkeypatch.setattr(training.loop, "_train_epoch", counted)
+    monkeypatch.setattr(training.loop, "train_epoch", counted)
     return trained
 
 

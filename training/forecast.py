@@ -138,7 +138,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
     def training(name: str) -> float:
         phases = planned_phases(settings, dense=dense)
         trained = n_train * sum(p.cost_after() for p in phases if p.stage == name)
-        looks = len(run.data.watched) * _cost_of_looks(settings, phases, name)
+        looks = len(run.data.watched) * cost_of_looks(settings, phases, name)
         return pace.seconds_per_image * trained + looked_at * looks
 
     if stage == "dense":
@@ -156,7 +156,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
     return n_test * looked_at, 0  # the dense model on the test images
 
 
-def _cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -> float:
+def cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -> float:
     """What it costs to measure the accuracy while a stage is trained; of a frozen network the first look is stored."""
     cost, first = 0.0, 1
     for phase in phases:

@@ -167,7 +167,7 @@ def _epochs(
         pace = partial(monitor.seconds_left, index, time.perf_counter() - start)
         seed_everything(epoch_seed, processes.rank())
         batches = epoch_batches(images, phase.batch_size, run.hardware, epoch_seed, view)
-        rows = _train_epoch(network, phase, batches, run.hardware, epoch, pace)
+        rows = train_epoch(network, phase, batches, run.hardware, epoch, pace)
         accuracy = monitor.measure(model, phase.name, epoch + 1, stored.watched > 0)
         rows[-1]["held_out_accuracy"] = accuracy
         yield epoch, rows
@@ -239,7 +239,7 @@ def _diverged(phase: Phase, epoch: int, step: int, rate: float) -> RunError:
     )
 
 
-def _train_epoch(
+def train_epoch(
     network: nn.Module,
     phase: Phase,
     loader: Batches,

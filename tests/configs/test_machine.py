@@ -288,7 +288,7 @@ def test_a_figure_that_fails_is_a_warning(caplog):
 
 def test_there_are_no_more_loading_processes_than_batches(monkeypatch):
     started = []
-    monkeypatch.setattr(Batches, "_loader", lambda self, first, workers: started.append(workers) or self._batches)
+    monkeypatch.setattr(loading, "DataLoader", lambda *_, num_workers, **__: started.append(num_workers) or BATCHES)
     list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1000)))
     assert started == [5]
 

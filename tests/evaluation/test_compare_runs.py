@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import stdev
 
 import pytest
-import torch
 from command_line import call
 
 import compare_runs
@@ -153,33 +152,25 @@ def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
     assert Counter(run.model_type for run in runs) == dict.fromkeys(MODEL_TYPES, 5)
 
 
-def test_runs_on_other_images_are_no_further_seeds_and_moved_ones_are(make_run, tmp_path):
+def test_runs_on_other_or_changed_images_are_no_further_seeds_and_on_moved_ones_are(make_run, tmp_path):
     for seed, place in ((1, "birds"), (2, "birds"), (3, "cars")):
         make_run(seed, "qpm", 0.5)
         arguments = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
         write_json(tmp_path / "runs" / str(seed) / CONFIG, {"arguments": arguments})
 
-    def labels():
+    def labels(cards=()):
+        for seed, (place, images) in enumerate(cards, start=1):
+            path = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
+            save_tensors({}, path)
+            settings = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
+            ModelCard(settings, {}, {"train": images, "test": "t"}).add_to(path)
         return {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
 
     assert labels() == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
-    for seed, place in ((1, "birds"), (2, "moved"), (3, "cars")):
-        path = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
-        save_tensors({}, path)
-        settings = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
-        ModelCard(settings, {}, {"train": place.replace("moved", "birds"), "test": "t"}).add_to(path)
-    assert sorted(labels().values()) == [1, 2]
-
-
-def test_runs_on_images_that_changed_are_no_further_seeds(make_run, tmp_path):
-    for seed, images in ((1, "a"), (2, "a"), (3, "b")):
-        make_run(seed, "qpm", 0.5)
-        file = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
-        torch.save({}, file)
-        arguments = {"dataset": "ImageFolder", "data_root": str(tmp_path)}
-        ModelCard(arguments, {}, {"train": images, "test": "t"}).add_to(file)
-    found = {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
-    assert found == {"QPM (train images a)": 2, "QPM (train images b)": 1}
+    moved = labels([("birds", "a"), ("moved", "a"), ("cars", "b")])
+    assert sorted(moved.values()) == [1, 2]
+    changed = labels([("birds", "a"), ("birds", "a"), ("birds", "b")])
+    assert changed == {"QPM (train images a)": 2, "QPM (train images b)": 1}
 
 
 def test_files_of_a_run_that_someone_edited_give_no_traceback(make_run, tmp_path):

@@ -94,9 +94,9 @@ def test_sets_are_those_of_the_predictor_and_hold_all_classes_at_100_percent(mod
 
 
 def test_a_feature_switched_off_lowers_the_logits_of_its_classes_alone(model):
-    plain = model._see(model.test_image(0))
+    plain = model.see(model.test_image(0))
     strongest = int(plain.features.argmax())
-    seen = model._without(plain, (strongest,))
+    seen = model.without(plain, (strongest,))
     change = seen.logits - plain.logits
     uses = WEIGHT[:, strongest].numpy() > 0
     assert (change[uses] < 0).all() and np.allclose(change[~uses], 0)
@@ -112,7 +112,7 @@ def test_what_is_greyed_out_is_not_seen(model):
 
 def test_a_proposed_crop_holds_the_strongest_cells(model):
     left, top, right, bottom = model.proposed_crop(model.test_image(5).photo)["crop"]
-    maps = model._see(model.test_image(5)).feature_maps.sum(dim=0)
+    maps = model.see(model.test_image(5)).feature_maps.sum(dim=0)
     row, column = divmod(int(maps.argmax()), maps.shape[1])
     assert left <= (column + 0.5) / maps.shape[1] <= right
     assert top <= (row + 0.5) / maps.shape[0] <= bottom
@@ -241,7 +241,6 @@ def test_a_port_in_use_is_one_line(small_run):
     import demo
 
     taken = server.listening_socket(0)
-    taken.listen()
     port = taken.getsockname()[1]
     with pytest.raises(RunError, match=f"port {port} cannot be used .*--port"):
         call(demo, *small_run, "--port", port)

@@ -20,10 +20,18 @@ CASES = [1, 2]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_class_feature_correlation_is_the_published_one(golden, case):
-    data = golden(f"class_feature_correlation_{case}")
-    A = class_feature_correlation(*map(torch.from_numpy, (data["in_features"], data["in_labels"])))
-    np.testing.assert_allclose(A, data["out_A"], atol=1e-6)
+@pytest.mark.parametrize(
+    ("constant", "inputs", "output", "tolerance"),
+    [
+        (class_feature_correlation, ["features", "labels"], "A", 1e-6),
+        (feature_redundancy, ["A"], "R", 1e-6),
+        (locality_bias, ["locality", "edge"], "bias", 1e-5),
+    ],
+)
+def test_constants_are_the_published_ones(golden, constant, inputs, output, tolerance, case):
+    data = golden(f"{constant.__name__}_{case}")
+    found = constant(*(torch.from_numpy(data[f"in_{name}"]) for name in inputs))
+    np.testing.assert_allclose(found, data[f"out_{output}"], atol=tolerance)
 
 
 def test_constant_features_correlate_with_nothing():
@@ -31,20 +39,6 @@ def test_constant_features_correlate_with_nothing():
     A = class_feature_correlation(features, torch.tensor([0, 1, 1]))
     assert torch.isfinite(A).all()
     assert (A[0] == 0).all() and (A[1] != 0).all()
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_feature_redundancy_is_the_published_one(golden, case):
-    data = golden(f"feature_redundancy_{case}")
-    R = feature_redundancy(torch.from_numpy(data["in_A"]))
-    np.testing.assert_allclose(R, data["out_R"], atol=1e-6)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_locality_bias_is_the_published_one(golden, case):
-    data = golden(f"locality_bias_{case}")
-    bias = locality_bias(torch.from_numpy(data["in_locality"]), torch.from_numpy(data["in_edge"]))
-    np.testing.assert_allclose(bias, data["out_bias"], atol=1e-5)
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential", "two groups", "repeated", "mostly 0"])

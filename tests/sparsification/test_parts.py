@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
 from torch.nn.functional import one_hot
 
 from configs.recipes import GroupsRecipe, PartsRecipe
@@ -15,7 +16,6 @@ from sparsification.parts import PartSearch
 from sparsification.parts.alternatives import Group
 from sparsification.parts.looks import LookClustering, Part, distinct_choices
 from sparsification.select import quadratic_program
-from tests.birds_of_parts import NAMES, OF_LOOKS, birds, classes_with, presence
 
 
 def find_parts(scenes, n_parts):

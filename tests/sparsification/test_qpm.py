@@ -362,7 +362,7 @@ def test_with_the_prices_of_a_set_the_bound_over_it_is_what_its_programs_reach(s
     relaxed = 0.0
     for component in rows.components:
         gain = problem.gain[np.ix_(component.classes, members)]
-        relaxed -= Program(gain, component, 2)._relaxed().fun
+        relaxed -= Program(gain, component, 2).relaxed().fun
     assert bound.component_constant(prices) + scores.sum() == pytest.approx(relaxed)
 
 

@@ -5,19 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from fake_datasets import make_image_folder
+from staged_runs import images_to_test, open_run
 
 from architectures.backbones.frozen import trained_part
-from architectures.backbones.registry import backbone_of
 from architectures.backbones.timm_models import TimmBackbone
 from architectures.classifier import build_dense_model
 from architectures.sparse_head import SparseLayer, build_head
-from configs.hardware import Hardware
-from configs.open_run import OpenRun
 from configs.recipes import HeadRecipe
 from configs.run_files import selection_file
-from configs.run_folder import RunFolder
-from configs.settings import parse_settings
-from dataset_classes.registry import data_of
 from training import forecast, frozen_maps
 from training.dense import train_dense
 from training.finetune import equalise_spread, finetune
@@ -38,12 +33,6 @@ def flags(tmp_path_factory):
         "--set dense.dropout=0.5 --set dense.lr=1 --set dense.classifier_lr=1 --n_features 4 --n_per_class 3 "
         "--set dense.optimizer=sgd dense.weight_decay=5e-4"  # what Adam does with rounding is no small difference
     )
-
-
-def open_run(flags, folder):
-    (settings,) = parse_settings(flags.split(), "")
-    data = data_of(settings, backbone_of(settings))
-    return OpenRun(settings, RunFolder(folder), Hardware.choose("cpu", 0), data)
 
 
 def test_stored_maps_teach_the_same_as_images(flags, tmp_path, monkeypatch, caplog):
@@ -83,7 +72,7 @@ def test_accuracies_on_stored_maps_are_those_of_the_whole_model_for_one_pass(fla
     assert len(accuracies) == 3 and sum(passes) == size_of_maps + views * train + test
     model.backbone.reduce_strides(False)  # as in training
     whole, behind = model.eval(), trained_part(model).eval()
-    images = torch.stack([image for image, _ in run.data.test])
+    images = images_to_test(run)
     maps = torch.stack([maps for maps, _ in stored_view(run, model.backbone, None)])
     with torch.inference_mode():
         assert torch.equal(whole(images).logits, behind(maps).logits)
@@ -173,6 +162,6 @@ def test_a_schedule_of_any_length_is_estimated_at_once(flags, tmp_path):
     assert dense.epochs == 3 and phases[-1].cost_after(1.5) == pytest.approx(
         phases[-1].stored_cost * (phases[-1].epochs - 1.5)
     )
-    looks = forecast._cost_of_looks(settings, phases, phases[-1].stage)
+    looks = forecast.cost_of_looks(settings, phases, phases[-1].stage)
     n = sum(p.epochs for p in phases[1:]) // 5
     assert looks == pytest.approx(phases[-1].cost + phases[-1].stored_cost * (n - 1))

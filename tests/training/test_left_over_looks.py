@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from birds_of_parts import NAMES, OF_LOOKS, PER_CLASS, SPARE, classes_with, uniform, where_parts_are
 
 from configs.recipes import GroupsRecipe
 from dataset_classes.bird_parts import LOOKS
 from dataset_classes.synthetic_birds import CLASS_PARTS
-from tests.birds_of_parts import NAMES, OF_LOOKS, PER_CLASS, SPARE, classes_with, uniform, where_parts_are
 from training.left_over_looks import LeftOverLooks
 
 CELLS = 32

@@ -5,23 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from fake_datasets import make_image_folder
+from staged_runs import images_to_test, made_and_loaded, open_run
 
 from architectures.activations import relative_peaks
 from architectures.backbones.placed import place_scores
-from architectures.backbones.registry import backbone_of
 from architectures.classifier import build_dense_model
-from architectures.finished_model import load_finished_model
 from configs.errors import RunError
-from configs.hardware import Hardware
-from configs.open_run import OpenRun
 from configs.recipes import PlacesRecipe
-from configs.run_folder import RunFolder
-from configs.settings import parse_settings
-from dataset_classes.registry import data_of
-from sparsification.features import dense_features
-from sparsification.select import select_features
 from training.dense import train_dense
-from training.finetune import finetune
 from training.places import clearness, find_places
 
 SIDE, CHANNELS = 20, 24
@@ -92,22 +83,13 @@ def flags(tmp_path_factory):
     )
 
 
-def open_run(flags, folder):
-    (settings,) = parse_settings(flags.split(), "")
-    data = data_of(settings, backbone_of(settings))
-    return OpenRun(settings, RunFolder(folder), Hardware.choose("cpu", 0), data)
-
-
 def test_a_run_finds_its_places_before_training_and_keeps_them(flags, tmp_path, caplog):
     caplog.set_level("INFO")
     run = open_run(flags, tmp_path)
     dense = train_dense(run)
     assert "4 places were found in" in caplog.text
     places = {key: value.clone() for key, value in dense.backbone.places.state_dict().items()}
-    layer = select_features(run, dense_features(run, dense), dense)
-    trained = finetune(run, dense, layer).eval()
-    loaded = load_finished_model(run.settings, run.folder, run.data.train.classes, run.hardware)
-    images = torch.stack([image for image, _ in run.data.test])
+    (trained, loaded), images = made_and_loaded(run, dense), images_to_test(run)
     with torch.inference_mode():
         assert torch.equal(loaded(images).logits, trained(images).logits)
     for key, value in loaded.backbone.places.state_dict().items():

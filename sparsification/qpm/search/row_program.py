@@ -65,7 +65,7 @@ class Program:
 
     def solve_whole(self, seconds: float) -> np.ndarray | None:
         """0/1 uses `[K, P]`: the relaxed ones if they are whole, else by the integer program."""
-        found = self._relaxed()
+        found = self.relaxed()
         uses = self._uses(found)
         if uses is not None and not is_whole(uses):
             uses = self._uses(self._optimise_whole(seconds))
@@ -73,7 +73,7 @@ class Program:
 
     def valued(self) -> Valued:
         """Value of the relaxed uses, or if they are whole of distinct ones, and its multipliers."""
-        n_classes, found = len(self.values), self._relaxed()
+        n_classes, found = len(self.values), self.relaxed()
         uses = self._uses(found)
         if uses is None:
             return Valued(-np.inf, np.zeros(n_classes), np.zeros(len(self.pairs)))
@@ -91,7 +91,8 @@ class Program:
     def _uses(self, found: OptimizeResult) -> np.ndarray | None:
         return None if found.x is None else found.x[: self.values.size].reshape(self.values.shape)
 
-    def _relaxed(self) -> OptimizeResult:
+    def relaxed(self) -> OptimizeResult:
+        """The solved linear relaxation. SciPy minimises: value and multipliers have the other sign."""
         cost, matrix, upper, equal = self._arrays()
         return linprog(
             -cost, A_ub=matrix[~equal], b_ub=upper[~equal], A_eq=matrix[equal], b_eq=upper[equal], bounds=(0.0, 1.0)

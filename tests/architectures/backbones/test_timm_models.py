@@ -5,21 +5,13 @@ import timm
 import torch
 from fake_datasets import make_image_folder
 from refusals import refused
+from staged_runs import images_to_test, made_and_loaded, open_run
 
 from architectures.backbones import timm_models
-from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
+from architectures.backbones.registry import backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
-from architectures.finished_model import load_finished_model
 from configs.errors import UsageError
-from configs.hardware import Hardware
-from configs.open_run import OpenRun
-from configs.run_folder import RunFolder
-from configs.settings import parse_settings
-from dataset_classes.registry import data_of
-from sparsification.features import dense_features
-from sparsification.select import select_features
 from training.dense import check_weights, train_dense
-from training.finetune import finetune
 
 SIDE = 64
 SMALL = {
@@ -141,19 +133,12 @@ def test_a_network_is_trained_selected_from_finetuned_and_comes_back(name, froze
         f"--freeze_backbone {frozen} --schedule_scale 0.02 --set finetune.round_epochs=1 --batch_size 4 "
         "--certificate 0 --seed 0 --n_features 4 --n_per_class 3 --eval_every 0"
     )
-    (settings,) = parse_settings(flags.split(), "")
-    hardware = Hardware.choose("cpu", 0)
-    data = data_of(settings, backbone_of(settings))
-    run = OpenRun(settings, RunFolder(tmp_path / "run"), hardware, data)
+    run = open_run(flags, tmp_path / "run")
     check_weights(run)
     assert not run.folder.path.exists()
-    dense = train_dense(run)
-    layer = select_features(run, dense_features(run, dense), dense)
-    trained = finetune(run, dense, layer).eval()
-    loaded = load_finished_model(settings, run.folder, data.train.classes, hardware)
-    images = torch.stack([image for image, _ in data.test])
+    models, images = made_and_loaded(run, train_dense(run)), images_to_test(run)
     with torch.inference_mode():
-        expected, found = trained(images), loaded(images)
+        expected, found = (model(images) for model in models)
     assert torch.equal(found.logits, expected.logits) and found.logits.isfinite().all()
     cells = SIDE // 16 if frozen else SIDE // 8
     assert found.feature_maps.shape == (4, 4, cells, cells)

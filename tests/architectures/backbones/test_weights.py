@@ -96,9 +96,8 @@ def test_the_package_of_weights_fits():
     ],
 )
 def test_weights_that_do_not_exist_for_a_backbone_are_refused(arch, asked, message):
-    with pytest.raises(UsageError) as refusal:
+    with refused(UsageError, message):
         build_dense_model(arch, 3, asked)
-    assert message in str(refusal.value)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
@@ -138,11 +137,8 @@ def test_a_failed_download_says_what_else_to_do(monkeypatch, tmp_path, arch):
     monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.__class__, "get_state_dict", offline)
     monkeypatch.setattr(weights, "urlopen", offline)
     monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *names: None)
-    with pytest.raises(RunError) as refusal:
+    with refused(RunError, f"weights of {arch} could not be downloaded", "no route to host", "--weights none"):
         build_dense_model(arch, 3, "imagenet")
-    line = str(refusal.value)
-    assert f"the ImageNet weights of {arch} could not be downloaded" in line
-    assert "no route to host" in line and "--weights none" in line and "\n" not in line
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>503</html>", b"PK\3\4 cut"])
@@ -155,6 +151,5 @@ def test_a_damaged_download_is_named(monkeypatch, tmp_path, arch, content):
         monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *names: str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    with pytest.raises(RunError) as refusal:
+    with refused(RunError, str(file), "remove it"):
         build_dense_model(arch, 3, "imagenet")
-    assert str(file) in str(refusal.value) and "remove it" in str(refusal.value)
