@@ -1,4 +1,4 @@
-"""What works on all training images' features reads them in parts, with the results of the whole."""
+"""What works on all training images' features reads them in parts: results stay, no array is so large."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import TensorDataset
 
 from architectures import activation_modes
@@ -14,8 +15,11 @@ from configs.hardware import Hardware
 from evaluation import metrics
 from sparsification import constants
 from sparsification.features import DenseFeatures, extract_dense_features
+from sparsification.glm import choose_features, datafit, regularisation_path
+from sparsification.glm.datafit import CrossEntropy
 
 N, F, C = 101, 12, 7
+CHOSEN = 3
 
 
 @pytest.fixture
@@ -26,6 +30,39 @@ def table():
     features[:, 3] = 0.7
     features[:, 4] += 1e4
     return torch.from_numpy(features).float(), torch.from_numpy(generator.permutation(N) % C)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Features in a file, of which three tell classes apart, and labels."""
+    rng = np.random.default_rng(0)
+    n, n_features, n_classes = 600, 40, 30
+    labels = rng.permutation(np.arange(n) % n_classes)
+    features = rng.normal(size=(n, n_features))
+    features[:, [4, 20, 33]] += 2 * rng.normal(size=(n_classes, CHOSEN))[labels]
+    features[:, 7] = 0.7
+    np.save(tmp_path / "features.npy", features.astype(np.float32))
+    file = np.load(tmp_path / "features.npy", mmap_mode="c")
+    return torch.from_numpy(file), torch.from_numpy(labels)
+
+
+class LargestResult(TorchDispatchMode):
+    """Most numbers in a tensor that an operation made; views of the input are none."""
+
+    def __init__(self, given: torch.Tensor):
+        super().__init__()
+        self.entries = 0
+        self._given = given.untyped_storage().data_ptr()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() != self._given:
+                    entries = storage.nbytes() // tensor.element_size()
+                    self.entries = max(self.entries, entries)
+        return result
 
 
 def test_correlation_is_pearsons_whatever_the_parts(table, monkeypatch):
@@ -62,24 +99,54 @@ def test_metrics_do_not_depend_on_the_parts(table, monkeypatch):
     assert {name: call() for name, call in calls.items()} == pytest.approx(whole, abs=1e-12)
 
 
-def test_nothing_is_doubled_as_a_whole(table, monkeypatch):
+def test_no_constant_and_no_metric_makes_an_array_as_large_as_all_features(table, monkeypatch):
     features, labels = table
-    sizes = []
-    double = torch.Tensor.double
-
-    def recorded(tensor):
-        sizes.append(tensor.numel())
-        return double(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "double", recorded)
     monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 10)
     monkeypatch.setattr(metrics, "ELEMENTS_PER_CHUNK", 10 * F)
     monkeypatch.setattr(activation_modes, "VALUES_PER_BLOCK", N)
-    constants.class_feature_correlation(features, labels)
-    metrics.class_independence(features, labels, C)
-    metrics.feature_correlation(features)
-    metrics.contrastiveness(features)
-    assert 0 < max(sizes) <= 10 * F
+    with LargestResult(features) as largest:
+        constants.class_feature_correlation(features, labels)
+        metrics.class_independence(features, labels, C)
+        metrics.feature_correlation(features)
+        metrics.contrastiveness(features)
+    assert 10 * F <= largest.entries < N * F / 4
+
+
+def test_no_path_makes_an_array_as_large_as_all_features_or_all_logits(mapped, monkeypatch):
+    features, labels = mapped
+    n, n_classes = len(labels), len(labels.unique())
+    monkeypatch.setattr(constants, "ROWS_AT_A_TIME", 150)
+    monkeypatch.setattr(datafit, "BLOCK_ENTRIES", 6000)
+    with LargestResult(features) as largest:
+        chosen = choose_features(features, labels, CHOSEN)
+        inside = features[:, chosen]
+        member = regularisation_path(inside, labels, lambdas=[0.05])
+        coefficients = torch.cat([member.weights[0], member.biases[0, :, None]], 1)
+        n_correct = CrossEntropy(inside, labels).n_correct(coefficients)
+    assert sorted(chosen.tolist()) == [4, 20, 33]
+    assert n_correct > 2 * n / n_classes  # twice what guessing gets
+    assert n * CHOSEN <= largest.entries <= 6000 < n * n_classes < features.numel()
+
+
+def test_paths_do_not_depend_on_the_blocks(mapped, monkeypatch):
+    features, labels = mapped
+
+    def results():
+        chosen = choose_features(features, labels, CHOSEN)
+        return chosen, regularisation_path(features[:, chosen], labels, lambdas=[0.05])
+
+    chosen, whole = results()
+    monkeypatch.setattr(datafit, "BLOCK_ENTRIES", 9000)
+    again, parts = results()
+    assert again.tolist() == chosen.tolist()
+    torch.testing.assert_close(parts.weights, whole.weights, atol=1e-3, rtol=1e-3)
+    problem = CrossEntropy(features, labels)
+    coefficients = torch.randn(30, 41, generator=torch.Generator().manual_seed(0)).double()
+    in_parts = (problem.value_and_gradient(coefficients), problem.n_correct(coefficients))
+    monkeypatch.undo()
+    problem = CrossEntropy(features, labels)
+    at_once = (problem.value_and_gradient(coefficients), problem.n_correct(coefficients))
+    torch.testing.assert_close(in_parts, at_once)
 
 
 def test_dense_features_are_read_from_their_file(tmp_path):

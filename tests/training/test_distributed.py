@@ -13,11 +13,6 @@ import torch
 from fake_datasets import make_cub
 from forked_runs import tiny_run
 
-from configs.errors import UsageError
-from configs.hardware import Hardware
-from dataset_classes.registry import load_data
-from training.batches import SeededImages, epoch_batches
-
 # Every process draws its own dropout; without it the number of processes changes nothing but the order of sums. In
 # single precision rounding soon makes another network of that, so these are double. Starting Python three times takes
 # longer than the runs, so the same processes do one after the other.
@@ -98,42 +93,3 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(runs):
     assert len(lines) == 1 and "choose another --batch_size" in lines.pop()
     # torchrun itself ends with a traceback; ours would name the error
     assert "configs.errors" not in process.stderr
-
-
-@pytest.mark.parametrize(("n_images", "expected"), [(7, [3]), (8, [4]), (20, [4, 4])])
-def test_processes_have_as_many_different_images_of_every_batch(monkeypatch, n_images, expected):
-    images = [(torch.zeros(1), i) for i in range(n_images)]
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    shares = []
-    for rank in "01":
-        monkeypatch.setenv("RANK", rank)
-        batches = epoch_batches(images, 8, Hardware.choose("cpu", 0), seed=3)
-        shares.append([labels.tolist() for _, labels in batches])
-    for share in shares:
-        assert [len(labels) for labels in share] == expected
-    seen = [label for share in shares for labels in share for label in labels]
-    assert len(set(seen)) == len(seen)
-    with pytest.raises(UsageError, match="1 training images cannot be shared by 2 processes"):
-        epoch_batches(images[:1], 8, Hardware.choose("cpu", 0), seed=3)
-
-
-def test_augmentation_does_not_depend_on_who_loads(tmp_path):
-    make_cub(tmp_path, train=3, test=2)
-    images = load_data("CUB2011", tmp_path, img_size=32, crop_gt=True).train
-    seeded = SeededImages(images, seed=5)
-    batches = [torch.cat([batch for batch, _ in torch.utils.data.DataLoader(seeded, 2, num_workers=n)]) for n in (0, 2)]
-    assert torch.equal(*batches)
-    assert not torch.equal(batches[0][0], SeededImages(images, seed=6)[0][0])
-    state = torch.get_rng_state()
-    _ = seeded[0]
-    assert torch.equal(state, torch.get_rng_state())  # dropout goes on as if nothing had been drawn
-
-
-def test_loading_processes_share_images_that_were_read_before(tmp_path):
-    make_cub(tmp_path, train=3, test=2)
-    images = load_data("CUB2011", tmp_path, img_size=32, crop_gt=True).train
-    images.preload(threads=2)
-    for path in images.paths:
-        os.remove(path)
-    loader = torch.utils.data.DataLoader(images, batch_size=2, num_workers=2)
-    assert sum(len(labels) for _, labels in loader) == len(images)
