@@ -50,47 +50,45 @@ def predict(
             output for it, `[1, ...]` on the CPU.
     """
     images = ImageFiles(files, finished.data.transform, finished.data.scale)
-    rows = torch.arange(len(files)).split(INFERENCE_BATCH)
-    loader = Batches(images, [batch.tolist() for batch in rows], hardware, stack_readable)
-    names = iter(files)
-    for tensors, errors in progress(loader, desc="Predicting", unit="batch"):
-        predicted: Iterator[tuple] = iter(())
+    rows = [batch.tolist() for batch in torch.arange(len(files)).split(INFERENCE_BATCH)]
+    loader = Batches(images, rows, hardware, stack_readable)
+    for own, (tensors, errors) in zip(rows, progress(loader, desc="Predicting", unit="batch"), strict=True):
+        readable = [files[row] for row, error in zip(own, errors, strict=True) if error is None]
+        predicted: Iterator[Prediction] = iter(())
         if tensors is not None:
             output = ModelOutput(*(x.cpu() for x in finished.model(hardware.to_device(tensors))))
-            told = describe(finished, output.features, output.logits, coverages)
-            predicted = zip(tensors, zip(*(x.split(1) for x in output), strict=True), told, strict=True)
-        for error in errors:
-            file = next(names)
-            if error is not None:
-                yield error
-                continue
-            image, rows, fields = next(predicted)
+            predicted = described(finished, readable, output, coverages)
             if look is not None:
-                look(file, image, ModelOutput(*rows))
-            yield Prediction(file, *fields)
+                for file, image, *single in zip(readable, tensors, *(x.split(1) for x in output), strict=True):
+                    look(file, image, ModelOutput(*single))
+        for error in errors:
+            yield next(predicted) if error is None else error
 
 
-def describe(finished: FinishedModel, features: Tensor, logits: Tensor, coverages: Sequence[float]) -> Iterator[tuple]:
-    """The fields of `Prediction` but the file, for each row of features `[B, n]` and logits `[B, C]`."""
+def described(
+    finished: FinishedModel, files: Sequence[str], output: ModelOutput, coverages: Sequence[float]
+) -> Iterator[Prediction]:
+    """What a model's output for some image files says about each."""
     classes = finished.data.classes
     weight = finished.model.class_weight.cpu()
-    sets = list(finished.predictor.predict_each(features, logits, coverages))
-    for row, scores in enumerate(logits):
-        ranked = strongest_first(scores).tolist()
-        predicted = ranked[0]
-        contribution = weight[predicted] * features[row]
-        used = [f for f in strongest_first(contribution).tolist() if weight[predicted, f] != 0]
-        probability = round(scores.softmax(dim=0)[predicted].item(), 4)
-        members = {
-            f"{coverage:g}": [classes[c] for c in ranked if in_set[row, c]]
-            for coverage, in_set in zip(coverages, sets, strict=True)
-        }
-        activations = [round(features[row, f].item(), 3) for f in used]
-        weights = [round(weight[predicted, f].item(), 4) for f in used]
-        shown = [
-            {"feature": f, "activation": a, "weight": w} for f, a, w in zip(used, activations, weights, strict=True)
-        ]
-        yield classes[predicted], probability, members, shown
+    sets = list(finished.predictor.predict_each(output.features, output.logits, coverages))
+    for row, (file, features, logits) in enumerate(zip(files, output.features, output.logits, strict=True)):
+        ranked = strongest_first(logits).tolist()
+        own = weight[ranked[0]]
+        used = [f for f in strongest_first(own * features).tolist() if own[f] != 0]
+        yield Prediction(
+            file=file,
+            prediction=classes[ranked[0]],
+            probability=round(logits.softmax(dim=0)[ranked[0]].item(), 4),
+            prediction_sets={
+                f"{coverage:g}": [classes[c] for c in ranked if in_set[row, c]]
+                for coverage, in_set in zip(coverages, sets, strict=True)
+            },
+            features=[
+                {"feature": f, "activation": round(features[f].item(), 3), "weight": round(own[f].item(), 4)}
+                for f in used
+            ],
+        )
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
