@@ -19,7 +19,7 @@ from configs.runs import finished_run
 from configs.script import progress, run_script
 from conformal import HierarchicalPredictor, calibration_split
 from conformal.predictor import EVERY_PERCENT
-from dataset_classes.base import read_image
+from dataset_classes.image_files import read_image
 from visualization.explained_run import ExplainedRun, open_hierarchical_run
 from visualization.explainer import ClassImages, SeenImage
 from visualization.figure import save

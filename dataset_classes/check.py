@@ -20,8 +20,9 @@ import numpy as np
 from configs.errors import RunError
 from configs.script import run_script
 from configs.settings import Settings, parse_settings
-from dataset_classes.base import ImageDataset, has_more_frames
+from dataset_classes.base import ImageDataset
 from dataset_classes.contents import in_threads
+from dataset_classes.image_files import has_more_frames
 from dataset_classes.layouts import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
 from dataset_classes.pixels import ALMOST_BLACK, is_almost_black

@@ -14,8 +14,9 @@ import numpy as np
 from configs.errors import RunError, reason
 from configs.files import fingerprint
 from configs.script import warn_once
-from dataset_classes.base import ImageDataset, edges, image_size, require
+from dataset_classes.base import ImageDataset, require
 from dataset_classes.contents import contents
+from dataset_classes.image_files import edges, image_size
 from dataset_classes.keypoints import Keypoints
 from dataset_classes.transforms import FixedTransform
 

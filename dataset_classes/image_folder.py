@@ -16,9 +16,10 @@ import numpy as np
 
 from configs.errors import RunError, reason
 from configs.script import progress
-from dataset_classes.base import ImageDataset, read_image
+from dataset_classes.base import ImageDataset
 from dataset_classes.content_split import digests
 from dataset_classes.contents import contents
+from dataset_classes.image_files import read_image
 from dataset_classes.image_list import ImageList
 from dataset_classes.layouts import find_splits
 from dataset_classes.pixels import PixelScale

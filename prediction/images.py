@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded_default
-from dataset_classes.base import read_image
 from dataset_classes.folders import Skipped, is_image
 from dataset_classes.folders import find_images as images_below
+from dataset_classes.image_files import read_image
 from dataset_classes.pixels import PixelScale
 
 log = logging.getLogger(__name__)

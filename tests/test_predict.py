@@ -19,8 +19,8 @@ import prediction.model
 from configs.errors import RunError
 from configs.runs import finished_run
 from conformal.split import calibration_split
-from dataset_classes.base import read_image
 from dataset_classes.contents import read_content
+from dataset_classes.image_files import read_image
 from dataset_classes.registry import open_finished
 from evaluation.prediction_sets import methods
 from prediction.images import find_images

@@ -14,7 +14,7 @@ from timm.data import ImageNetInfo
 
 from configs.errors import RunError
 from dataset_classes import image_folder
-from dataset_classes.base import read_image
+from dataset_classes.image_files import read_image
 from dataset_classes.imagenet import ImageNet
 from dataset_classes.traveling_birds import TravelingBirds
 

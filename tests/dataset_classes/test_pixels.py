@@ -8,8 +8,8 @@ from PIL import Image
 from refusals import refused
 
 from configs.errors import RunError
-from dataset_classes.base import read_image
 from dataset_classes.description import DataDescription
+from dataset_classes.image_files import read_image
 from dataset_classes.pixels import PixelScale
 from dataset_classes.registry import load_data
 
