@@ -100,11 +100,11 @@ def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
 
 
 def results_table(dense: dict, sparse: dict, name: str) -> str:
-    """Dense and sparse model side by side, then the prediction sets of every method, then what is known of how true
-    and how faithful the explanations are.
+    """Dense and sparse model side by side, then prediction sets, and what is known of how true explanations are.
 
     Args:
         dense: results of the dense model; may lack entries.
+        name: of the sparse model.
     """
     lines = [f"{'':34}{'Dense':>10}{name:>14}"]
     for key, value in sparse.items():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dataset_classes import contents as module
 from dataset_classes.contents import contents
+from dataset_classes.cub import CUB2011
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def test_no_home_is_no_error(tmp_path, monkeypatch):
 
 def test_a_repainted_bird_and_another_box_are_other_datasets(tmp_path):
     root = make_cub(tmp_path)
-    cub = root / "CUB200/CUB_200_2011"
+    cub = root / CUB2011.folder
     before = load("CUB2011", root).fingerprints()
     Image.new("RGB", (40, 30), "white").save(cub / "images/001.Black_footed_Albatross/image_0.jpg")
     repainted = load("CUB2011", root).fingerprints()

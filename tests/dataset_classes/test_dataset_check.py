@@ -12,10 +12,10 @@ from PIL import Image
 from configs.settings import parse_settings
 from dataset_classes import check, synthetic_birds
 from dataset_classes.check import check_dataset, load_splits
+from dataset_classes.cub import CUB2011
 from dataset_classes.near_copies import near_pairs
 
-CUB = "CUB200/CUB_200_2011"
-FIRST = f"{CUB}/images/001.Black_footed_Albatross/image_0.jpg"
+FIRST = f"{CUB2011.folder}/images/001.Black_footed_Albatross/image_0.jpg"
 
 
 def different_images(root):
@@ -59,7 +59,7 @@ def test_counts_per_split_and_class(tmp_path):
 
 
 def set_box(root, box):
-    boxes = root / CUB / "bounding_boxes.txt"
+    boxes = root / CUB2011.folder / "bounding_boxes.txt"
     boxes.write_text(boxes.read_text().replace("1 10.0 5.0 20.0 15.0", f"1 {box}", 1))
 
 
@@ -85,7 +85,7 @@ def test_each_kind_of_finding(tmp_path, kind):
 
 def test_boxes_that_are_two_corners_are_a_problem(tmp_path):
     root = different_images(make_cub(tmp_path))
-    boxes = root / CUB / "bounding_boxes.txt"
+    boxes = root / CUB2011.folder / "bounding_boxes.txt"
     boxes.write_text(boxes.read_text().replace("10.0 5.0 20.0 15.0", "20 10 35 25"))
     (kind,) = report("CUB2011", root).problems
     assert kind.endswith("(are they x, y, width, height?)")

@@ -6,11 +6,12 @@ import torch
 from fake_datasets import BOX, SIZE, class_colour, load, make_cars, make_cub, save_image
 from PIL import Image
 from refusals import refused
+from scipy.io import savemat
 
 from configs.errors import RunError, UsageError
 from configs.recipes import DATASETS
 from dataset_classes import base, transforms
-from dataset_classes.cub import CUB2011, readable
+from dataset_classes.cub import BOXES, CUB2011, IMAGE_ATTRIBUTES, PART_LOCATIONS, PARTS, readable
 from dataset_classes.registry import dataset_class
 from dataset_classes.stanford_cars import StanfordCars
 
@@ -109,12 +110,10 @@ def test_readable_names(official, name):
 
 
 def test_cars_leave_out_classes_without_images(tmp_path):
-    import scipy.io
-
     root = make_cars(tmp_path, classes=3)
     meta = root / "StanfordCars/stanford_cars/devkit/cars_meta.mat"
     names = np.array([f"Car {i}" for i in range(5)], dtype=object)
-    scipy.io.savemat(meta, {"class_names": names})
+    savemat(meta, {"class_names": names})
     assert StanfordCars(root, "train").classes == ["Car 0", "Car 1", "Car 2"]
 
 
@@ -190,7 +189,6 @@ def test_lighting_moves_along_the_colour_directions():
 # What can be wrong ----------------------------------------------------------------------------------------------------
 
 
-CUB = "CUB200/CUB_200_2011"
 CARS = "StanfordCars/stanford_cars"
 CLASS_ATTRIBUTES = "attributes/class_attribute_labels_continuous.txt"
 
@@ -228,7 +226,7 @@ BROKEN_CARS = [
     [("CUB2011", *case) for case in BROKEN_CUB] + [("StanfordCars", *c) for c in BROKEN_CARS],
 )
 def test_broken_dataset_is_one_clear_line(tmp_path, name, file, content, named):
-    make, folder = {"CUB2011": (make_cub, CUB), "StanfordCars": (make_cars, CARS)}[name]
+    make, folder = {"CUB2011": (make_cub, CUB2011.folder), "StanfordCars": (make_cars, CARS)}[name]
     file = make(tmp_path) / folder / file
     file.unlink()
     if content is not None:
@@ -246,7 +244,7 @@ def test_missing_dataset_says_where_and_what_to_do(tmp_path, name):
 @pytest.mark.parametrize("box", ["500 5 20 15", "0.1 0.2 0.6 0.5"])
 def test_a_box_that_holds_no_pixel_is_named(tmp_path, box):
     root = make_cub(tmp_path)
-    boxes = root / CUB / "bounding_boxes.txt"
+    boxes = root / CUB2011.folder / "bounding_boxes.txt"
     boxes.write_text(boxes.read_text().replace("1 10.0 5.0 20.0 15.0", f"1 {box}", 1))
     with refused(RunError, "bounding box", "image_0.jpg"):
         CUB2011(root, "train").image(0)
@@ -263,15 +261,16 @@ def test_blank_lines_are_passed_over_and_images_left_out_are_said(tmp_path, capl
     assert "images.txt names 8 images, image_class_labels.txt labels 9" in caplog.text
 
 
-ANNOTATIONS = "attributes/class_attribute_labels_continuous.txt", "attributes/image_attribute_labels.txt"
-
-
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        *((name, text) for name in (*ANNOTATIONS, "parts/part_locs.txt") for text in ("", "1 nan 1 1 1", "a b", "1 2")),
-        (ANNOTATIONS[1], "1 -1 1 3\n"),
-        (ANNOTATIONS[1], "1 1 7 3\n"),
+        *(
+            (name, text)
+            for name in (CLASS_ATTRIBUTES, IMAGE_ATTRIBUTES, PART_LOCATIONS)
+            for text in ("", "1 nan 1 1 1", "a b", "1 2")
+        ),
+        (IMAGE_ATTRIBUTES, "1 -1 1 3\n"),
+        (IMAGE_ATTRIBUTES, "1 1 7 3\n"),
     ],
 )
 def test_annotations_that_only_the_evaluation_needs_are_checked_before(tmp_path, file, text):
@@ -283,7 +282,7 @@ def test_annotations_that_only_the_evaluation_needs_are_checked_before(tmp_path,
         CUB2011(tmp_path, "test").check_annotations()
 
 
-@pytest.mark.parametrize("file", [ANNOTATIONS[1], "parts/part_locs.txt", "parts/parts.txt", "bounding_boxes.txt"])
+@pytest.mark.parametrize("file", [IMAGE_ATTRIBUTES, PART_LOCATIONS, PARTS, BOXES])
 def test_annotations_that_change_at_the_same_size_are_other_ones(tmp_path, file):
     path = make_cub(tmp_path) / CUB2011.folder / file
     path.parent.mkdir(exist_ok=True)
