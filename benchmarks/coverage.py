@@ -22,12 +22,12 @@ from conformal.split import CALIBRATION_PER_CLASS, calibration_split
 from evaluation.prediction_sets import COVERAGES, compare_methods, methods
 
 
-def simulated(n_images: int = 960, n_classes: int = 24, n_features: int = 50, n_per_class: int = 5):
+def simulated(n_images: int = 960, n_classes: int = 24):
     """Weights and feature table of a classifier that errs within and beyond families of four classes.
 
     The classes of a family share all but one feature; each feature of an image's class is silent in 15 % of the images.
     """
-    generator = np.random.default_rng(0)
+    generator, n_features, n_per_class = np.random.default_rng(0), 50, 5
     weight = np.zeros((n_classes, n_features))
     for c, row in enumerate(weight):
         if c % 4 == 0:

@@ -46,19 +46,17 @@ def where_parts_are(parts: Tensor, n: int, random: Callable[..., Tensor]) -> Ten
     return placed + (0.5 + 0.05 * random(n, 1, 2))
 
 
-def birds(shown: Tensor, spare: str = "tail") -> Scenes:
+def birds(shown: Tensor) -> Scenes:
     """Scenes of 5 images of every class.
 
     Args:
-        shown: presence of features in classes, `[C, F]`, of the looks in order and of further ones.
-        spare: the part where the further features are.
+        shown: presence of features in classes, `[C, F]`, of the looks in order and of further ones, at the tail.
     """
     labels = torch.arange(len(shown)).repeat_interleave(PER_CLASS)
     n, random = len(labels), uniform()
     parts = where_parts_are(PARTS, n, random)
     maps = 0.02 * random(n, shown.shape[1], CELLS, CELLS)
-    of_part = torch.arange(shown.shape[1]) // 4
-    of_part[len(NAMES) :] = list(LOOKS).index(spare)
+    of_part = torch.arange(shown.shape[1]).clamp(max=len(NAMES) - 1) // 4
     image, feature = torch.meshgrid(torch.arange(n), torch.arange(shown.shape[1]), indexing="ij")
     row, column = (parts[:, of_part] * CELLS).long().clamp(0, CELLS - 1).unbind(dim=2)
     maps[image, feature, row, column] = shown[labels].clamp(min=0.02)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from dataset_classes.cub import CUB2011
 from dataset_classes.registry import DataSplits, load_data
 
 SIZE = (40, 30)  # width, height
@@ -40,10 +41,10 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return (40 + 50 * (label % 4), 220 - 60 * (label % 3), 80 + 40 * (label % 5))
 
 
-def make_cub(root: Path, class_ids=(1, 2, 5), train=2, test=1, folder="CUB200/CUB_200_2011") -> Path:
+def make_cub(root: Path, class_ids=(1, 2, 5), train=2, test=1) -> Path:
     """CUB-200-2011 with the given classes; attributes have one row per class."""
     names = ("Black_footed_Albatross", "Laysan_Albatross", "Sooty_Albatross", "Shiny_Cowbird", "Crested_Auklet")
-    base = root / folder
+    base = root / CUB2011.folder
     lines: dict[str, list[str]] = defaultdict(list)
     image_id = 0
     for class_id in class_ids:
@@ -64,21 +65,21 @@ def make_cub(root: Path, class_ids=(1, 2, 5), train=2, test=1, folder="CUB200/CU
     return root
 
 
-def make_cars(root: Path, classes=3, train=2, test=1) -> Path:
-    """Stanford Cars: annotations as Matlab files, classes numbered from 1."""
+def make_cars(root: Path) -> Path:
+    """Stanford Cars of three classes: annotations as Matlab files, classes numbered from 1."""
     base = root / "StanfordCars" / "stanford_cars"
     (base / "devkit").mkdir(parents=True)
-    names = np.array([f"Maker Model {i} 2012" for i in range(classes)], dtype=object)
+    names = np.array([f"Maker Model {i} 2012" for i in range(3)], dtype=object)
     savemat(base / "devkit" / "cars_meta.mat", {"class_names": names})
     columns = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     kinds = [(column, "O") for column in columns]
     for split, count, file in (
-        ("train", train, "devkit/cars_train_annos.mat"),
-        ("test", test, "cars_test_annos_withlabels.mat"),
+        ("train", 2, "devkit/cars_train_annos.mat"),
+        ("test", 1, "cars_test_annos_withlabels.mat"),
     ):
         rows = []
-        for i in range(count * classes):
-            label, name = i % classes, f"{i + 1:05d}.jpg"
+        for i in range(count * 3):
+            label, name = i % 3, f"{i + 1:05d}.jpg"
             rows.append((1, 1, *SIZE, label + 1, name))
             save_image(base / f"cars_{split}" / name, class_colour(label))
         savemat(base / file, {"annotations": np.array(rows, dtype=kinds)})

@@ -121,18 +121,19 @@ def test_command_line(tmp_path, capsys, damage):
     assert ("missing files: 1" in capsys.readouterr().out) == damage
 
 
-def random_picture(path, seed, side=64):
+def random_picture(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(blocks).resize((side, side), Image.Resampling.BICUBIC)
+    image = Image.fromarray(blocks).resize((64, 64), Image.Resampling.BICUBIC)
     image.save(path)
     return image
 
 
-def random_folder(root, classes=("benign", "malignant"), train=6, test=3):
+def random_folder(root, classes=("benign", "malignant")):
+    """Of every class 6 training images and 3 test images."""
     for c, name in enumerate(classes):
-        for i in range(train + test):
-            split, seed = ("train" if i < train else "test"), 100 * c + i
+        for i in range(9):
+            split, seed = ("train" if i < 6 else "test"), 100 * c + i
             random_picture(root / split / name / f"{i}.png", seed)
     return root
 

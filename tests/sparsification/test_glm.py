@@ -15,9 +15,9 @@ from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
 
 
-def problem(n_samples=240, n_features=12, n_classes=4, seed=0):
+def problem(n_samples=240, n_features=12, n_classes=4):
     """Correlated features, some of which depend on the class; labels in no order."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(n_samples) % n_classes)
     centres = rng.normal(size=(n_classes, n_features)) * (rng.random(n_features) < 0.6)
     features = centres[labels] + rng.normal(size=(n_samples, n_features))
