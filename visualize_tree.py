@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
-    """The images asked for; by default test images that did not calibrate, evenly spread."""
+    """The images asked for, or test images that did not calibrate, evenly spread; UsageError if there are none such."""
     test, see = explained.data.test, explained.explainer.see
     indices: Sequence[int] = flags.index
     if not flags.index and not flags.image:

@@ -41,7 +41,7 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repe
 
 
 def boolean(text: str) -> bool:
-    """The truth value of a word: True/yes/1/on or False/no/0/off, in any case."""
+    """The truth value of a word: True/yes/1/on or False/no/0/off, in any case; ValueError for others."""
     if text.lower() in TRUE_WORDS:
         return True
     if text.lower() in FALSE_WORDS:

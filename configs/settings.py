@@ -374,6 +374,17 @@ def check(settings: Settings) -> None:
         )
     if s.batch_size == 1:
         raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
+    _check_overrides(s)
+    if s.finetuning.refit and s.kind.class_sets:
+        raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")
+    kept = {"do_dense False": not s.do_dense, "freeze_backbone": s.freeze_backbone}
+    if s.weights == "none" and any(kept.values()):
+        asked = next(name for name, given in kept.items() if given)
+        raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")
+
+
+def _check_overrides(s: Settings) -> None:
+    """Raise a UsageError if what `--set` says contradicts itself or `--batch_size`."""
     values: dict[str, str] = {}
     for text in s.set:
         name, _, value = text.partition("=")
@@ -381,9 +392,3 @@ def check(settings: Settings) -> None:
             raise UsageError(f"--set {name} is given twice: {values[name]} and {value}")
         if name.endswith(".batch_size") and s.batch_size not in (None, int(value)):
             raise UsageError(f"--batch_size {s.batch_size} contradicts --set {text}; leave one out")
-    if s.finetuning.refit and s.kind.class_sets:
-        raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")
-    kept = {"do_dense False": not s.do_dense, "freeze_backbone": s.freeze_backbone}
-    if s.weights == "none" and any(kept.values()):
-        asked = next(name for name, given in kept.items() if given)
-        raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")

@@ -80,7 +80,7 @@ class CUB2011(ImageDataset):
         return [self._row_of[path] for path in self.paths]
 
     def image_attributes(self) -> np.ndarray | None:
-        """The rows of `attributes/image_attribute_labels.txt` about these images; None without the file."""
+        """As in `ImageDataset`; None without `IMAGE_ATTRIBUTES`, a RunError if it lacks one of these images."""
         table = self._index.image_attributes
         if table is None:
             return None

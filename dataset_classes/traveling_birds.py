@@ -27,7 +27,7 @@ class TravelingBirds(CUB2011):
 
     @classmethod
     def read_index(cls, root: Path) -> Index:
-        """CUB's text files."""
+        """CUB's text files; RunError if they are missing or broken."""
         require(root / cls.folder, cls.name, root, SOURCE)
         for annotations in (root / cls.folder, root / CUB2011.folder):
             if (annotations / "images.txt").exists():

@@ -164,7 +164,7 @@ def attribute_alignment(features: Tensor, attribute_table: Tensor | np.ndarray) 
 
 
 def alignment_matrix(features: Tensor, attribute_table: Tensor | np.ndarray) -> Tensor:
-    """Gain in activation of features with attributes, `[F, A]`; see `attribute_alignment`.
+    """Gain in activation of features with attributes, `[F, A]`; arguments and errors as of `attribute_alignment`.
 
     nan for attributes that are never present or never absent.
     """

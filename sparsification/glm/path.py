@@ -110,10 +110,8 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
         while len(chosen) < n_features:
             if chosen:
                 coefficients = minimise(inside, SELECTION_PENALTY, strengths[step], coefficients)
-            everywhere = coefficients.new_zeros(len(coefficients), len(varying) + 1)
-            everywhere[:, [*chosen, -1]] = coefficients
-            pull = datafit.value_and_gradient(everywhere)[1][:, :-1].norm(dim=0)  # [F]
-            pull[~varying] = pull[chosen] = -1.0
+            pull = _pull(datafit, coefficients, chosen)
+            pull[~varying] = -1.0
             at_the_end = step == len(strengths) - 1
             if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
                 step += 1
@@ -125,6 +123,20 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
             coefficients = torch.cat([weight, torch.zeros_like(bias), bias], 1)
             bar.update()
     return torch.tensor(chosen, device=datafit.labels.device)
+
+
+def _pull(datafit: CrossEntropy, coefficients: Tensor, chosen: list[int]) -> Tensor:
+    """How much every feature would lower the loss: the norm of its gradient, `[F]`; -1 for the chosen ones.
+
+    Args:
+        datafit: of all features.
+        coefficients: of the chosen ones, `[C, len(chosen) + 1]`.
+    """
+    everywhere = coefficients.new_zeros(len(coefficients), datafit.features.shape[1] + 1)
+    everywhere[:, [*chosen, -1]] = coefficients
+    pull = datafit.value_and_gradient(everywhere)[1][:, :-1].norm(dim=0)
+    pull[chosen] = -1.0
+    return pull
 
 
 def regularisation_path(features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA) -> Path:

@@ -61,7 +61,7 @@ def published_threshold(redundancy: np.ndarray, n_features: int) -> float:
 
 
 def check_time(clock: Stopwatch) -> None:
-    """Fail after `SECONDS` of computing."""
+    """Raise a RunError after `SECONDS` of computing."""
     if clock.elapsed > SECONDS:
         raise RunError(
             f"--redundancy_threshold published: the clique search has not ended in {SECONDS:.0f} s; {INSTEAD}"
@@ -76,7 +76,7 @@ def greedy_clique_size(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        clock: fails after `SECONDS`.
+        clock: a RunError follows `SECONDS` after its start.
     """
     degree = graph.sum(axis=1)
     best = 0
@@ -102,7 +102,7 @@ def large_clique(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        clock: fails after `SECONDS`.
+        clock: a RunError follows `SECONDS` after its start.
     """
     left = np.arange(len(graph))
     best = 0
