@@ -1,4 +1,4 @@
-"""Style and fonts of all figures: the same on every machine, for class names in any script."""
+"""Figures: one style on every machine, fonts for class names in any script, and those that a run can do without."""
 
 import logging
 import warnings
