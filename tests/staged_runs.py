@@ -34,4 +34,4 @@ def made_and_loaded(run: OpenRun, dense: InterpretableClassifier) -> list[Interp
 
 def images_to_test(run: OpenRun) -> Tensor:
     """All test images of a run, `[N, 3, S, S]`."""
-    return torch.stack([image for image, _ in run.data.test])
+    return torch.stack([run.data.test[i][0] for i in range(len(run.data.test))])

@@ -116,7 +116,7 @@ def choose_features(features, labels, n_features: int, solver: str = "newton") -
             if pull.max() <= strengths[step] * SELECTION_PENALTY.alpha and not at_the_end:
                 step += 1
                 continue
-            chosen.append(pull.argmax().item())
+            chosen.append(int(pull.argmax()))
             step = 0
             inside = datafit.subset(chosen)
             weight, bias = coefficients[:, :-1], coefficients[:, -1:]
