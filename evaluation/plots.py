@@ -46,7 +46,7 @@ def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
     figure, axes = labelled_figure("Targeted coverage", "Coverage on test images")
     laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
     low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
-    axes.fill_between(TARGETS, low, high, color="0.9", label="90 % of random splits")
+    axes.fill_between(TARGETS, low, high, color="0.9", label="expected in 90 % of splits")
     axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8)
     for name, curve in curves.items():
         axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name)
