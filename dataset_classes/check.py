@@ -4,7 +4,8 @@
 
 takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled
 (missing or unreadable images, broken annotations, boxes beside their image or most of them over its edge, a single
-class, too few images in a class, a picture under two labels, classes whose names look alike, almost black images);
+class, too few images in a class or for testing, a picture under two labels, classes whose names look alike, almost
+black images);
 what even published datasets contain is reported and passes (the same image in both splits, some boxes cut by the
 edge, classes without test images).
 """
@@ -113,6 +114,9 @@ def report_classes(report: Report) -> None:
     """Report classes with too few images, and those whose names look alike."""
     if len(report.classes) < 2:
         report.problems["fewer than 2 classes"] += report.classes
+    n_test = report.counts["test"].sum()
+    if n_test < 2:
+        report.problems["fewer than 2 test images (one calibrates, one measures)"].append(f"{n_test} in all")
     for label in np.flatnonzero(report.counts["train"] < 2):
         report.problems["classes with fewer than 2 training images"].append(report.classes[label])
     for label in np.flatnonzero(report.counts["test"] == 0):

@@ -101,6 +101,7 @@ def test_too_few_images_are_reported(tmp_path):
     found = report("CUB2011", different_images(make_cub(tmp_path, train=1, test=0)))
     assert len(found.problems["classes with fewer than 2 training images"]) == 3
     assert len(found.remarks["classes without test images"]) == 3
+    assert found.problems["fewer than 2 test images (one calibrates, one measures)"] == ["0 in all"]
 
 
 def test_one_class_is_a_problem_and_a_long_or_broken_name_keeps_the_table(tmp_path):
