@@ -11,6 +11,7 @@ from refusals import refused
 
 from configs.errors import RunError, UsageError
 from configs.files import write_json
+from configs.model_card import ModelCard
 from configs.model_size import with_model_size
 from configs.records import write_config
 from configs.run_files import selection_file, sparse_model_file, sparse_results_file
@@ -116,6 +117,14 @@ def test_given_flags_win_where_the_model_stays_the_same(leave):
 def test_flags_that_contradict_the_model_are_refused(leave, given, message):
     with refused(UsageError, message):
         find("--folder", leave(ODD).path, *given.split())
+
+
+def test_a_model_under_the_name_of_another_type_is_refused(leave):
+    path = leave(ODD).file("chiqpm_31_7_FinetunedModel.pth")
+    torch.save({}, path)
+    ModelCard(ODD.as_dict(), {}, {}).add_to(path)
+    with refused(UsageError, "made with model_type qpm, not chiqpm"):
+        find("--folder", path.parent, "--model_type", "chiqpm")
 
 
 def test_a_model_of_an_earlier_call_with_other_settings_is_not_taken_for_one_of_the_last(leave):
