@@ -1,28 +1,18 @@
-"""The machine's habits: homes, consoles, fonts, memory, shared memory and variables of other programs."""
+"""The machine's habits: homes, consoles, memory and variables of other programs."""
 
 import errno
-import gc
-import io
 import logging
 import os
 import pwd
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
-import matplotlib
-import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from configs import loading, processes
+from configs import processes
 from configs.errors import RunError, UsageError
-from configs.fonts import optional_figure, prepare_fonts
-from configs.hardware import Hardware
-from configs.loading import Batches
 from configs.paths import cache_folder, expanded
 from configs.script import log_to, one_line, run_script
 from configs.settings import Settings, parse_settings, resolve
@@ -184,113 +174,6 @@ def test_variables_of_torchrun_without_torchrun_are_ignored_with_a_line(monkeypa
     for name in names:
         monkeypatch.setenv(name, "1")
     assert processes.ignore_stray_variables() is None and processes.rank() == 1
-
-
-class Numbered(torch.utils.data.Dataset):
-    """Items say their index; some cannot be loaded."""
-
-    def __init__(self, error=None):
-        self.error = error
-
-    def __len__(self):
-        return 10
-
-    def __getitem__(self, index):
-        if self.error and index == 4:
-            raise self.error
-        return torch.full((1000,), index)
-
-
-BATCHES = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-
-
-@pytest.mark.parametrize("free", [0, 10**5, 10**9])
-def test_batches_are_the_same_however_little_memory_can_be_shared(monkeypatch, free):
-    monkeypatch.setattr(loading, "free_shared_memory", lambda: free)
-    loaded = [b[:, 0].tolist() for b in Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2))]
-    assert loaded == BATCHES
-
-
-def test_images_that_cannot_even_be_stacked_in_shared_memory_are_loaded(monkeypatch):
-    def stacked(items):
-        if torch.utils.data.get_worker_info() is None:
-            return torch.stack(items)
-        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left")
-
-    batches = Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2), stacked)
-    assert [b[:, 0].tolist() for b in batches] == BATCHES
-
-
-def test_a_loader_that_cannot_send_is_gone_at_once(monkeypatch):
-    monkeypatch.setattr(loading, "free_shared_memory", lambda: 0)
-    gc.disable()
-    try:
-        list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 2)))
-        kept = [type(thing).__name__ for thing in gc.get_objects()]
-    finally:
-        gc.enable()
-    assert "_MultiProcessingDataLoaderIter" not in kept
-
-
-def test_little_shared_memory_is_said(monkeypatch, caplog):
-    said = []
-    monkeypatch.setattr(loading, "free_shared_memory", lambda: 50)
-    monkeypatch.setattr(loading, "warn_once", lambda _, message, *values: said.append(message % values))
-    list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1)))
-    assert len(said) == 1 and "/dev/shm has 0.0 MB left" in said[0] and "--workers 0" in said[0]
-
-
-@pytest.mark.parametrize("error", [RunError("The image a.png is missing."), FileNotFoundError("a.png")])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_errors_of_images_arrive_from_loading_processes_as_one_line(error, workers):
-    with pytest.raises(type(error)) as raised:
-        list(Batches(Numbered(error), BATCHES, Hardware.choose("cpu", workers)))
-    assert one_line(raised.value) in (str(error), f"FileNotFoundError: {error}")
-
-
-def drawn(text: str) -> np.ndarray:
-    """The pixels of a figure that says a text."""
-    figure = Figure(figsize=(2, 1), dpi=50)
-    figure.text(0.1, 0.5, text)
-    figure.subplots().set_title(text)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba()).copy()
-
-
-def test_figures_do_not_depend_on_the_users_matplotlibrc():
-    prepare_fonts([])
-    ours = drawn("robin")
-    foreign = {"text.color": "white", "axes.facecolor": "black", "text.usetex": True, "font.size": 20}
-    matplotlib.rcParams.update(foreign)
-    prepare_fonts([])
-    assert np.array_equal(drawn("robin"), ours)
-
-
-@pytest.mark.parametrize("name", ["Ba$$in", "$1_$2", r"$\alpha$", "a_b^c{d}", r"50 % \& <b>", "$", r"\$5"])
-def test_names_are_drawn_as_they_are(name):
-    prepare_fonts([name])
-    figure, file = Figure(figsize=(2, 1)), io.StringIO()
-    figure.text(0.1, 0.5, name)
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg")
-    texts = ElementTree.fromstring(file.getvalue()).iter("{http://www.w3.org/2000/svg}text")
-    assert [text.text for text in texts] == [name]
-
-
-def test_a_figure_that_fails_is_a_warning(caplog):
-    with caplog.at_level(logging.WARNING), optional_figure("The plot"):
-        raise ValueError("too large")
-    assert "The plot could not be drawn (ValueError: too large)" in caplog.text
-    with pytest.raises(RunError), optional_figure("The plot"):
-        raise RunError("cannot write a.png: disk full")
-
-
-def test_there_are_no_more_loading_processes_than_batches(monkeypatch):
-    started = []
-    monkeypatch.setattr(loading, "DataLoader", lambda *_, num_workers, **__: started.append(num_workers) or BATCHES)
-    list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1000)))
-    assert started == [5]
 
 
 def test_a_log_holds_names_that_are_no_text(tmp_path, capsys):
