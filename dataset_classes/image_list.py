@@ -57,7 +57,7 @@ class ImageList:
         trained = [f for f, digest in zip(files, digests, strict=True) if self._by_digest.get(digest) == "train"]
         if trained:
             log.warning(
-                "%d of %d images were trained on, the first is %s: the model is too sure of them, results too good.",
+                "%d of %d images were trained on, the first is %s: the model is surer of them than of new ones.",
                 *(len(trained), len(files), trained[0]),
             )
 
