@@ -112,8 +112,8 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
     weight, bias = processes.broadcast(find)
     if len(weight) < backbone.n_places:
         raise RunError(
-            f"only {len(weight)} places were found in {len(seen)} training images, not {backbone.n_places}: take an "
-            "--arch of fewer places, or one without"
+            f"only {len(weight)} place(s) were found in {len(seen)} training images, not {backbone.n_places}: take a "
+            "larger --img_size, an --arch of fewer places, or one without"
         )
     backbone.places.load_state_dict({"weight": weight[..., None, None], "bias": bias})
     log.info("%d places were found in %d training images, without labels.", backbone.n_places, len(seen))
