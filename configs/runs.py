@@ -223,11 +223,12 @@ def _restored(recorded: Settings | None, given: dict) -> dict:
 def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
     """Raise a UsageError if the run's model was made with other settings."""
     file = sparse_model_file(settings)
-    # A card is about this very file, whatever it is called.
-    names = BACKBONE if ModelCard.read(run.file(file)) is None else (*BACKBONE, "model_type")
+    # A card is about this very file, whatever it is called and took the place of.
+    carded = ModelCard.read(run.file(file)) is not None
+    names: tuple[str, ...] = (*BACKBONE, "model_type") if carded else BACKBONE
     made_with = {} if recorded is None else {name: getattr(recorded, name) for name in names}
-    # Where several models share the folder, config.json may be about another one.
-    made_with |= run.manifest().get(file, {}).get("settings", {})
+    if not carded:  # where several models share the folder, config.json may be about another one
+        made_with |= run.manifest().get(file, {}).get("settings", {})
     for name in names:
         now = getattr(settings, name)
         then = made_with.get(name, now)

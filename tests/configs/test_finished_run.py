@@ -127,6 +127,14 @@ def test_a_model_under_the_name_of_another_type_is_refused(leave):
         find("--folder", path.parent, "--model_type", "chiqpm")
 
 
+def test_a_model_file_that_took_the_place_of_another_is_known_by_its_own_card(leave):
+    run, former = leave(ODD), replace(ODD, img_size=128)
+    artefact = run.artefact(sparse_model_file(ODD), former.backbone_dependencies())
+    artefact.write(lambda path: torch.save({}, path))
+    ModelCard(ODD.as_dict(), {}, {}).add_to(artefact.path)
+    assert find("--folder", run.path)[0].img_size == 97
+
+
 def test_a_model_of_an_earlier_call_with_other_settings_is_not_taken_for_one_of_the_last(leave):
     run = leave(ODD)
     last = replace(ODD, model_type="sldd", img_size=128)
