@@ -122,6 +122,8 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
 def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) -> tuple[Tensor, Tensor]:
     """Filters of the clearest places: weight `[P, C]` and bias `[P]`; fewer than asked for if there are no more.
 
+    Over these images, the score of a place's best cell has a median of 0 and a standard deviation of 1.
+
     Args:
         maps: of a middle layer, of training images that are not augmented, `[N, C, H, W]` float16.
         n_places: how many are wanted.
@@ -136,7 +138,10 @@ def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) ->
     scores = middle.scores(directions)
     clearest = clearness(scores, recipe.clear_within).argsort(descending=True)
     kept = _apart(relative_peaks(scores), clearest, n_places, recipe)
-    return middle.filters(directions[kept])
+    weight, bias = middle.filters(directions[kept])
+    best = scores[:, kept].amax(dim=(2, 3))
+    spread = best.std(dim=0).clamp(min=1e-6)
+    return weight / spread[:, None], (bias - best.median(dim=0).values) / spread
 
 
 def clearness(scores: Tensor, within: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 `tf_efficientnet_lite0@8places` looks at eight. Filters of a middle layer find them, and training learns the filters
 before anything else (training/places.py), from the images alone. Feature f is the mean of its map in a window around
-place f modulo 8. So what is trained is what is seen there, and a map marks one part in all images.
+place f modulo 8, times how certain the place is in this image. So what is trained is what is seen there, and a map marks
+one part in all images; where the part is hidden, the feature is small.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ from configs.recipes import PLACES
 NUMBERS = (4, 6, 8, 10, 12)
 MIDDLE_CELL = 16  # pixels, usually: what shows parts best; with reduced strides it has finer cells
 WINDOW = 2 / 28  # standard deviation of a window, as a share of the image's side
+CERTAINTY = 0.5  # slope of a place's certainty over its best score
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class PlacedBackbone(TimmBackbone):
         n_places: P.
 
     Attributes:
-        places: a filter of the middle layer for each; `training/places.py` learns them.
+        places: a filter of the middle layer for each; `training/places.py` learns them. Over training images, the score
+            of the best cell has a median of 0 and a standard deviation of 1.
     """
 
     def __init__(self, network: Any, layout: Layout, middle: Middle, n_places: int):
@@ -70,7 +73,7 @@ class PlacedBackbone(TimmBackbone):
         return super()._is_fine(key) or key in self._middle.late
 
     def maps(self, images: Tensor) -> Tensor:
-        """The network's last maps, and behind them the window around every place, `[B, F + P, H, W]`."""
+        """The network's last maps, and behind them the window of every place, `[B, F + P, H, W]`."""
         with self._watched_middle() as seen:
             maps = super().maps(images)
         return self._with_windows(maps, self._windows(seen[0]))
@@ -99,20 +102,22 @@ class PlacedBackbone(TimmBackbone):
 
     @torch.no_grad()
     def _windows(self, middle: Tensor) -> Tensor:
-        return windows(place_scores(middle, self.places.weight[..., 0, 0], self.places.bias))
+        scores = place_scores(middle, self.places.weight[..., 0, 0], self.places.bias)
+        return windows(scores) * certainty(scores)[..., None, None]
 
     def _keep(self, modules: Iterable[nn.Module]) -> None:
         super()._keep([*modules, self.places])
 
     def _with_windows(self, maps: Tensor, around: Tensor) -> Tensor:
-        around = adaptive_avg_pool2d(around, (maps.shape[2], maps.shape[3]))
-        return torch.cat([maps, around / around.sum(dim=(2, 3), keepdim=True)], dim=1)
+        coarse = adaptive_avg_pool2d(around, (maps.shape[2], maps.shape[3]))
+        kept_sum = around.sum(dim=(2, 3), keepdim=True) / coarse.sum(dim=(2, 3), keepdim=True)
+        return torch.cat([maps, coarse * kept_sum], dim=1)
 
     def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
         maps, around = maps[:, : -self.n_places], maps[:, -self.n_places :]
         maps = super()._features(maps, wanted)
         features = torch.arange(self.n_features, device=maps.device) if wanted is None else wanted
-        # Means over all cells, as features are, are then means over the window.
+        # Means over all cells, as features are, are then means over the window, times its sum.
         return maps * around[:, features % self.n_places] * maps[0, 0].numel()
 
     def _before_last_stage(self, images: Tensor) -> Tensor:
@@ -137,6 +142,11 @@ def windows(scores: Tensor) -> Tensor:
         (-(away**2) / (2 * WINDOW**2)).softmax(dim=-1) for away in distances_of_cells(relative_peaks(scores), scores)
     )
     return rows[..., :, None] * columns[..., None, :]
+
+
+def certainty(scores: Tensor) -> Tensor:
+    """How certain it is that a place is at its best cell: `[..., H, W]` -> `[...]`, 0 to 2, and 1 at a score of 0."""
+    return 2 * torch.sigmoid(CERTAINTY * scores.amax(dim=(-2, -1)))
 
 
 @cache

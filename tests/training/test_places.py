@@ -38,6 +38,9 @@ def test_found_places_are_marks_of_the_object_in_images_that_were_not_seen():
     generator = torch.Generator().manual_seed(0)
     maps, marks = scenes(400, generator)
     weight, bias = find_places(maps[:200], 6, QUICK, seed=0)
+    best = place_scores(maps[:200].float(), weight, bias).amax(dim=(2, 3))
+    torch.testing.assert_close(best.median(dim=0).values, torch.zeros(len(weight)), rtol=0, atol=1e-3)
+    torch.testing.assert_close(best.std(dim=0), torch.ones(len(weight)), rtol=1e-3, atol=0)
     positions = relative_peaks(place_scores(maps[200:].float(), weight, bias))  # [200, P, 2]
     near = torch.cdist(positions, marks[200:]) < 1.5 / SIDE  # [200, P, 6]
     right, which = near.float().mean(dim=0).max(dim=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures.backbones.frozen import KeptPart, trained_part
-from architectures.backbones.placed import PlacedBackbone, windows
+from architectures.backbones.placed import PlacedBackbone, certainty, place_scores, windows
 from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
 from configs.errors import UsageError
@@ -18,34 +18,39 @@ SIDE = 128
 def model():
     torch.manual_seed(0)
     model = build_dense_model(NAME, 3, frozen=True).eval()
-    torch.nn.init.normal_(model.backbone.places.weight)
+    torch.nn.init.normal_(model.backbone.places.weight, std=0.1)
     return model
 
 
-def around_places(backbone: PlacedBackbone, images):
-    return windows(
-        torch.nn.functional.avg_pool2d(
-            backbone.places(backbone.middle_maps(images)), 3, stride=1, padding=1, count_include_pad=False
-        )
-    )
+def scores_of_places(backbone: PlacedBackbone, images):
+    return place_scores(backbone.middle_maps(images), backbone.places.weight[..., 0, 0], backbone.places.bias)
 
 
-def test_a_feature_is_the_mean_of_its_map_around_its_place(model):
+def test_a_feature_is_the_mean_of_its_map_around_its_place_times_how_certain_that_is(model):
     backbone = model.backbone
     plain = build_dense_model("convnext_atto", 3, frozen=True).eval()
     own = model.state_dict()
     plain.load_state_dict({key: own[key] for key in plain.state_dict()})
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
-        maps, everywhere, around = backbone(images), plain.backbone(images), around_places(backbone, images)
+        maps, everywhere, scores = backbone(images), plain.backbone(images), scores_of_places(backbone, images)
+    around, certain = windows(scores), certainty(scores)
     torch.testing.assert_close(around.sum(dim=(2, 3)), torch.ones(2, 4))
+    assert certain.std() > 0.01
     assert not torch.allclose(around[:, 0], around[:, 1], atol=1e-3)
     for feature in (0, 5, 318):
         expected = (everywhere[:, feature] * around[:, feature % 4]).sum(dim=(1, 2))
-        torch.testing.assert_close(backbone.pool(maps)[:, feature], expected)
+        torch.testing.assert_close(backbone.pool(maps)[:, feature], expected * certain[:, feature % 4])
     with torch.inference_mode():
         some = backbone(images, torch.tensor([318, 5]))
     torch.testing.assert_close(some, maps[:, [318, 5]])
+
+
+def test_a_place_is_more_certain_the_better_its_best_cell():
+    scores = torch.full((3, 1, 5, 5), -9.0)
+    scores[:, 0, 2, 2] = torch.tensor([-2.0, 0.0, 2.0])
+    hidden, usual, clear = certainty(scores)
+    assert 0 < hidden < usual == 1 < clear < 2
 
 
 @pytest.mark.parametrize("reduced", [False, True])
@@ -75,7 +80,7 @@ def test_an_object_that_moves_takes_its_window_along(model):
     images[0, :, 24:64, 24:64] = patch
     images[1, :, 56:96, 56:96] = patch
     with torch.inference_mode():
-        around = around_places(model.backbone, images)
+        around = windows(scores_of_places(model.backbone, images))
     rows = (torch.arange(around.shape[2]) + 0.5) / around.shape[2]
     centre = (around.sum(dim=3) * rows).sum(dim=2)  # [2, 4]
     moved = centre[1] - centre[0]
