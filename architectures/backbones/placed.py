@@ -2,8 +2,8 @@
 
 `tf_efficientnet_lite0@8places` looks at eight. Filters of a middle layer find them, and training learns the filters
 before anything else (training/places.py), from the images alone. Feature f is the mean of its map in a window around
-place f modulo 8, times how certain the place is in this image. So what is trained is what is seen there, and a map marks
-one part in all images; where the part is hidden, the feature is small.
+place f modulo 8, times how certain the place is in this image, except in training. So what is trained is what is seen
+there, and a map marks one part in all images; where that part is hidden, the feature is small.
 """
 
 from collections.abc import Iterable, Iterator
@@ -115,6 +115,8 @@ class PlacedBackbone(TimmBackbone):
 
     def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
         maps, around = maps[:, : -self.n_places], maps[:, -self.n_places :]
+        if self.training:  # a network that sees how certain places are learns to make up for it (docs/truth.md)
+            around = around / around.sum(dim=(2, 3), keepdim=True)
         maps = super()._features(maps, wanted)
         features = torch.arange(self.n_features, device=maps.device) if wanted is None else wanted
         # Means over all cells, as features are, are then means over the window, times its sum.

@@ -53,6 +53,15 @@ def test_a_place_is_more_certain_the_better_its_best_cell():
     assert 0 < hidden < usual == 1 < clear < 2
 
 
+def test_training_sees_places_as_equally_certain(model):
+    images = torch.rand(2, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        certain = certainty(scores_of_places(model.backbone, images))[:, torch.arange(model.backbone.n_features) % 4]
+        features = model(images).features
+        part, kept = trained_part(model), KeptPart(model.backbone)(images)
+        torch.testing.assert_close(part.train()(kept).features * certain, features)
+
+
 @pytest.mark.parametrize("reduced", [False, True])
 def test_the_parts_that_are_trained_and_kept_are_the_whole(model, reduced):
     backbone = model.backbone
