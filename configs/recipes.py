@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
 LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
-PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@8places
+PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@6places
 TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
 PACKAGE = "package:"  # what the name of weights from a Python package begins with
 

@@ -1,8 +1,8 @@
 """Pretrained networks of timm whose features each look at one place of the object, as the eye or the belly of a bird.
 
-`tf_efficientnet_lite0@8places` looks at eight. Filters of a middle layer find them, and training learns the filters
+`tf_efficientnet_lite0@6places` looks at six. Filters of a middle layer find them, and training learns the filters
 before anything else (training/places.py), from the images alone. Feature f is the mean of its map in a window around
-place f modulo 8, times how certain the place is in this image, except in training. So what is trained is what is seen
+place f modulo 6, times how certain the place is in this image, except in training. So what is trained is what is seen
 there, and a map marks one part in all images; where that part is hidden, the feature is small.
 """
 
