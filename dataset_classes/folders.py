@@ -21,7 +21,7 @@ LEFTOVERS = {
     "__macosx", "network trash folder", "temporary items", "icon\r",  # macOS
     "$recycle.bin", "recycler", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",  # Windows
     "lost+found", "__pycache__",
-    "trainvizqpmclasscomparisons", "testvizqpmclasscomparisons", "chiqpmexplanations",  # our own figures
+    "trainvizqpmclasscomparisons", "testvizqpmclasscomparisons", "chiqpmexplanations", "classtree.png",  # our figures
 }  # fmt: skip
 # Inside a class; a class may be called so.
 THUMBNAILS = {"thumbnails", "_thumbnails", "thumbs", "_thumbs"}

@@ -151,7 +151,7 @@ def test_folders_of_the_same_names_in_what_may_be_a_split_are_told(tmp_path, cap
 
 LEFTOVERS = [
     ".ipynb_checkpoints", "@eaDir", "@EADIR", "#recycle", "__MACOSX", ".AppleDouble", "$RECYCLE.BIN", ".thumbnails",
-    "lost+found", ".git", "CHiQPMExplanations",
+    "lost+found", ".git", "CHiQPMExplanations", "ClassTree.png",
 ]  # fmt: skip
 
 
