@@ -2,7 +2,7 @@
 
 `tf_efficientnet_lite0@6places` looks at six. Filters of a middle layer find them, and training learns the filters
 before anything else (training/places.py), from the images alone. Feature f is the mean of its map in a window around
-place f modulo 6, times how certain the place is in this image, except in training. So what is trained is what is seen
+place f modulo 6, times how visible the place is in this image, except in training. So what is trained is what is seen
 there, and a map marks one part in all images; where that part is hidden, the feature is small.
 """
 
@@ -27,7 +27,7 @@ from configs.recipes import PLACES
 NUMBERS = (4, 6, 8, 10, 12)
 MIDDLE_CELL = 16  # pixels, usually: what shows parts best; with reduced strides it has finer cells
 WINDOW = 2 / 28  # standard deviation of a window, as a share of the image's side
-CERTAINTY = 0.5  # slope of a place's certainty over its best score
+SLOPE = 0.5  # of a place's visibility over its best score
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PlacedBackbone(TimmBackbone):
     @torch.no_grad()
     def _windows(self, middle: Tensor) -> Tensor:
         scores = place_scores(middle, self.places.weight[..., 0, 0], self.places.bias)
-        return windows(scores) * certainty(scores)[..., None, None]
+        return windows(scores) * visibility(scores)[..., None, None]
 
     def _keep(self, modules: Iterable[nn.Module]) -> None:
         super()._keep([*modules, self.places])
@@ -115,7 +115,7 @@ class PlacedBackbone(TimmBackbone):
 
     def _features(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
         maps, around = maps[:, : -self.n_places], maps[:, -self.n_places :]
-        if self.training:  # a network that sees how certain places are learns to make up for it (docs/truth.md)
+        if self.training:  # a network that sees how visible places are learns to make up for it (docs/truth.md)
             around = around / around.sum(dim=(2, 3), keepdim=True)
         maps = super()._features(maps, wanted)
         features = torch.arange(self.n_features, device=maps.device) if wanted is None else wanted
@@ -146,9 +146,9 @@ def windows(scores: Tensor) -> Tensor:
     return rows[..., :, None] * columns[..., None, :]
 
 
-def certainty(scores: Tensor) -> Tensor:
-    """How certain it is that a place is at its best cell: `[..., H, W]` -> `[...]`, 0 to 2, and 1 at a score of 0."""
-    return 2 * torch.sigmoid(CERTAINTY * scores.amax(dim=(-2, -1)))
+def visibility(scores: Tensor) -> Tensor:
+    """How clearly a place is seen at its best cell: `[..., H, W]` -> `[...]`, 0 to 2, and 1 at a score of 0."""
+    return 2 * torch.sigmoid(SLOPE * scores.amax(dim=(-2, -1)))
 
 
 @cache

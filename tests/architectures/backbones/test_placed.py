@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures.backbones.frozen import KeptPart, trained_part
-from architectures.backbones.placed import PlacedBackbone, certainty, place_scores, windows
+from architectures.backbones.placed import PlacedBackbone, place_scores, visibility, windows
 from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
 from configs.errors import UsageError
@@ -26,7 +26,7 @@ def scores_of_places(backbone: PlacedBackbone, images):
     return place_scores(backbone.middle_maps(images), backbone.places.weight[..., 0, 0], backbone.places.bias)
 
 
-def test_a_feature_is_the_mean_of_its_map_around_its_place_times_how_certain_that_is(model):
+def test_a_feature_is_the_mean_of_its_map_around_its_place_times_how_visible_that_is(model):
     backbone = model.backbone
     plain = build_dense_model("convnext_atto", 3, frozen=True).eval()
     own = model.state_dict()
@@ -34,32 +34,32 @@ def test_a_feature_is_the_mean_of_its_map_around_its_place_times_how_certain_tha
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
         maps, everywhere, scores = backbone(images), plain.backbone(images), scores_of_places(backbone, images)
-    around, certain = windows(scores), certainty(scores)
+    around, visible = windows(scores), visibility(scores)
     torch.testing.assert_close(around.sum(dim=(2, 3)), torch.ones(2, 4))
-    assert certain.std() > 0.01
+    assert visible.std() > 0.01
     assert not torch.allclose(around[:, 0], around[:, 1], atol=1e-3)
     for feature in (0, 5, 318):
         expected = (everywhere[:, feature] * around[:, feature % 4]).sum(dim=(1, 2))
-        torch.testing.assert_close(backbone.pool(maps)[:, feature], expected * certain[:, feature % 4])
+        torch.testing.assert_close(backbone.pool(maps)[:, feature], expected * visible[:, feature % 4])
     with torch.inference_mode():
         some = backbone(images, torch.tensor([318, 5]))
     torch.testing.assert_close(some, maps[:, [318, 5]])
 
 
-def test_a_place_is_more_certain_the_better_its_best_cell():
+def test_a_place_is_more_visible_the_better_its_best_cell():
     scores = torch.full((3, 1, 5, 5), -9.0)
     scores[:, 0, 2, 2] = torch.tensor([-2.0, 0.0, 2.0])
-    hidden, usual, clear = certainty(scores)
+    hidden, usual, clear = visibility(scores)
     assert 0 < hidden < usual == 1 < clear < 2
 
 
-def test_training_sees_places_as_equally_certain(model):
+def test_training_sees_places_as_equally_visible(model):
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
-        certain = certainty(scores_of_places(model.backbone, images))[:, torch.arange(model.backbone.n_features) % 4]
+        visible = visibility(scores_of_places(model.backbone, images))[:, torch.arange(model.backbone.n_features) % 4]
         features = model(images).features
         part, kept = trained_part(model), KeptPart(model.backbone)(images)
-        torch.testing.assert_close(part.train()(kept).features * certain, features)
+        torch.testing.assert_close(part.train()(kept).features * visible, features)
 
 
 @pytest.mark.parametrize("reduced", [False, True])
