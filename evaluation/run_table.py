@@ -94,10 +94,18 @@ def gather(paths: Iterable[str]) -> list[Row]:
 
 
 def tell_apart(rows: list[Row]) -> None:
-    """Set in every row the settings in which it differs from the others of its model."""
-    for row in rows:
-        same = [other.settings for other in rows if other.model == row.model]
-        row.differing = {k: v for k, v in row.settings.items() if any(other.get(k) != v for other in same)}
+    """Set in every row the settings in which it differs from the others of its model.
+
+    Where those that all of them have suffice, one that only some have is left out, as the recipe of a stage of theirs.
+    """
+    for model in {row.model for row in rows}:
+        same = [row for row in rows if row.model == model]
+        keys = dict.fromkeys(key for row in same for key in row.settings)
+        differ = [key for key in keys if len({row.settings.get(key) for row in same}) > 1]
+        common = [key for key in differ if all(key in row.settings for row in same)]
+        suffice = len({tuple(row.settings[key] for key in common) for row in same}) == len(same)
+        for row in same:
+            row.differing = {k: row.settings[k] for k in (common if suffice else differ) if k in row.settings}
 
 
 def _run_folders(paths: Iterable[str]) -> list[Path]:

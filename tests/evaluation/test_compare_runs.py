@@ -18,7 +18,7 @@ from configs.model_types import MODEL_TYPES
 from configs.run_files import CONFIG
 from configs.run_folder import RunFolder
 from evaluation.results_page import write_page
-from evaluation.run_table import cells_of, gather, metrics_of
+from evaluation.run_table import Row, cells_of, gather, metrics_of, tell_apart
 from evaluation.table_files import latex, markdown
 from experiments import read_table
 
@@ -73,6 +73,16 @@ def test_seeds_are_one_column_and_other_settings_another(make_run, tmp_path):
     assert of_dense is None and of_qpm.mean == pytest.approx(0.75 / 0.8)
     dependence = next(m for m in metrics_of(rows) if m.name == "Dependence")
     assert [cell and cell.best for cell in cells_of(rows, dependence)] == [None, True, False, False]
+
+
+def test_a_setting_that_only_some_have_is_named_only_if_others_do_not_tell_runs_apart():
+    places = {"arch": "a@6places", "places.starts": "3"}
+    rows = [Row("qpm", {"arch": "a"}), Row("qpm", places)]
+    tell_apart(rows)
+    assert [row.label for row in rows] == ["QPM (arch a)", "QPM (arch a@6places)"]
+    rows.append(Row("qpm", places | {"places.starts": "1"}))
+    tell_apart(rows)
+    assert rows[2].label == "QPM (arch a@6places, places.starts 1)"
 
 
 def test_tables_and_plots_are_written(make_run, tmp_path, caplog):
