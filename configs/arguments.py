@@ -49,22 +49,14 @@ def boolean(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
-def canonical_name(name: str, choices: Collection[str], what: str) -> str:
-    """The spelling in `choices` of a name in any case; UsageError, with the choices, if there is no such name."""
-    for known in choices:
-        if known.lower() == name.lower():
-            return known
-    raise UsageError(f"unknown {what} {name!r}; choose one of {', '.join(choices)}")
-
-
 def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
-    """A parser for `flag` that accepts any case; ValueError lists the choices."""
+    """A parser for `flag` that gives a name in any case its spelling in `choices`; ValueError lists these."""
 
     def parse(text: str) -> str:
-        try:
-            return canonical_name(text, choices, what)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
+        for known in choices:
+            if known.lower() == text.lower():
+                return known
+        raise ValueError(f"unknown {what} {text!r}; choose one of {', '.join(choices)}")
 
     return parse
 

@@ -20,14 +20,14 @@ import numpy as np
 
 from configs.errors import RunError
 from configs.script import run_script
-from configs.settings import Settings, parse_settings
+from configs.settings import parse_settings
 from dataset_classes.base import ImageDataset
 from dataset_classes.contents import in_threads
 from dataset_classes.image_files import has_more_frames
 from dataset_classes.layouts import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
 from dataset_classes.pixels import ALMOST_BLACK, is_almost_black
-from dataset_classes.registry import dataset_class, spread
+from dataset_classes.registry import both_splits, spread
 
 SHOWN = 10  # of each kind of finding
 OVER_EDGE = "boxes that reach over the edge of their image"
@@ -209,17 +209,10 @@ def examine(data: ImageDataset, split: str, index: int) -> Seen | RunError:
     return Seen(path, split, label, content, image.size, dark, has_more_frames(path), thumbnail(image))
 
 
-def load_splits(settings: Settings) -> tuple[ImageDataset, ImageDataset]:
-    """Both splits without the checks that would end at the first problem."""
-    dataset = dataset_class(settings.dataset)
-    options = {"img_size": settings.img_size, "crop_gt": settings.crop}
-    return dataset.both(settings.data_root, **options)
-
-
 def main() -> None:
     """Command line: print the report."""
     (settings,) = parse_settings(None, __doc__)
-    report = check_dataset(*load_splits(settings))
+    report = check_dataset(*both_splits(settings))
     print(f"{settings.dataset} under {settings.data_root}\n" + "\n".join(report.lines()))
     if report.problems:
         raise RunError(f"{sum(map(len, report.problems.values()))} problems found in {settings.dataset}.")

@@ -11,13 +11,11 @@ from architectures.backbones.base import BackboneSpec
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier
 from architectures.finished_model import load_finished_model
-from configs.arguments import canonical_name
 from configs.errors import RunError, UsageError
 from configs.files import sha256
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
-from configs.paths import expanded_default
 from configs.recipes import DATASETS
 from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder
@@ -89,22 +87,22 @@ class DataSplits:
         )
 
 
-def dataset_class(name: str) -> type[ImageDataset]:
-    """The class of a dataset, which its recipe names; UsageError if there is no such dataset, in any capitalisation."""
-    recipe = DATASETS[canonical_name(name, DATASETS, "dataset")]
-    return pkgutil.resolve_name(f"dataset_classes.{recipe.source}")
+def both_splits(settings: Settings, known: ImageList | None = None) -> tuple[ImageDataset, ImageDataset]:
+    """The training and the test split of a dataset, as the class that its recipe names finds them; not checked yet.
+
+    Args:
+        known: the list that the run keeps of its images: a dataset that is split here keeps that split.
+
+    Raises:
+        RunError: if the dataset is missing or broken.
+    """
+    dataset: type[ImageDataset] = pkgutil.resolve_name(f"dataset_classes.{DATASETS[settings.dataset].source}")
+    return dataset.both(Path(settings.data_root), img_size=settings.img_size, crop_gt=settings.crop, known=known)
 
 
 def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None = None) -> DataSplits:
     """The data of a run, as its backbone needs them; arguments and errors as in `load_data`."""
-    data = load_data(
-        settings.dataset,
-        settings.data_root,
-        img_size=settings.img_size,
-        crop_gt=settings.crop,
-        backbone=backbone,
-        known=known,
-    )
+    data = load_data(settings, backbone, known)
     data.train.balanced = settings.balanced
     counts = np.bincount(data.train.labels)
     uneven = counts.max() > UNEVEN * counts.min() and not settings.balanced
@@ -170,41 +168,26 @@ def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
     return ImageList.read(path)
 
 
-def load_data(
-    name: str,
-    data_root,
-    *,
-    img_size: int,
-    crop_gt: bool,
-    backbone: BackboneSpec | None = None,
-    known: ImageList | None = None,
-) -> DataSplits:
+def load_data(settings: Settings, backbone: BackboneSpec, known: ImageList | None = None) -> DataSplits:
     """Both splits of a dataset, checked for what training needs.
 
     Args:
-        img_size: side of the network's input, pixels.
-        crop_gt: crop to ground-truth boxes; without effect where a dataset has none.
-        backbone: of the network, which may ask for other channel statistics and interpolation than the dataset.
-        known: the list that the run keeps of its images: a dataset that is split here keeps that split, and test images
-            that were trained on are told.
+        backbone: may ask for other channel statistics and interpolation than the dataset.
+        known: as in `both_splits`; test images that it lists as trained on are told.
 
     Raises:
-        UsageError: for an unknown name.
         RunError: if the dataset is missing or broken, or too small to train on.
     """
-    dataset = dataset_class(name)
-    root = Path(expanded_default(str(data_root)))
-    train, test = dataset.both(root, img_size=img_size, crop_gt=crop_gt, known=known)
-    check_splits(train, test, root)
+    train, test = both_splits(settings, known)
+    check_splits(train, test, settings.data_root)
     if known is not None:
         known.warn_of_trained(test.paths, test.digests())
-    if backbone is not None and backbone.mean is not None:
+    if backbone.mean is not None:
         for split in (train, test):
             split.mean, split.std = backbone.mean, backbone.std
-    interpolation = "bilinear" if backbone is None else backbone.interpolation
     train_transform, test_transform = (
-        interpolated(transform, interpolation)
-        for transform in (train.train_transform(img_size), train.test_transform(img_size))
+        interpolated(transform, backbone.interpolation)
+        for transform in (train.train_transform(settings.img_size), train.test_transform(settings.img_size))
     )
     return DataSplits(
         train=train.with_transform(train_transform),

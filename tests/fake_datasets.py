@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from architectures.backbones.base import BackboneSpec
+from configs.settings import Settings, resolve
 from dataset_classes.cub import CUB2011
 from dataset_classes.registry import DataSplits, load_data
 
@@ -17,7 +19,8 @@ BOX = (10.0, 5.0, 20.0, 15.0)
 
 def load(name, root, crop_gt=True, known=None) -> DataSplits:
     """A dataset at 32 pixels."""
-    return load_data(name, root, img_size=32, crop_gt=crop_gt, known=known)
+    settings = resolve(Settings(dataset=name, data_root=str(root), img_size=32, cropGT=crop_gt))
+    return load_data(settings, BackboneSpec("of no wishes", n_features=1), known)
 
 
 def random_image(path: Path, seed) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fake_datasets import load
 from PIL import Image
 
 from architectures.classifier import build_dense_model
@@ -17,7 +18,7 @@ from configs.runs import finished_run
 from conformal.calibrate import calibrate
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription
-from dataset_classes.registry import load_data, open_finished
+from dataset_classes.registry import open_finished
 from sparsification.constants import class_means
 
 CLASSES = ["Bronzed_Cowbird", "Fish_Crow", "Mallard", "Shiny_Cowbird"]
@@ -41,7 +42,7 @@ def make_small_run(root: Path) -> list[str]:
             for i in range(count):
                 noisy = (pattern + rng.normal(0, 90, pattern.shape)).clip(0, 255)
                 Image.fromarray(noisy.astype(np.uint8)).resize((32, 32)).save(folder / f"{i}.png")
-    data = load_data("ImageFolder", root / "data", img_size=32, crop_gt=True)
+    data = load("ImageFolder", root / "data")
     torch.manual_seed(0)
     model = build_dense_model("resnet18", len(CLASSES)).eval()
     images = torch.stack([data.train_unaugmented[i][0] for i in range(len(data.train))])

@@ -11,9 +11,10 @@ from PIL import Image
 
 from configs.settings import parse_settings
 from dataset_classes import check, synthetic_birds
-from dataset_classes.check import check_dataset, load_splits
+from dataset_classes.check import check_dataset
 from dataset_classes.cub import CUB2011
 from dataset_classes.near_copies import near_pairs
+from dataset_classes.registry import both_splits
 
 FIRST = f"{CUB2011.folder}/images/001.Black_footed_Albatross/image_0.jpg"
 
@@ -27,7 +28,7 @@ def different_images(root):
 
 def report(name, root, *flags):
     (settings,) = parse_settings(["--dataset", name, "--data_root", str(root), *flags], "")
-    return check_dataset(*load_splits(settings))
+    return check_dataset(*both_splits(settings))
 
 
 SOUND = {

@@ -139,7 +139,7 @@ def test_names_with_spaces_unicode_and_odd_suffixes(tmp_path):
     names = ["Größter Vogel 🐦", "red  robin", "雀", "O'Brien, jr. (50%)"]
     make_image_folder(tmp_path, classes=names)
     (tmp_path / names[0] / "0.jpg").rename(tmp_path / names[0] / "ÄÖÜ photo.JPEG")
-    splits = load("imagefolder", tmp_path)
+    splits = load("ImageFolder", tmp_path)
     assert splits.train.classes == sorted(names)
     for i in range(len(splits.train)):
         assert splits.train[i][0].shape == (3, 32, 32)

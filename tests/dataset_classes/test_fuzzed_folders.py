@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_datasets import random_image
+from fake_datasets import load, random_image
 
 from configs.errors import RunError
 from dataset_classes.check import check_dataset
 from dataset_classes.image_folder import ImageFolder
-from dataset_classes.registry import load_data
 
 CLASSES = ("ant", "bee", "cat")
 ROUNDS = 80  # of 3 changes each
@@ -177,7 +176,7 @@ def test_changed_folders_are_read_as_they_are_or_refused(tmp_path, seed):
             assert found[path][1] == name, said
             assert not split or found[path][0] == split, said
         assert train.classes == sorted({name for _, name in folder.images.values()}), said
-        splits = load_data("ImageFolder", folder.root, img_size=32, crop_gt=False)
+        splits = load("ImageFolder", folder.root)
         if not folder.is_split:
             assert not set(splits.train.digests()) & set(splits.test.digests()), said
     except RunError as error:

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from fake_datasets import load
 from PIL import Image
 from refusals import refused
 
@@ -11,7 +12,6 @@ from configs.errors import RunError
 from dataset_classes.description import DataDescription
 from dataset_classes.image_files import read_image
 from dataset_classes.pixels import PixelScale
-from dataset_classes.registry import load_data
 
 
 def folder_of(root, low, high, kind, ending):
@@ -22,7 +22,7 @@ def folder_of(root, low, high, kind, ending):
             values = np.random.default_rng(10 * c + i).uniform(low, high, (20, 20))
             values[0, :2] = low, high
             Image.fromarray(values.astype(kind)).save(root / name / f"{i}{ending}")
-    return load_data("ImageFolder", root, img_size=32, crop_gt=False)
+    return load("ImageFolder", root)
 
 
 KINDS = {

@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
+from fake_datasets import load
 
 from dataset_classes import synthetic_birds
 from dataset_classes.bird_drawing import draw_bird
 from dataset_classes.bird_parts import LOOKS, PART_NAMES
 from dataset_classes.bird_scene import Scene
-from dataset_classes.registry import load_data
 from dataset_classes.synthetic_birds import (
     CLASS_PARTS,
     SEED,
@@ -112,7 +112,7 @@ def test_a_covered_part_is_not_visible(monkeypatch):
 
 
 def test_dataset_knows_its_parts(tmp_path, few):
-    splits = load_data("SyntheticBirds", tmp_path, img_size=32, crop_gt=True)
+    splits = load("SyntheticBirds", tmp_path)
     for data in (splits.train, splits.test):
         assert len(data) == 96
         assert data.part_locations.shape == (96, 5, 2)
