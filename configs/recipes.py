@@ -155,7 +155,8 @@ class PartsRecipe:
     images_per_class: Count = 40  # that are looked at: enough for means
     images: Count = 4000  # in all, at most
     cells: Count = 16  # of a map that are kept, along a side, at most
-    first: Count = 3  # parts that are taken from groups of alternatives, at most; two at least
+    first: Count = 3  # parts that are taken from groups of alternatives, at most; the two best always,
+    clear: Amount = 0.15  # and others if their cost is below this
     shown: Share = 0.5  # value of a feature from which it is there
     rare: Share = 1 / 16  # share of the images that show a sign of a part, and of the classes with a look, at least
     # Of what differs between classes at a place, the share that the looks of known parts leave over if it is another's,

@@ -32,8 +32,7 @@ class PartSearch:
         if len(groups) < 2:
             return []
         hints = [group.looks(profiles) for group in groups]
-        n_first = min(self.recipe.first, n_parts)
-        parts = self._parts_of_groups(groups[:n_first], hints[:n_first])
+        parts = self._parts_of_groups(self._clear(groups)[:n_parts], profiles)
         while len(parts) < n_parts:
             part = self._next_part(parts, hints)
             if part is None:
@@ -41,17 +40,22 @@ class PartSearch:
             parts.append(part)
         return self._settled(parts, hints)
 
-    def _parts_of_groups(self, groups: list[Group], looks: list[Tensor]) -> list[Part]:
+    def _clear(self, groups: list[Group]) -> list[Group]:
+        """The groups to begin with, the best first: two, and further ones if they are clear."""
+        best = sorted(groups, key=lambda group: group.cost)[: self.recipe.first]
+        return best[:2] + [group for group in best[2:] if group.cost < self.recipe.clear]
+
+    def _parts_of_groups(self, groups: list[Group], profiles: Tensor) -> list[Part]:
         """A part of every group; of a look that it leaves over the feature that correlates most with its classes."""
         parts: list[Part] = []
-        for group, own in zip(groups, looks, strict=True):
+        for group in groups:
             features = torch.tensor(group.features)
             if group.left is not None:
                 classes = group.left[self.scenes.labels][:, None].double()
                 fit = _correlation(self.scenes.pooled, classes)[:, 0]
                 fit[torch.cat([*(part.features for part in parts), features])] = -torch.inf
                 features = torch.cat([features, fit.argmax()[None]])
-            parts.append(Part(own, features))
+            parts.append(Part(group.looks(profiles), features))
         return parts
 
     def _next_part(self, parts: list[Part], hints: list[Tensor]) -> Part | None:

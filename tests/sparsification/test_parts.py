@@ -49,6 +49,15 @@ def test_every_look_is_found_also_those_that_no_feature_stands_for(missing):
         assert (found[NAMES.index(look)] == classes_with(look)).all()
 
 
+def test_a_group_that_misses_a_look_without_leaving_it_over_is_no_part_to_begin_with():
+    """Rose bellies show a little of the three others: these seem a whole part, if an unclear one."""
+    belly = {look: OF_LOOKS[:, NAMES.index(look)] for look in ("cream", "spotted", "striped")}
+    shares = 0.2 * OF_LOOKS[:, NAMES.index("rose")]
+    belly = {look: own + shares for look, own in belly.items()}
+    shown = presence(**dict.fromkeys(("rose", "barred", "fan"), np.zeros(len(OF_LOOKS))), **belly)
+    assert columns(find_parts(birds(shown), 5)) == EVERY_LOOK
+
+
 def test_the_clearest_parts_come_first():
     scenes = birds(presence(cone=np.zeros(len(OF_LOOKS))))
     parts = find_parts(scenes, 3)
