@@ -4,7 +4,7 @@ With one row per class it is the global comparison of classes, with one row for 
 local heatmap strip (QPM, arXiv 2502.20130; CHiQPM, arXiv 2511.20779).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 
 from visualization.colours import Colour
-from visualization.figure import FONT, SMALL_FONT, WIDTH, cut_text, fit_text, page, text_width
+from visualization.figure import FONT, SMALL_FONT, WIDTH, fit_text, page, text_width
 from visualization.heatmaps import overlay
 
 MARGIN = 0.06  # inches, like every length below
@@ -23,11 +23,10 @@ LABEL = 0.27  # first line of a row's name
 LINE = 0.19  # every further line
 HEADER = 0.3  # feature numbers
 DESCENT = 0.07  # from the last line of a note to the cells
-BRACKET = 0.27  # what a group of columns has in common
+BRACKET = 0.27  # first line of what a group of columns has in common
 LEGEND = 0.42
 GAP = 0.05
 LARGEST_CELL = 1.15
-LARGEST_CAPTION = 2.2
 FRAME = "#b4b4b4"
 TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 RIGHT_PART = "the part that causes the feature"
@@ -80,10 +79,17 @@ def class_grid(
     columns = len(features) + 1
     cell = min(LARGEST_CELL, (WIDTH - 2 * MARGIN - LABEL - 2 * LINE) / columns - GAP)
     weights = ["bold" if row.bold else "normal" for row in rows]
-    names = [fit_text(row.label, cell - GAP, max_lines=4, weight=w) for row, w in zip(rows, weights, strict=True)]
-    label = LABEL + LINE * max(name.count("\n") * size / FONT for name, size in names)
+    names, name_size = _of_one_size(
+        fit_text(row.label, cell - GAP, max_lines=4, weight=w) for row, w in zip(rows, weights, strict=True)
+    )
+    label = LABEL + LINE * max(name.count("\n") for name in names) * name_size / FONT
+    captions, caption_size = _of_one_size(
+        fit_text(group.caption, len(group.features) * (cell + GAP) - GAP, max_lines=3, largest=SMALL_FONT)
+        for group in groups
+    )
+    brackets = MARGIN + (BRACKET + LINE * max(text.count("\n") for text in captions) if groups else 0)
     noted = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
-    header = MARGIN + (BRACKET if groups else 0) + HEADER
+    header = brackets + HEADER
     top = header + LINE * max((text.count("\n") + 1 for text, _ in noted.values()), default=0)
     bottom = top + len(rows) * (cell + GAP)
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
@@ -93,19 +99,25 @@ def class_grid(
 
     lefts = [MARGIN + label + i * (cell + GAP) for i in range(columns)]
     sheet = _Sheet(axes, cell, lefts[0], dict(zip(features, lefts[1:], strict=True)), colours)
-    sheet.draw_brackets(groups)
+    for group, caption in zip(groups, captions, strict=True):
+        sheet.draw_bracket(group.features, caption, caption_size, brackets - 0.06)
     sheet.draw_numbers(header - HEADER / 2)
     for feature, (text, size) in noted.items():
         x = sheet.left_of[feature] + cell / 2
         axes.text(x, top - DESCENT, text, size=size, va="baseline", ha="center", linespacing=1)
-    for i, (row, (name, size), weight) in enumerate(zip(rows, names, weights, strict=True)):
+    for i, (row, name, weight) in enumerate(zip(rows, names, weights, strict=True)):
         y = top + i * (cell + GAP)
-        axes.text(
-            MARGIN + label / 2, y + cell / 2, name, size=size, weight=weight, rotation=90, va="center", ha="center"
-        )
+        style: Any = {"size": name_size, "weight": weight, "rotation": 90, "va": "center", "ha": "center"}
+        axes.text(MARGIN + label / 2, y + cell / 2, name, **style)
         sheet.draw_row(row, y, signed)
     sheet.draw_legend(bottom + 0.03, legend)
     return figure
+
+
+def _of_one_size(texts: Iterable[tuple[str, float]]) -> tuple[list[str], float]:
+    """Texts and the smallest of their sizes: larger ones would look more important."""
+    fitted = list(texts)
+    return [text for text, _ in fitted], min((size for _, size in fitted), default=FONT)
 
 
 def _legend(
@@ -136,21 +148,12 @@ class _Sheet:
     left_of: dict[int, float]  # where those of the features begin, from left to right
     colours: dict[int, Colour]
 
-    def draw_brackets(self, groups: Sequence[ColumnGroup]) -> None:
-        """What neighbouring columns have in common."""
-        free = MARGIN  # left of it other captions are
-        for group in groups:
-            lefts = [self.left_of[feature] for feature in group.features]
-            start, end = min(lefts), max(lefts) + self.cell
-            y = MARGIN + BRACKET - 0.06
-            ends = [y + 0.05, y, y, y + 0.05]
-            self.axes.plot([start, start, end, end], ends, color="#505050", linewidth=1)
-            # A caption that is wider than its columns extends to the left, where there is room.
-            room = min(max(end - start, LARGEST_CAPTION), end - free)
-            caption = cut_text(group.caption, room, SMALL_FONT)
-            right = min(end, (start + end + text_width(caption, SMALL_FONT)) / 2)
-            self.axes.text(right, y - 0.05, caption, size=SMALL_FONT, ha="right")
-            free = right + 4 * GAP
+    def draw_bracket(self, features: Sequence[int], caption: str, size: float, y: float) -> None:
+        """What neighbouring columns have in common, above them."""
+        lefts = [self.left_of[feature] for feature in features]
+        start, end = min(lefts), max(lefts) + self.cell
+        self.axes.plot([start, start, end, end], [y + 0.05, y, y, y + 0.05], color="#505050", linewidth=1)
+        self.axes.text((start + end) / 2, y - 0.05, caption, size=size, ha="center", linespacing=1)
 
     def draw_numbers(self, y: float) -> None:
         """The number of every feature, beside a dot of its colour."""

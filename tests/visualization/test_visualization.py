@@ -2,7 +2,7 @@
 
 import logging
 import unicodedata
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import matplotlib
 import numpy as np
@@ -25,6 +25,7 @@ from visualization.comparison import (
     nearest_classes,
 )
 from visualization.figure import DPI, FILE_STYLE, SMALL_FONT, cut_text, fit_text, page, save, text_width
+from visualization.local_explanation import level_of
 from visualization.representatives import representative_image, separation
 from visualization.tree import explanation_tree
 from visualization.tree_figure import tree_figure
@@ -172,6 +173,13 @@ def test_features_of_one_class_get_different_home_colours_where_possible():
     assert all(len({home[f] for f in np.flatnonzero(row)}) == 5 for row in weight)
 
 
+def test_no_level_covers_where_sets_hold_every_class():
+    _, _, weight = random_model(4)
+    features = torch.from_numpy(weight)
+    predictor = HierarchicalPredictor(weight).calibrate(features, features @ features.T, torch.arange(4))
+    assert [level_of(predictor, coverage) for coverage in (0.7, 0.9, 1)] == [5, 0, 0]  # 4 images: up to 80 %
+
+
 # Columns
 
 
@@ -282,15 +290,25 @@ def test_every_text_of_a_grid_stays_on_the_page(n_features, name):
 
 
 @pytest.mark.parametrize("name", ["Crow", "Chevrolet Silverado 1500 Hybrid Crew Cab 2012"])
-def test_captions_of_narrow_groups_leave_room_for_each_other(name):
+def test_the_caption_of_a_group_lies_above_its_own_columns(name):
     row = GridRow("Crow", np.ones((16, 16, 3)), {f: np.zeros((16, 16)) for f in range(3)})
     captions = (f"only {name}", "shared", f"only {name}")
     groups = [ColumnGroup(caption, (f,)) for f, caption in enumerate(captions)]
     colours = FeatureColours(np.ones((1, 3))).distinct(range(3))
     figure = class_grid([row], range(3), colours, groups)
-    shown = [text for text in figure.axes[0].texts if text.get_text()[:4] in ("only", "shar")]
-    assert len(shown) == 3
-    assert all(left.x1 < right.x0 for left, right in pairwise(boxes(figure, shown).values()))
+    axes = figure.axes[0]
+    shown = [text for text in axes.texts if text.get_text()[:4] in ("only", "shar")]
+    for box, bracket in zip(boxes(figure, shown).values(), axes.lines, strict=True):
+        left, *_, right = axes.transData.transform(bracket.get_xydata())[:, 0]
+        assert left - 3 <= box.x0 and box.x1 <= right + 3  # a hundredth of an inch
+
+
+def test_all_names_of_a_grid_are_of_one_size():
+    rows = [
+        GridRow(name, np.ones((16, 16, 3)), {0: np.zeros((16, 16))}) for name in ("Crow", "Black throated Blue Warbler")
+    ]
+    texts = class_grid(rows, [0], {0: (1.0, 0.0, 0.0)}).axes[0].texts
+    assert len({text.get_size() for text in texts if text.get_rotation() == 90}) == 1
 
 
 # Representative images
