@@ -1,5 +1,6 @@
 """The four figures that explain one prediction at one coverage, in the same colours."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +109,8 @@ class LocalExplanation:
 
 
 def level_of(predictor: ConformalPredictor, coverage: float) -> int | None:
-    """The deepest level of the hierarchy that still covers, at 1 the root; None without a hierarchy."""
+    """The deepest level of the hierarchy that still covers, the root if sets hold every class; None without one."""
     if not isinstance(predictor, HierarchicalPredictor):
         return None
-    return predictor.level(coverage) if coverage < 1 else 0
+    holds_every_class = coverage == 1 or predictor.threshold(coverage) == math.inf
+    return 0 if holds_every_class else predictor.level(coverage)

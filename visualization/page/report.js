@@ -141,6 +141,7 @@ function start(data) {
   document.title = document.getElementById("title").textContent = report.title;
   document.getElementById("tabs").append(...names.map((name, i) => make("button", { role: "tab", id: `tab-${i}`, "aria-controls": "view", onclick: () => open_(name) }, name)));
   document.getElementById("last-tab").textContent = names.length;
+  if (!report.coverages.length) document.getElementById("coverage-keys").remove();
   if (names.length < 2) document.getElementById("tab-keys").remove();
   if (!names.includes("Features")) document.getElementById("feature-pages").remove();
   state.coverage = Math.max(0, report.coverages.findIndex(c => c >= report.startCoverage));
