@@ -19,6 +19,7 @@ LONGEST_NAME = 30  # characters of a class
 TARGETS = np.linspace(0.7, 0.99, 30)
 # Colours that stay apart for colour-blind readers (Okabe and Ito), in the order of the methods.
 PALETTE = ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#000000")
+FIRST_ABOVE = 20  # where curves are equal, that of the first method is seen
 COLOURS = dict(zip((method.name for method in METHODS), cycle(PALETTE), strict=False))
 
 
@@ -47,9 +48,9 @@ def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
     laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
     low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
     axes.fill_between(TARGETS, low, high, color="0.9", label="expected in 90 % of splits")
-    axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8)
-    for name, curve in curves.items():
-        axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name)
+    axes.plot(TARGETS, TARGETS, color="0.5", linewidth=0.8, label="as targeted")
+    for rank, (name, curve) in enumerate(curves.items()):
+        axes.plot(TARGETS, curve[:, 0], color=COLOURS[name], label=name, zorder=FIRST_ABOVE - rank)
     axes.legend(frameon=False)
     return figure
 
@@ -57,8 +58,9 @@ def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
 def set_size_figure(curves: dict) -> Figure:
     """Average set size against the coverage that was reached: lower is better."""
     figure, axes = labelled_figure("Coverage on test images", "Average set size (classes)")
-    for name, curve in curves.items():
-        axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[name], label=name, marker=".", markersize=3)
+    for rank, (name, curve) in enumerate(curves.items()):
+        style = {"color": COLOURS[name], "label": name, "zorder": FIRST_ABOVE - rank}
+        axes.plot(curve[:, 0], curve[:, 1], marker=".", markersize=3, **style)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
@@ -72,7 +74,7 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
     order = np.argsort(first, kind="stable")
     width = max(6.4, min(16, 0.25 * len(order)))
     figure, axes = labelled_figure("", "Coverage on test images", width)
-    axes.axhline(coverage, color="0.5", linewidth=0.8)
+    axes.axhline(coverage, color="0.5", linewidth=0.8, label="as targeted")
     beside = np.linspace(-0.3, 0.3, len(by_class))
     for shift, (name, values) in zip(beside, by_class.items(), strict=True):
         positions = np.arange(len(order)) + shift

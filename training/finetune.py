@@ -56,6 +56,8 @@ def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLa
     train_artefact(run, artefact, model, rounds, Monitor(run, settings.model_name))
     run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
+    if settings.reduced_strides and not settings.trained_with_reduced_strides:
+        log.info("From now on maps have smaller cells (--reduced_strides): accuracies differ from those in training.")
     return model
 
 
