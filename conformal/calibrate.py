@@ -19,20 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
-    """The calibrated predictor of a run; see `calibrate_by_table`."""
-    return calibrate_by_table(run.settings, run.folder, weight, test)
-
-
-def calibrate_by_table(settings: Settings, run: RunFolder, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
-    """The calibrated predictor of a run, also left in the run folder; no images are needed.
+    """The calibrated predictor of a run, also left in the run folder; its images are not needed.
 
     The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are not sets of features.
 
     Args:
-        settings: their seed draws the calibration images.
+        run: its seed draws the calibration images.
         weight: class-feature weights, `[C, n]`.
         test: the sparse model's feature table on the test images.
     """
+    settings = run.settings
 
     def make(path: Path) -> None:
         rows, _ = calibration_split(test.labels, settings.seed)
@@ -42,8 +38,7 @@ def calibrate_by_table(settings: Settings, run: RunFolder, weight: Tensor, test:
         predictor.save(path)
         log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
 
-    artefact = _artefact(settings, run)
-    return artefact.load_or_make(lambda path: _load(settings, path), make, what="Calibration")
+    return _artefact(settings, run.folder).load_or_make(lambda path: _load(settings, path), make, what="Calibration")
 
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:

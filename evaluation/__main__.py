@@ -21,9 +21,9 @@ from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate
 from dataset_classes.registry import open_finished
+from evaluation.class_pages import diagnose
 from evaluation.evaluate import evaluate_sparse
 from evaluation.faithfulness import IMAGES, faithfulness
-from evaluation.per_class import diagnose
 from evaluation.results import recorded_results, summary
 
 log = logging.getLogger(__name__)

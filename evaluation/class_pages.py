@@ -1,24 +1,30 @@
-"""A page for every class: its features, the classes nearest to it, and its misclassified images."""
-
-from __future__ import annotations
+"""What is written on every class: tables, and a page with its features, the nearest classes and its mistakes."""
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from architectures.activations import strongest_first
 from architectures.inference import FeatureTable
-from configs.files import write_text
+from configs.files import csv_text, write_atomically, write_text
+from configs.fonts import optional_figure, prepare_fonts
+from evaluation.per_class import (
+    Mistakes,
+    calibration_curve,
+    calibration_error,
+    calibration_figure,
+    confusing_feature,
+    mistakes_of,
+)
 
-if TYPE_CHECKING:
-    from evaluation.per_class import Mistakes
-
+WORST = 10  # classes in the log
 NEIGHBOURS = 5
 SHOWN_MISTAKES = 12
 THUMBNAIL = 112  # pixels
@@ -35,6 +41,50 @@ figure {{ display: inline-block; margin: .5rem; width: {width}px; font-size: .8r
 {body}
 </html>
 """
+
+
+def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
+    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines."""
+    classes = images.classes
+    prepare_fonts(classes)
+    weight = weight.detach().cpu()
+    confused = torch.from_numpy(confusion_matrix(table.labels, table.predictions, labels=range(len(classes))))  # [C, C]
+    mistakes = mistakes_of(table, weight)
+    curve = calibration_curve(table.logits, table.labels)
+    rows = [_class_row(c, confused, mistakes, classes) for c in range(len(classes))]
+    write_text(folder / "classes.csv", csv_text([rows[0], *(row.values() for row in rows)]))
+    counts = [[name, *row] for name, row in zip(classes, confused.tolist(), strict=True)]
+    write_text(folder / "confusion.csv", csv_text([["true class", *classes], *counts]))
+    with optional_figure("The calibration curve"):
+        write_atomically(folder / "calibration.png", calibration_figure(curve).savefig)
+    write_class_pages(folder, table, weight, confused, mistakes, images)
+    tested = [row for row in rows if row["images"]]
+    worst = sorted(tested, key=lambda row: (row["correct"] / row["images"], row["class"]))[:WORST]
+    lines = [f"{len(mistakes.image)} of {len(table)} test images are misclassified. Worst classes:"]
+    for row in worst:
+        line = f"  {row['class']}: {row['correct']} of {row['images']} correct"
+        if row["most often taken for"]:
+            times = "once" if row["times"] == 1 else f"{row['times']} times"
+            rival = f"{times} taken for {row['most often taken for']}"
+            line += f", {rival}, mostly by feature {row['feature']}"
+        lines.append(line)
+    lines.append(f"Expected calibration error {calibration_error(curve):.1%}.")
+    return "\n".join([*lines, f"Pages: {folder / 'index.html'}"])
+
+
+def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
+    others = confused[c].clone()
+    others[c] = 0
+    rival = int(others.argmax())
+    times = int(others[rival])
+    return {
+        "class": classes[c],
+        "images": int(confused[c].sum()),
+        "correct": int(confused[c, c]),
+        "most often taken for": classes[rival] if times else "",
+        "times": times,
+        "feature": confusing_feature(mistakes, c, rival) if times else "",
+    }
 
 
 def write_class_pages(

@@ -1,23 +1,16 @@
 """Where a sparse model goes wrong, class by class: confusions, the features behind them, and how sure it was."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from architectures.inference import FeatureTable
-from configs.files import csv_text, write_atomically, write_text
-from configs.fonts import optional_figure, prepare_fonts
-from evaluation.class_pages import write_class_pages
 from evaluation.plots import labelled_figure
 
 BINS = 10  # of the calibration curve
-WORST = 10  # classes in the log
 
 
 @dataclass(frozen=True)
@@ -53,50 +46,6 @@ def calibration_error(curve: np.ndarray) -> float:
     """Expected calibration error: by how much probability and accuracy differ, averaged over the images."""
     probability, accuracy, counts = curve.T
     return float((np.abs(probability - accuracy) * counts).sum() / counts.sum())
-
-
-def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
-    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines."""
-    classes = images.classes
-    prepare_fonts(classes)
-    weight = weight.detach().cpu()
-    confused = torch.from_numpy(confusion_matrix(table.labels, table.predictions, labels=range(len(classes))))  # [C, C]
-    mistakes = mistakes_of(table, weight)
-    curve = calibration_curve(table.logits, table.labels)
-    rows = [_class_row(c, confused, mistakes, classes) for c in range(len(classes))]
-    write_text(folder / "classes.csv", csv_text([rows[0], *(row.values() for row in rows)]))
-    counts = [[name, *row] for name, row in zip(classes, confused.tolist(), strict=True)]
-    write_text(folder / "confusion.csv", csv_text([["true class", *classes], *counts]))
-    with optional_figure("The calibration curve"):
-        write_atomically(folder / "calibration.png", calibration_figure(curve).savefig)
-    write_class_pages(folder, table, weight, confused, mistakes, images)
-    tested = [row for row in rows if row["images"]]
-    worst = sorted(tested, key=lambda row: (row["correct"] / row["images"], row["class"]))[:WORST]
-    lines = [f"{len(mistakes.image)} of {len(table)} test images are misclassified. Worst classes:"]
-    for row in worst:
-        line = f"  {row['class']}: {row['correct']} of {row['images']} correct"
-        if row["most often taken for"]:
-            times = "once" if row["times"] == 1 else f"{row['times']} times"
-            rival = f"{times} taken for {row['most often taken for']}"
-            line += f", {rival}, mostly by feature {row['feature']}"
-        lines.append(line)
-    lines.append(f"Expected calibration error {calibration_error(curve):.1%}.")
-    return "\n".join([*lines, f"Pages: {folder / 'index.html'}"])
-
-
-def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
-    others = confused[c].clone()
-    others[c] = 0
-    rival = int(others.argmax())
-    times = int(others[rival])
-    return {
-        "class": classes[c],
-        "images": int(confused[c].sum()),
-        "correct": int(confused[c, c]),
-        "most often taken for": classes[rival] if times else "",
-        "times": times,
-        "feature": confusing_feature(mistakes, c, rival) if times else "",
-    }
 
 
 def confusing_feature(mistakes: Mistakes, true: int, predicted: int) -> int:

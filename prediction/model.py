@@ -11,7 +11,7 @@ from configs.hardware import Hardware
 from configs.open_run import OpenRun
 from configs.run_folder import RunFolder
 from configs.settings import Settings
-from conformal.calibrate import calibrate_by_table, saved_calibration
+from conformal.calibrate import calibrate, saved_calibration
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription
 from dataset_classes.registry import DataSplits, data_of_model
@@ -38,9 +38,10 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
         data = DataDescription.of(splits.test)
     model = load_finished_model(settings, run, data.classes, hardware)
     if predictor is None:
+        opened = OpenRun(settings, run, hardware, splits)
         if table is None:
-            table = feature_table(OpenRun(settings, run, hardware, splits), model, "test")
-        predictor = calibrate_by_table(settings, run, model.class_weight.cpu(), table)
+            table = feature_table(opened, model, "test")
+        predictor = calibrate(opened, model.class_weight.cpu(), table)
     return FinishedModel(model, data, predictor)
 
 
