@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from architectures.inference import FeatureTable
 from configs.files import write_atomically
 from configs.fonts import prepare_fonts
 from conformal import METHODS
 from conformal.coverage_law import coverage_law
-from evaluation.prediction_sets import coverage_per_class, covered
+from evaluation.prediction_sets import coverage_and_size, coverage_per_class
 
 LONGEST_NAME = 30  # characters of a class
 TARGETS = np.linspace(0.7, 0.99, 30)
@@ -31,7 +30,7 @@ def plot_prediction_sets(
     curves, by_class = {}, {}
     for name, method in methods.items():
         swept = method.predict_each(test.features, test.logits, TARGETS)
-        curves[name] = np.array([_coverage_and_size(sets, test.labels) for sets in swept])
+        curves[name] = np.array([coverage_and_size(sets, test.labels) for sets in swept])
         at_target = method.predict(test.features, test.logits, coverage)
         by_class[name] = coverage_per_class(at_target, test.labels).numpy()
     for file, figure in (
@@ -86,10 +85,6 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
     axes.set_xlabel(f"Classes, by coverage with {first_name}")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the points
     return figure
-
-
-def _coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
-    return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
 def labelled_figure(x_label: str, y_label: str, width: float = 6.4, height: float = 4.8) -> tuple[Figure, Axes]:

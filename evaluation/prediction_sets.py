@@ -28,11 +28,17 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
 
 def set_results(sets: Tensor, labels: Tensor, class_similarity) -> dict:
     """Coverage, average set size and set coherence of prediction sets `[N, C]`."""
+    coverage, size = coverage_and_size(sets, labels)
     return {
-        "Coverage": covered(sets, labels).mean().item(),
-        "Average set size": sets.sum(dim=1).double().mean().item(),
+        "Coverage": coverage,
+        "Average set size": size,
         "Set coherence": None if class_similarity is None else set_coherence(sets, class_similarity),
     }
+
+
+def coverage_and_size(sets: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Share of prediction sets `[N, C]` that hold the true class, and their average number of classes."""
+    return covered(sets, labels).mean().item(), sets.sum(dim=1).double().mean().item()
 
 
 def covered(sets: Tensor, labels: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
         looks = len(run.data.watched) * cost_of_looks(settings, phases, name)
         return pace.seconds_per_image * trained + looked_at * looks
 
-    if stage == "dense":
+    if stage == DENSE:
         return training(DENSE), pace.model_bytes
     if stage == "features":
         return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES

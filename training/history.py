@@ -5,7 +5,6 @@ killed at any moment resumes without a gap and without a repeated row.
 """
 
 import csv
-import io
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from configs import processes
-from configs.files import write_atomically, write_text
+from configs.files import csv_text, write_atomically, write_text
 from configs.fonts import optional_figure, prepare_fonts
 from training.plan import DENSE
 from training.trackers import Tracker
@@ -81,13 +80,9 @@ class History:
         path = self._folder / METRICS_FILE
         others = [row for row in read_metrics(path) if row["stage"] != self._stage]
         own = [{"stage": self._stage, **row} for row in self.rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
         # All sparse models come from the dense one, also where it was trained again after them.
         rows = sorted([*others, *own], key=lambda row: row["stage"] != DENSE)
-        writer.writerows(map(_rounded, rows))
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([COLUMNS, *map(_cells, rows)]))
 
 
 def read_metrics(path: Path) -> list[dict]:
@@ -123,8 +118,8 @@ def _value(key: str, text: str):
     return int(text) if key in ("epoch", "step") else float(text)
 
 
-def _rounded(row: dict) -> dict:
-    return {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
+def _cells(row: dict) -> list:
+    return [f"{v:.6g}" if isinstance(v, float) else v for v in map(row.get, COLUMNS)]
 
 
 def training_figure(rows: list[dict]) -> Figure:

@@ -24,7 +24,7 @@ from visualization.colours import FeatureColours
 from visualization.explainer import Explainer, SeenImage
 from visualization.local_explanation import LocalExplanation, level_of
 from visualization.representatives import strongest_images
-from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations, tree_with_set
+from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations, node_sizes, tree_with_set
 
 PAGE = Path(__file__).with_name("page")
 PICTURE_SIDE = 192  # pixels
@@ -180,12 +180,10 @@ class ReportBuilder:
         logits = explanation.seen.logits
         tree = tree_with_set(explanation.activations, logits, self.explainer.weight, prediction_set)
         nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, TREE_ROWS))
-        activations = node_activations(tree)
-        strongest = max((activations[path] for path in nodes if path), default=1.0)
+        activations, sizes = node_activations(tree), node_sizes(tree, nodes)
 
         def node(path: tuple[int, ...], row: float) -> dict:
-            active = activations.get(path, 0.0)
-            size = float(np.sqrt(active / strongest))
+            active, size = activations.get(path, 0.0), sizes.get(path, 0.0)
             return {"path": list(path), "row": row, "activation": active, "size": size}
 
         def end(leaf: Leaf, row: int) -> dict:

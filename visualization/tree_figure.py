@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
 from visualization.figure import FONT, SMALL_FONT, cut_text, page, text_width
-from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations
+from visualization.tree_layout import Leaf, drawn_leaves, layout, node_sizes
 
 MARGIN = 0.08  # inches, like every length below
 STEP = 0.62  # from one feature to the next
@@ -22,7 +22,7 @@ LINE = 0.21  # every further line of the legend
 LONGEST_NAME = 4.5  # what is longer is cut
 SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
 
-Nodes = dict[tuple[int, ...], float]  # rows of the nodes, by their paths
+Nodes = dict[tuple[int, ...], float]  # rows or sizes of the nodes, by their paths
 
 
 def tree_figure(
@@ -61,7 +61,7 @@ def tree_figure(
     bottom = HEADER + len(rows) * ROW
     figure, axes = page(max(*ends, MARGIN + widest) + MARGIN, bottom + LEGEND + LINE * len(notes))
     _draw_branches(axes, nodes, rows, palette)
-    _draw_nodes(axes, nodes, node_activations(tree), colours)
+    _draw_nodes(axes, nodes, node_sizes(tree, nodes), colours)
     for (leaf, row), x, (text, weight) in zip(rows, lefts, labels, strict=True):
         ink = "black" if leaf.named else "#505050"
         axes.text(x, _y(row), text, size=FONT, weight=weight, color=ink, va="center_baseline")
@@ -89,17 +89,12 @@ def _draw_branches(axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], p
         _draw_branch(axes, start, (_x(depth), _y(row)), leads_to_set, palette)
 
 
-def _draw_nodes(
-    axes: Axes, nodes: Nodes, activations: dict[tuple[int, ...], float], colours: dict[int, Colour]
-) -> None:
+def _draw_nodes(axes: Axes, nodes: Nodes, sizes: Nodes, colours: dict[int, Colour]) -> None:
     """The root, and features whose area is their activation."""
-    strongest = max((activations[path] for path in nodes if path), default=1.0)
     axes.add_patch(Circle((_x(0), _y(nodes[()])), 0.05, color="black", zorder=3))
-    for path, row in nodes.items():
-        if path:
-            share = np.sqrt(activations[path] / strongest)
-            colour = colours.get(path[-1], NEUTRAL)
-            _draw_node(axes, _x(len(path)), _y(row), path[-1], share, colour)
+    for path, size in sizes.items():
+        colour = colours.get(path[-1], NEUTRAL)
+        _draw_node(axes, _x(len(path)), _y(nodes[path]), path[-1], size, colour)
 
 
 def _draw_branch(axes: Axes, start, end, in_set: bool, palette: Palette) -> None:

@@ -4,7 +4,7 @@ The tree grows from left to right and every leaf has a row of its own, with its 
 it. A subtree fills neighbouring rows, so no branch can pass through a name.
 """
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -46,6 +46,14 @@ def node_activations(tree: nx.DiGraph) -> dict[tuple[int, ...], float]:
     """Activation of every feature node, named by its path."""
     features = (node for _, node in tree.nodes(data=True) if node["kind"] == "feature")
     return {node["path"]: node["activation"] for node in features}
+
+
+def node_sizes(tree: nx.DiGraph, nodes: Collection[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+    """Sizes of the drawn feature nodes, 1 of the strongest: as areas they are the activations."""
+    activations = node_activations(tree)
+    drawn = {path: activations[path] for path in nodes if path}
+    strongest = max(drawn.values(), default=1.0)
+    return {path: float(np.sqrt(active / strongest)) for path, active in drawn.items()}
 
 
 def drawn_leaves(
