@@ -32,7 +32,7 @@ from typing import Any
 from tqdm import tqdm
 
 from configs.arguments import flag, parse_flags, with_first
-from configs.errors import RunError, UsageError
+from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded
 from configs.runs import is_finished, training_run
 from configs.script import run_script
@@ -95,8 +95,7 @@ def read_table(path: Path) -> list[Experiment]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path} cannot be read: {reason}") from None
+        raise UsageError(f"{path} cannot be read: {reason(error)}") from None
     runs = table.pop("runs", [{}])
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
         raise UsageError(f"{path}: runs are tables that each begin with [[runs]]")

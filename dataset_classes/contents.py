@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from configs.errors import reason
 from configs.script import progress
 from dataset_classes.pixels import Extremes, extremes
 from dataset_classes.remembered import remember, remembered
@@ -86,7 +87,7 @@ def read_content(path: str) -> Content:
             file.seek(0)
             return Content(digest, _values(file))
     except (OSError, ValueError) as error:  # a table may name what no file can be called
-        return Content(None, error=getattr(error, "strerror", None) or str(error))
+        return Content(None, error=reason(error))
 
 
 def _values(file) -> Extremes | None:

@@ -262,7 +262,7 @@ def read_table(path: Path, usecols: Sequence[int] | None = None) -> np.ndarray:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
             table = np.loadtxt(path, usecols=usecols, ndmin=2)
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is not a table of numbers ({error}).") from None
+        raise RunError(f"{path} is not a table of numbers ({reason(error)}).") from None
     if not table.size or not np.isfinite(table).all():
         raise RunError(f"{path} is empty, or holds values that are not finite numbers.")
     return table

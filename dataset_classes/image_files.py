@@ -41,7 +41,7 @@ def image_size(path: str) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except (OSError, ValueError) as error:
-        raise RunError(f"The image {path} cannot be read ({error}).") from None
+        raise RunError(f"The image {path} cannot be read ({reason(error)}).") from None
 
 
 def has_more_frames(path: str) -> bool:

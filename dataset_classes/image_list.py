@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from configs.errors import RunError
+from configs.errors import RunError, reason
 from configs.files import csv_text, write_text
 from dataset_classes.contents import DIGEST_BYTES
 
@@ -75,7 +75,7 @@ class ImageList:
         except FileNotFoundError:
             return None
         except (OSError, csv.Error, ValueError) as error:
-            raise RunError(f"{path} cannot be read as a list of images ({error}).") from None
+            raise RunError(f"{path} cannot be read as a list of images ({reason(error)}).") from None
         if header != HEADER:
             raise RunError(f"{path} is no list of images: its header is not '{','.join(HEADER)}'.")
         for number, line in enumerate(lines, start=2):

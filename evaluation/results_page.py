@@ -12,7 +12,7 @@ import copy
 import re
 from pathlib import Path
 
-from configs.errors import UsageError
+from configs.errors import UsageError, reason
 from configs.files import write_text
 from configs.records import read_config
 from evaluation.run_plots import write_plots
@@ -34,7 +34,7 @@ def write_page(template: Path, rows: list[Row]) -> Path:
     try:
         text = template.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--page {template} cannot be read: {getattr(error, 'strerror', error)}") from None
+        raise UsageError(f"--page {template} cannot be read: {reason(error)}") from None
     name = template.name.removesuffix(TEMPLATE)
     figures = template.parent / "figures" / name
 
