@@ -24,9 +24,8 @@ def part_under_peak(peaks: Tensor, part_locations: Tensor, part_visibility: Tens
         part_locations: `[N, P, 2]`, x and y as fractions of the image.
         part_visibility: `[N, P]` bool.
     """
-    locations = torch.as_tensor(part_locations).to(peaks).flip(2)  # (x, y) -> (row, column)
-    hidden = ~torch.as_tensor(part_visibility)
-    distance = torch.cdist(peaks, locations).masked_fill(hidden.unsqueeze(1), FAR)  # (N, n, P)
+    locations = part_locations.to(peaks).flip(2)  # (x, y) -> (row, column)
+    distance = torch.cdist(peaks, locations).masked_fill(~part_visibility.unsqueeze(1), FAR)  # (N, n, P)
     return distance.argmin(dim=2)
 
 
@@ -41,8 +40,7 @@ def causing_part(pooled: Tensor, swapped: Tensor, part_visibility: Tensor) -> Te
         part_visibility: `[N, P]` bool.
     """
     drop = pooled.unsqueeze(1) - swapped.mean(dim=2)  # (N, P, n)
-    hidden = ~torch.as_tensor(part_visibility)
-    return drop.masked_fill(hidden.unsqueeze(2), -FAR).argmax(dim=1)
+    return drop.masked_fill(~part_visibility.unsqueeze(2), -FAR).argmax(dim=1)
 
 
 def separating_cases(
@@ -60,14 +58,12 @@ def separating_cases(
         class_parts: `[C, P]`, look of each part.
         part_visibility: `[N, P]` bool.
     """
-    class_parts = torch.as_tensor(class_parts)
     differs = class_parts[:, None] != class_parts[None]  # (C, C, P)
     only = (differs & (differs.sum(dim=2, keepdim=True) == 1)).double()
-    has = (torch.as_tensor(weight) != 0).double()
+    has = (weight != 0).double()
     # How many classes d the feature tells from c through a difference in the part alone, (C, n, P).
     separates = torch.einsum("cdp,cf,df->cfp", only, has, 1 - has)
-    visible = torch.as_tensor(part_visibility).double()
-    return separates[labels] * active.double().unsqueeze(2) * visible.unsqueeze(1)
+    return separates[labels] * active.double().unsqueeze(2) * part_visibility.double().unsqueeze(1)
 
 
 def differing_part_rate(cases: Tensor, parts: Tensor) -> tuple[float, float]:
@@ -109,11 +105,10 @@ def attribute_constancy(
         `(rate, chance)`: over pairs of classes of one feature; chance is the rate over all pairs of assignments, of
         whatever features. nan where there are no pairs.
     """
-    class_parts = torch.as_tensor(class_parts)
     n_parts = class_parts.shape[1]
     lies_on = F.one_hot(parts, n_parts).double() * active.unsqueeze(2)  # (N, n, P)
     votes = lies_on.new_zeros(len(class_parts), *lies_on.shape[1:]).index_add_(0, labels, lies_on)
-    assigned = (torch.as_tensor(weight) != 0) & (votes.sum(dim=2) > 0)  # (C, n)
+    assigned = (weight != 0) & (votes.sum(dim=2) > 0)  # (C, n)
     best_part = votes.argmax(dim=2)  # (C, n)
     attribute = class_parts.gather(1, best_part) * n_parts + best_part
     attributes = F.one_hot(attribute, int(attribute.max()) + 1) * assigned.unsqueeze(2)  # (C, n, A)
@@ -138,16 +133,17 @@ def explanation_truth(table: FeatureTable, weight: Tensor, dataset, swapped: Ten
         swapped: pooled features of its first images of every class with the look of one part swapped,
             `[C * m, P, L, n]`.
     """
-    labels, visible = table.labels, torch.as_tensor(dataset.part_visibility)
-    parts = part_under_peak(table.peaks, dataset.part_locations, visible)
-    active = table.features > 0
-    cases = separating_cases(active, labels, weight, dataset.class_parts, visible)
+    known = (dataset.class_parts, dataset.part_locations, dataset.part_visibility)
+    class_parts, locations, visible = map(torch.from_numpy, known)
+    labels, active = table.labels, table.features > 0
+    parts = part_under_peak(table.peaks, locations, visible)
+    cases = separating_cases(active, labels, weight, class_parts, visible)
     rate, rate_by_chance = differing_part_rate(cases, parts)
     first = first_of_every_class(labels, len(swapped) // len(weight))
     cause = causing_part(table.pooled[first], swapped, visible[first])
     causal, causal_by_chance = differing_part_rate(cases[first], cause)
     own = _mean((cause == parts[first]).double(), cases[first].sum(dim=2))
-    same, same_by_chance = attribute_constancy(parts, active, labels, weight, dataset.class_parts)
+    same, same_by_chance = attribute_constancy(parts, active, labels, weight, class_parts)
     return {
         "Separating feature on the differing part": rate,
         "Separating feature on the differing part, chance": rate_by_chance,

@@ -209,14 +209,14 @@ def test_class_attributes_as_an_attribute_table():
 
 def test_peaks_lie_on_the_nearest_visible_part():
     peaks = torch.tensor([[[0.5, 0.1], [0.5, 0.9]]] * 2)  # (row, column): left, right
-    locations = [[[0.2, 0.5], [0.7, 0.5]]] * 2  # (x, y)
-    visible = [[True, True], [True, False]]
+    locations = torch.tensor([[[0.2, 0.5], [0.7, 0.5]]] * 2)  # (x, y)
+    visible = torch.tensor([[True, True], [True, False]])
     assert part_under_peak(peaks, locations, visible).tolist() == [[0, 1], [0, 0]]
 
 
 # Three classes, two parts, features 0..2; class 1 differs from class 0 in part 1 only.
-PARTS_OF_CLASSES = [[0, 0], [0, 1], [1, 2]]
-WEIGHT = [[1, 1, 0], [1, 0, 1], [0, 1, 1]]
+PARTS_OF_CLASSES = torch.tensor([[0, 0], [0, 1], [1, 2]])
+WEIGHT = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 1]])
 
 
 def test_separating_features_are_sought_on_the_differing_part():
