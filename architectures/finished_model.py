@@ -10,7 +10,7 @@ from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.records import recorded_data
+from configs.records import recorded_card
 from configs.run_files import sparse_model_file
 from configs.run_folder import RunFolder
 from configs.settings import Settings
@@ -77,8 +77,8 @@ def _check_classes(n_classes: int, classes: Sequence[str], settings: Settings, r
             f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
             f"{len(classes)}; give the --data_root it was trained on"
         )
-    data, _ = recorded_data(settings, run)
-    recorded = data.get("classes") if isinstance(data, dict) else None
+    card, _ = recorded_card(path)
+    recorded = card.data.get("classes") if card and isinstance(card.data, dict) else None
     if isinstance(recorded, list) and recorded != list(classes):
         raise RunError(
             f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "

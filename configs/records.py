@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
@@ -20,7 +19,7 @@ from configs.settings import Settings
 
 
 def write_config(settings: Settings, run: RunFolder, device: torch.device, data: dict) -> None:
-    """Describe the run, its data (for `recorded_data`), versions, machine and commit in `config.json`."""
+    """Describe the run, its data (for `recorded_card`), versions, machine and commit in `config.json`."""
     write_json(
         run.file(CONFIG),
         {
@@ -46,22 +45,21 @@ def read_config(folder: Path) -> dict:
     return config if isinstance(config, dict) else {}
 
 
-def recorded_data(settings: Settings, run: RunFolder) -> tuple[Any, str]:
-    """What was noted of the data of a run's model, and where; None for downloaded models.
-
-    With the model itself; earlier versions noted it in config.json.
-    """
-    path = run.file(sparse_model_file(settings))
-    card = ModelCard.read(path)
-    if card is not None:
-        return card.data, str(path)
-    return read_config(run.path).get("data"), str(run.file(CONFIG))
-
-
 def recorded_arguments(folder: Path) -> dict:
     """The arguments that a run noted; none for downloaded models, and where they cannot be read."""
     arguments = read_config(folder).get("arguments")
     return arguments if isinstance(arguments, dict) else {}
+
+
+def recorded_card(model: Path) -> tuple[ModelCard | None, Path]:
+    """What is noted of a model, None for downloaded ones, and where: in its file, by earlier versions in config.json.
+
+    Its data may be of any kind there.
+    """
+    card, config = ModelCard.read(model), model.with_name(CONFIG)
+    if card is not None or not config.exists():
+        return card, model
+    return ModelCard(recorded_arguments(model.parent), read_config(model.parent).get("data"), {}), config
 
 
 def recorded_images(file: Path) -> dict[str, str]:
@@ -69,15 +67,15 @@ def recorded_images(file: Path) -> dict[str, str]:
 
     Empty for datasets, or if unknown; earlier versions recorded no fingerprints.
     """
-    card = ModelCard.read(file)
-    recorded = recorded_arguments(file.parent) if card is None else card.settings
-    dataset, root = recipes.DATASETS.get(str(recorded.get("dataset"))), recorded.get("data_root")
+    card, _ = recorded_card(file)
+    if card is None:
+        return {}
+    dataset, root = recipes.DATASETS.get(str(card.settings.get("dataset"))), card.settings.get("data_root")
     if not (dataset and dataset.own_images and isinstance(root, str)):
         return {}
-    known = {} if card is None else card.images
     return {
         "data_root": os.path.realpath(root),
-        **{f"{split} images": str(known[split]) for split in ("train", "test") if split in known},
+        **{f"{split} images": str(card.images[split]) for split in ("train", "test") if split in card.images},
     }
 
 

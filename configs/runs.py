@@ -17,7 +17,7 @@ from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.model_size import model_size
 from configs.overrides import named
-from configs.records import model_of_other_images, read_config, recorded_arguments, recorded_images
+from configs.records import model_of_other_images, read_config, recorded_arguments, recorded_card, recorded_images
 from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, selection_file, sparse_model_file, sparse_results_file
 from configs.run_folder import MANIFEST, RunFolder
 from configs.settings import BACKBONE, SEEDS, Settings, completed, parse_settings, resolve
@@ -168,16 +168,13 @@ def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
     Raises:
         RunError: if they are in config.json alone, and not to be used.
     """
-    arguments = recorded_arguments(run.path)
-    model = _chosen_model(run, arguments, given)
-    card = ModelCard.read(model)
-    path, noted = (run.file(CONFIG), arguments) if card is None else (model, card.settings)
-    if card is None and not path.exists():
+    card, path = recorded_card(_chosen_model(run, recorded_arguments(run.path), given))
+    if card is None:
         return None
     try:
-        if not noted:
+        if not card.settings:
             raise UsageError("it holds no arguments")
-        return parse_settings(_as_flags(noted, RESTORED), "")[0]
+        return parse_settings(_as_flags(card.settings, RESTORED), "")[0]
     except UsageError as error:
         raise RunError(f"{path} is damaged: {error}; remove it and give the flags the model was trained with") from None
 

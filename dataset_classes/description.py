@@ -11,8 +11,8 @@ from torchvision.transforms import InterpolationMode
 from configs.files import sha256
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
-from configs.records import recorded_data
-from configs.run_files import IMAGE_LIST
+from configs.records import recorded_card
+from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder
 from configs.runs import RESTORED
 from configs.script import warn_once
@@ -45,11 +45,11 @@ class DataDescription:
     @classmethod
     def recorded(cls, settings: Settings, folder: RunFolder) -> Self | None:
         """The description that belongs to a model of a run; None if there is none, or none of ours."""
-        data, source = recorded_data(settings, folder)
-        if data is None:
+        card, source = recorded_card(folder.file(sparse_model_file(settings)))
+        if card is None or card.data is None:
             return None
         try:
-            return cls.from_dict(data)
+            return cls.from_dict(card.data)
         except ValueError as error:
             warn_once(log, "%s: %s; what it says of the data counts as not recorded.", source, str(error))
             return None
