@@ -108,12 +108,7 @@ def features_and_peaks(model: InterpretableClassifier, dataset, hardware: Hardwa
 
 
 def collect_feature_table(
-    model: InterpretableClassifier,
-    dataset,
-    hardware: Hardware,
-    description: str = "Features",
-    *,
-    with_results: bool = True,
+    model: InterpretableClassifier, dataset, hardware: Hardware, description: str = "Features", *, with_results: bool
 ) -> FeatureTable:
     """The feature table of a sparse model on a dataset, in one pass; logits and SID@5 only `with_results`."""
 

@@ -132,7 +132,7 @@ def ellipse(x, y, radius_x, radius_y=None, angle=0.0):
     return np.stack([x + u * np.cos(a) - v * np.sin(a), y + u * np.sin(a) + v * np.cos(a)], 1)
 
 
-def feather(base, tip, width, fullness=0.6):
+def feather(base, tip, width, fullness):
     """A feather (or leaf) from `base` to `tip`, widest at the share `fullness` of its length."""
     base, tip = np.asarray(base, float), np.asarray(tip, float)
     along = tip - base

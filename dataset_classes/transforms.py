@@ -17,6 +17,8 @@ from torchvision import transforms
 LIGHTING_VALUES = torch.tensor([0.2175, 0.0188, 0.0045])
 LIGHTING_VECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
+JITTER = transforms.ColorJitter(0.1, 0.1, 0.1)  # brightness, contrast and saturation, each within 1 +- 0.1
+
 
 @dataclass(frozen=True)
 class Resize:
@@ -98,11 +100,6 @@ class Lighting:
         return image + (LIGHTING_VECTORS @ strength)[:, None, None]
 
 
-def jitter(strength: float) -> transforms.ColorJitter:
-    """Brightness, contrast and saturation, each within 1 +- `strength`."""
-    return transforms.ColorJitter(strength, strength, strength)
-
-
 def to_normalised(mean, std) -> list:
     """PIL image -> tensor with the channel statistics `mean`, `std` removed."""
     return [transforms.ToTensor(), transforms.Normalize(mean, std)]
@@ -111,7 +108,7 @@ def to_normalised(mean, std) -> list:
 def fine_grained_train(img_size, mean, std, *, square: bool) -> ImageTransform:
     """Training on birds and cars: (random crop unless square,) flip, jitter 0.1, TrivialAugmentWide."""
     crop = [] if square else [transforms.RandomCrop(img_size, padding=4)]
-    augment = [transforms.RandomHorizontalFlip(), jitter(0.1), transforms.TrivialAugmentWide()]
+    augment = [transforms.RandomHorizontalFlip(), JITTER, transforms.TrivialAugmentWide()]
     finish = transforms.Compose([*crop, *augment, *to_normalised(mean, std)])
     return ImageTransform(Resize(img_size, square), finish)
 
@@ -124,7 +121,7 @@ def fine_grained_test(img_size, mean, std, *, square: bool) -> FixedTransform:
 def drawn_train(img_size, mean, std) -> ImageTransform:
     """Training on drawn birds, whose scenes vary already: flip, shift by up to 1/16 of the side, jitter 0.1."""
     crop = transforms.RandomCrop(img_size, padding=img_size // 16, padding_mode="edge")
-    augment = [crop, transforms.RandomHorizontalFlip(), jitter(0.1)]
+    augment = [crop, transforms.RandomHorizontalFlip(), JITTER]
     finish = transforms.Compose([*augment, *to_normalised(mean, std)])
     return ImageTransform(Resize(img_size, square=True), finish)
 
@@ -133,7 +130,7 @@ def imagenet_train(img_size, mean, std) -> ImageTransform:
     """Training on ImageNet: random resized crop, flip, jitter 0.1, PCA lighting 0.05."""
     to_tensor, normalise = to_normalised(mean, std)
     crop = transforms.RandomResizedCrop(img_size)
-    augment = [crop, transforms.RandomHorizontalFlip(), jitter(0.1)]
+    augment = [crop, transforms.RandomHorizontalFlip(), JITTER]
     finish = transforms.Compose([*augment, to_tensor, Lighting(0.05), normalise])
     return ImageTransform(None, finish)
 

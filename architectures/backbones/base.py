@@ -122,7 +122,7 @@ class Backbone(nn.Module, ABC):
         """What the part that is not trained makes of normalised images: `[B, 3, S, S]` -> `[B, F', H', W']`."""
         return self.maps(images) if self.frozen else self._before_last_stage(images)
 
-    def from_kept(self, kept: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def from_kept(self, kept: Tensor, wanted: Tensor | None) -> Tensor:
         """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
         return self._features(kept if self.frozen else self._after_last_stage(kept), wanted)
 

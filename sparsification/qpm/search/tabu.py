@@ -87,7 +87,7 @@ def explore(
     progress: Progress,
     rng: np.random.Generator,
     *,
-    time_share: float = 1.0,
+    time_share: float,
     kicks: int = KICKS_WITHOUT_GAIN,
 ) -> None:
     """Walk from a random set, then from the best one kicked, until that gains no more.
