@@ -62,6 +62,6 @@ def prepare_fonts(names: Iterable[str]) -> None:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         warn_once(
             log,
-            "No installed font shows %s in class names; figures show boxes. Install one, such as Noto Sans CJK.",
-            "".join(unknown[:10]),
+            f"No installed font shows {''.join(unknown[:10])} in class names; figures show boxes. Install one, such as "
+            "Noto Sans CJK.",
         )

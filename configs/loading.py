@@ -60,8 +60,8 @@ class Batches:
                 error.__traceback__ = None  # it keeps the loader, which processes that are forked later fail to end
                 warn_once(
                     log,
-                    "Loading processes do not work here (%s): the main process loads the images, as with --workers 0.",
-                    one_line(error),
+                    f"Loading processes do not work here ({one_line(error)}): the main process loads the images, as "
+                    "with --workers 0.",
                 )
         if sent < len(self):
             yield from self._loader(sent, 0)

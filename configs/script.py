@@ -102,9 +102,9 @@ def progress(iterable: Iterable[T], **options) -> tqdm:
 
 
 @functools.cache
-def warn_once(log: logging.Logger, message: str, *values) -> None:
+def warn_once(log: logging.Logger, message: str) -> None:
     """Log a warning, unless the same has been logged before."""
-    log.warning(message, *values)
+    log.warning("%s", message)
 
 
 def script_name() -> str:

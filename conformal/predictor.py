@@ -106,9 +106,8 @@ class ConformalPredictor(ABC):
             n = len(scores)
             warn_once(  # for all methods and sweeps
                 log,
-                "%d calibration images are too few for a coverage above %.3g %%: above it, sets hold every class.",
-                n,
-                100 * n / (n + 1),
+                f"{n} calibration images are too few for a coverage above {100 * n / (n + 1):.3g} %: above it, sets "
+                "hold every class.",
             )
         return threshold
 

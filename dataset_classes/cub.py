@@ -202,8 +202,8 @@ def read_index(root: Path, dataset: str) -> Index:
     if len(labels) > len(images):
         warn_once(
             log,
-            "%s names %d images, image_class_labels.txt labels %d: the others are left out.",
-            *(root / "images.txt", len(images), len(labels)),
+            f"{root / 'images.txt'} names {len(images)} images, image_class_labels.txt labels {len(labels)}: the "
+            "others are left out.",
         )
     class_ids = of_images(labels, root / "image_class_labels.txt", images)[:, 0].astype(np.int64)
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]

@@ -51,7 +51,7 @@ class DataDescription:
         try:
             return cls.from_dict(card.data)
         except ValueError as error:
-            warn_once(log, "%s: %s; what it says of the data counts as not recorded.", source, str(error))
+            warn_once(log, f"{source}: {error}; what it says of the data counts as not recorded.")
             return None
 
     @classmethod

@@ -79,10 +79,8 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         log_skipped(skipped)
         warn_once(
             log,
-            "%s is not split into training and test images: about %.0f %% of the images, chosen by their content, are "
-            "kept for testing.",
-            folder,
-            100 * TEST_SHARE,
+            f"{folder} is not split into training and test images: about {100 * TEST_SHARE:.0f} % of the images, "
+            "chosen by their content, are kept for testing.",
         )
         return split_classes(classes, root, known)
     train_folder, test_folder = Path(parts[TRAIN]), Path(parts[TEST])
@@ -101,7 +99,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
 def log_skipped(skipped: Skipped) -> None:
     """Log what was left out."""
     if skipped.line():
-        warn_once(log, "%s", skipped.line())
+        warn_once(log, skipped.line())
 
 
 def same_name(name: str) -> str:
@@ -123,8 +121,7 @@ def split_folders(root: Path) -> dict[str, str]:
         return {}
     roles = [place for several in named.values() for place in several]
     if others and not any(place.holds_classes for place in roles):
-        flat = _names(roles)
-        warn_once(log, "%s in %s: taken as classes, since images lie directly in it.", flat, root)
+        warn_once(log, f"{_names(roles)} in {root}: taken as classes, since images lie directly in it.")
         return {}
     train = named.get(TRAIN, [])
     test = named.get(TEST, []) or named.get(VALIDATION, [])
@@ -141,14 +138,8 @@ def split_folders(root: Path) -> dict[str, str]:
         raise RunError(f"{root} has a folder {roles[0].name}/ but no train/ beside it.")
     unused = others + [place for place in roles if place not in train + test]
     if unused:
-        warn_once(
-            log,
-            "%s: training on %s/ and testing on %s/; %s is not used.",
-            root,
-            train[0].name,
-            test[0].name,
-            _names(unused),
-        )
+        used = f"training on {train[0].name}/ and testing on {test[0].name}/"
+        warn_once(log, f"{root}: {used}; {_names(unused)} is not used.")
     return {part: places[0].path for part, places in ((TRAIN, train), (TEST, test)) if places}
 
 
@@ -179,11 +170,8 @@ def refuse_unknown_split(root: Path, places: list[Place]) -> None:
     if len(places) in (2, 3) and all(place.holds_classes and place.below == places[0].below for place in places):
         warn_once(
             log,
-            "%s: %s hold folders of the same names (%s) and are taken as classes; a split has the names %s.",
-            root,
-            _names(places),
-            _some(places[0].below),
-            UNDERSTOOD,
+            f"{root}: {_names(places)} hold folders of the same names ({_some(places[0].below)}) and are taken as "
+            f"classes; a split has the names {UNDERSTOOD}.",
         )
 
 
@@ -234,12 +222,12 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     """The classes below `folder` that have images; without any, a RunError says what is there instead."""
     classes = scan_classes(folder, skipped)
     for name in [name for name, images in classes.items() if not images]:
-        warn_once(log, "%s has no images that can be read and is left out.", folder / name)
+        warn_once(log, f"{folder / name} has no images that can be read and is left out.")
         del classes[name]
     loose = sum(is_image(name) and not is_leftover(name) and (folder / name).is_file() for name in os.listdir(folder))
     if classes:
         if loose:
-            warn_once(log, "%s: %d image(s) in no class folder are left out.", folder, loose)
+            warn_once(log, f"{folder}: {loose} image(s) in no class folder are left out.")
         refuse_masks(classes, folder)
         log_deeper(classes, folder)
         return classes
@@ -259,8 +247,6 @@ def log_deeper(classes: ClassImages, folder: Path) -> None:
     if deeper:
         warn_once(
             log,
-            "%s: %d image(s) in sub-folders count as images of the class above them (%s).",
-            folder,
-            deeper.total(),
-            listed(deeper),
+            f"{folder}: {deeper.total()} image(s) in sub-folders count as images of the class above them "
+            f"({listed(deeper)}).",
         )

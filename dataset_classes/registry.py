@@ -163,7 +163,7 @@ def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
     path = folder.file(IMAGE_LIST)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if card is not None and path.exists() and card.images.get(LISTED) != sha256(path):
-        warn_once(log, "%s is not the list that %s was made with: not used.", path, settings.model_name)
+        warn_once(log, f"{path} is not the list that {settings.model_name} was made with: not used.")
         return None
     return ImageList.read(path)
 

@@ -37,7 +37,7 @@ def remember(kind: str, key: dict, value: Any) -> None:
     try:
         write_atomically(path, lambda file: file.write_text(f"{_checksum(text)}\n{text}", encoding="ascii"))
     except RunError as error:
-        warn_once(log, "What is measured of the images is not remembered: %s", str(error))
+        warn_once(log, f"What is measured of the images is not remembered: {error}")
 
 
 def _path(kind: str, key: dict) -> Path | None:

@@ -89,12 +89,11 @@ def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredB
     if training > room:
         warn_once(
             log,
-            "The maps of the part that is not trained, in %d views, take %.1f GB, more than the %.1f GB "
-            "that may be used of this machine's memory: they are made again in every epoch, which takes far longer. "
-            "Fewer views (--set dense.views, finetune.views), larger cells (--reduced_strides False) or a smaller "
-            "--img_size need less.",
-            views, training / 1e9, room / 1e9,
-        )  # fmt: skip
+            f"The maps of the part that is not trained, in {views} views, take {training / 1e9:.1f} GB, more than the "
+            f"{room / 1e9:.1f} GB that may be used of this machine's memory: they are made again in every epoch, which "
+            "takes far longer. Fewer views (--set dense.views, finetune.views), larger cells (--reduced_strides False) "
+            "or a smaller --img_size need less.",
+        )
         training = 0
     watched = n_values * STORED_WATCHED.itemsize * len(run.data.watched)
     fits = training + watched <= room

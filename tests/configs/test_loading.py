@@ -61,7 +61,7 @@ def test_a_loader_that_cannot_send_is_gone_at_once(monkeypatch):
 def test_little_shared_memory_is_said(monkeypatch, caplog):
     said = []
     monkeypatch.setattr(loading, "free_shared_memory", lambda: 50)
-    monkeypatch.setattr(loading, "warn_once", lambda _, message, *values: said.append(message % values))
+    monkeypatch.setattr(loading, "warn_once", lambda _, message: said.append(message))
     list(Batches(Numbered(), BATCHES, Hardware.choose("cpu", 1)))
     assert len(said) == 1 and "/dev/shm has 0.0 MB left" in said[0] and "--workers 0" in said[0]
 
