@@ -9,7 +9,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from configs.arguments import flag
+from configs.arguments import flag, within
 from configs.errors import RunError
 from configs.runs import finished_run
 from configs.script import run_script
@@ -18,17 +18,11 @@ from visualization.explained_run import open_hierarchical_run
 log = logging.getLogger(__name__)
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise ValueError(f"a port is a number from 0 to 65535, not {text}")
-    return int(text)
-
-
 @dataclass(frozen=True)
 class LiveFlags:
     """Where the page is."""
 
-    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=_port)
+    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=within(int, 0, 65535))
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from configs.arguments import flag, parse_flags, with_first
+from configs.arguments import flag, parse_flags, with_first, within
 from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded
 from configs.runs import is_finished, training_run
@@ -48,8 +48,10 @@ class ExperimentFlags:
     """Which runs, and how they are started."""
 
     file: str | None = flag(GROUP, None, "table of runs, TOML; may be named first", parse=expanded)
-    jobs: int = flag(GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone")
-    processes: int = flag(GROUP, 1, "processes of every run, started by torchrun")
+    jobs: int = flag(
+        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone", parse=within(int, 1)
+    )
+    processes: int = flag(GROUP, 1, "processes of every run, started by torchrun", parse=within(int, 1))
     stop: bool = flag(GROUP, False, "stop at the first run that fails")
     print_commands: bool = flag(
         GROUP, False, "print the commands and start none: a line for all runs of one folder, for an array job"
@@ -75,9 +77,6 @@ def main() -> None:
     (flags,) = parse_flags(with_first("file", sys.argv[1:]), __doc__, ExperimentFlags)
     if flags.file is None:
         raise UsageError("name the table of runs: python experiments.py FILE.toml (see --help)")
-    for name in ("jobs", "processes"):
-        if getattr(flags, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, not {getattr(flags, name)}")
     everything = read_table(Path(flags.file))
     left = [e for e in everything if not is_finished(e.settings)]
     if flags.print_commands:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.arguments import flag, number
+from configs.arguments import flag, within
 from configs.errors import UsageError
 from configs.paths import expanded
 from configs.runs import finished_run
@@ -31,19 +31,13 @@ log = logging.getLogger(__name__)
 DEFAULT_IMAGES = 5
 
 
-def _count(text: str) -> int:
-    if (count := number(int, text)) < 0:
-        raise ValueError(f"{text} is negative")
-    return count
-
-
 @dataclass(frozen=True)
 class TreeFlags(FigureFlags):
     """Which images are explained."""
 
     index: tuple[int, ...] = flag(EXPLANATION, (), "test images to explain, by index", parse=int, many=True)
     image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=expanded, many=True)
-    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=_count)
+    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=within(int, 0))
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,20 @@ def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
     return parse
 
 
+def within(kind: type[N], low: float, high: float = math.inf, *, ends: bool = True) -> Callable[[str], N]:
+    """A parser for `flag` of finite numbers from `low` to `high`, these included if `ends`; ValueError names them."""
+
+    def parse(text: str) -> N:
+        value = number(kind, text)
+        if not low <= value <= high or value == math.inf or (not ends and value in (low, high)):
+            least = f"at least {low}" if ends else f"more than {low}"
+            most = "" if high == math.inf else f" and {'at most' if ends else 'less than'} {high}"
+            raise ValueError(f"it must be {least}{most}, not {text}")
+        return value
+
+    return parse
+
+
 def with_first(name: str, argv: list[str]) -> list[str]:
     """The arguments, in which those before the first flag belong to the flag of that name."""
     return [f"--{name}", *argv] if argv and not argv[0].startswith("-") else argv

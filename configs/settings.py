@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from configs import recipes
-from configs.arguments import boolean, choice, flag, number, parse_flags
+from configs.arguments import boolean, choice, flag, number, parse_flags, within
 from configs.errors import UsageError
 from configs.files import sha256
 from configs.hardware import PRECISIONS
@@ -25,10 +25,6 @@ BACKBONE = ("dataset", "img_size", "crop", "arch", "weights", "freeze_backbone",
 
 DATA_ROOT = "~/tmp/datasets"
 SEEDS = range(2**32)
-AT_LEAST = {
-    **dict.fromkeys(("img_size", "n_features", "n_per_class", "batch_size"), 1),
-    **dict.fromkeys(("workers", "eval_every"), 0),
-}
 
 
 def _arch(text: str) -> str:
@@ -53,13 +49,6 @@ def _redundancy_threshold(text: str) -> float | str:
     raise ValueError(f"a redundancy or the word published, not {text!r}")
 
 
-def _coverage(text: str) -> float:
-    value = number(float, text)
-    if not 0 < value < 1:
-        raise ValueError(f"coverage must lie between 0 and 1 (0.9 for 90 %), not {text}")
-    return value
-
-
 @dataclass(frozen=True)
 class Settings:
     """One run, as asked on the command line and completed by `resolve`."""
@@ -71,7 +60,9 @@ class Settings:
         DATA, None, "folder that holds the datasets (default: $CHIQPM_DATA, else ~/tmp/datasets)", parse=expanded
     )
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
-    img_size: int | None = flag(DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=int)
+    img_size: int | None = flag(
+        DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=within(int, 1)
+    )
 
     arch: str | None = flag(
         MODEL, None,
@@ -98,32 +89,41 @@ class Settings:
     n_features: int | None = flag(
         MODEL, None,
         "features the model may use; SyntheticBirds 20; ImageFolder with fewer than 25 classes: 2 each (default: 50)",
-        parse=int,
+        parse=within(int, 1),
     )  # fmt: skip
     n_per_class: int | None = flag(
-        MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)", parse=int
-    )
+        MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)",
+        parse=within(int, 1),
+    )  # fmt: skip
 
     seed: int | None = flag(
         TRAINING, None,
         "random seed and run folder (default: main.py resumes an unfinished run of these settings, else draws "
-        "one; the other scripts take the newest run of this dataset, architecture and model type)", parse=int,
+        "one; the other scripts take the newest run of this dataset, architecture and model type)",
+        parse=within(int, 0, SEEDS[-1]),
     )  # fmt: skip
     do_dense: bool | None = flag(
         TRAINING, None,
         "train the dense model; False starts from --weights as they are (default: True; ImageNet False)",
         parse=boolean,
     )  # fmt: skip
-    batch_size: int | None = flag(TRAINING, None, "images a step (default: the recipe's)", parse=int)
+    batch_size: int | None = flag(
+        TRAINING, None, "images a step; batch normalisation needs two (default: the recipe's)", parse=within(int, 2)
+    )
     balanced: bool = flag(TRAINING, False, "show all classes equally often in training, however many images they have")
-    schedule_scale: float = flag(TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look")
+    schedule_scale: float = flag(
+        TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look",
+        parse=within(float, 0, ends=False),
+    )  # fmt: skip
     validation: float = flag(
         TRAINING, 0.0,
         "share of every class's training images that is held out: not trained on, measured by --eval_every",
+        parse=within(float, 0, 0.5),
     )  # fmt: skip
     eval_every: int = flag(
-        TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: none"
-    )
+        TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: none",
+        parse=within(int, 0),
+    )  # fmt: skip
     set: tuple[str, ...] = flag(
         TRAINING, (),
         "change fields of the recipes, which configs/recipes.py lists, to exactly these values: --set dense.lr=0.01 "
@@ -135,8 +135,9 @@ class Settings:
         parse=choice(("auto", "search", "gurobi", "highs"), "solver"),
     )  # fmt: skip
     selection_seconds: float = flag(
-        SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it"
-    )
+        SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it",
+        parse=within(float, 0, ends=False),
+    )  # fmt: skip
     redundancy_threshold: float | str | None = flag(
         SELECTION, None,
         "redundancy from which feature pairs are penalised (default: the smallest that a search finds, which is "
@@ -152,7 +153,7 @@ class Settings:
     certificate: float = flag(
         SELECTION, 5.0,
         "at most so many seconds, after the selection, for an upper bound on the objective: it says how far from the "
-        "best possible one the selection can be (the gap)",
+        "best possible one the selection can be (the gap)", parse=within(float, 0),
     )  # fmt: skip
     glm_solver: str = flag(
         SELECTION,
@@ -163,7 +164,7 @@ class Settings:
 
     coverage: tuple[float, ...] = flag(
         CALIBRATION, (0.9,), "share of images whose prediction set should hold the true class",
-        parse=_coverage, many=True,
+        parse=within(float, 0, 1, ends=False), many=True,
     )  # fmt: skip
 
     log_dir: str = flag(OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=expanded)
@@ -177,7 +178,9 @@ class Settings:
         parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...", parse=str.lower)
-    workers: int | None = flag(OUTPUT, None, "processes that load images (default: depends on the machine)", parse=int)
+    workers: int | None = flag(
+        OUTPUT, None, "processes that load images (default: depends on the machine)", parse=within(int, 0)
+    )
     precision: str = flag(
         OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
         parse=choice(PRECISIONS, "precision"),
@@ -354,26 +357,11 @@ def _data_root(given: str | None) -> str:
 def check(settings: Settings) -> None:
     """Refuse what cannot work, before anything is computed: a UsageError names flag, value and what would work."""
     s = settings
-    for name, least in AT_LEAST.items():
-        value = getattr(s, name)
-        if value is not None and value < least:
-            raise UsageError(f"--{name} must be at least {least}, not {value}")
-    for name in ("schedule_scale", "selection_seconds"):
-        if not 0 < getattr(s, name) < float("inf"):
-            raise UsageError(f"--{name} must be a positive number, not {getattr(s, name)}")
-    if not 0 <= s.certificate < float("inf"):
-        raise UsageError(f"--certificate must be at least 0 seconds, not {s.certificate}")
-    if s.seed is not None and s.seed not in SEEDS:
-        raise UsageError(f"--seed must lie between 0 and {SEEDS[-1]}, not {s.seed}")
-    if not 0 <= s.validation <= 0.5:
-        raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
     if s.n_features is not None and s.n_per_class is not None and s.n_per_class > s.n_features:
         raise UsageError(
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "
             f"a class can have at most {s.n_features} features"
         )
-    if s.batch_size == 1:
-        raise UsageError("--batch_size 1 cannot be used with batch normalisation; use 2 or more")
     _check_overrides(s)
     if s.finetuning.refit and s.kind.class_sets:
         raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")
