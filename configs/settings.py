@@ -298,8 +298,7 @@ class Settings:
 
     def sparse_dependencies(self) -> dict:
         """What the finetuned model depends on beside its images and the selection."""
-        recipes = {"finetuning": vars(self.finetuning), "head": vars(self.head)}
-        return {**self.dense_dependencies(), **recipes}
+        return {**self.dense_dependencies(), "finetuning": vars(self.finetuning), "head": vars(self.head)}
 
     def selection_dependencies(self) -> dict:
         """What the choice of features depends on beside the features."""
@@ -365,10 +364,9 @@ def check(settings: Settings) -> None:
     _check_overrides(s)
     if s.finetuning.refit and s.kind.class_sets:
         raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")
-    kept = {"do_dense False": not s.do_dense, "freeze_backbone": s.freeze_backbone}
-    if s.weights == "none" and any(kept.values()):
-        asked = next(name for name, given in kept.items() if given)
-        raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")
+    for asked, given in (("do_dense False", not s.do_dense), ("freeze_backbone", s.freeze_backbone)):
+        if given and s.weights == "none":
+            raise UsageError(f"--{asked} needs a trained backbone: give --weights imagenet or a file")
 
 
 def _check_overrides(s: Settings) -> None:
