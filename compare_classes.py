@@ -16,7 +16,7 @@ import numpy as np
 
 from configs.arguments import flag
 from configs.errors import UsageError
-from configs.runs import finished_run
+from configs.finished_run import finished_run
 from configs.script import progress, run_script
 from sparsification.qpm import sharing_pairs
 from visualization.class_grid import class_grid

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from configs.arguments import flag, within
 from configs.errors import RunError
-from configs.runs import finished_run
+from configs.finished_run import finished_run
 from configs.script import run_script
 from visualization.explained_run import open_hierarchical_run
 

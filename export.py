@@ -20,9 +20,9 @@ from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs.arguments import choice, flag
 from configs.errors import RunError
 from configs.files import write_atomically
+from configs.finished_run import finished_run, refuse_to_replace_inputs
 from configs.hardware import Hardware
 from configs.paths import expanded
-from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from configs.settings import Settings
 from conformal.hierarchy import class_feature_indices, prediction_hierarchy

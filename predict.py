@@ -15,9 +15,9 @@ from pathlib import Path
 from configs.arguments import flag
 from configs.errors import RunError
 from configs.files import check_writable
+from configs.finished_run import finished_run, refuse_to_replace_inputs
 from configs.hardware import Hardware
 from configs.paths import expanded, expanded_default
-from configs.runs import finished_run, refuse_to_replace_inputs
 from configs.script import run_script
 from dataset_classes.contents import read_content
 from dataset_classes.registry import listed_images

@@ -14,8 +14,8 @@ import numpy as np
 
 from configs.arguments import flag, within
 from configs.errors import UsageError
+from configs.finished_run import finished_run
 from configs.paths import expanded
-from configs.runs import finished_run
 from configs.script import progress, run_script
 from conformal import HierarchicalPredictor, calibration_split
 from conformal.predictor import EVERY_PERCENT

@@ -17,8 +17,8 @@ from architectures.classifier import build_dense_model
 from architectures.inference import features_and_peaks
 from benchmarks.measuring import measured
 from benchmarks.table import duration, markdown
+from configs.finished_run import finished_run
 from configs.hardware import Hardware
-from configs.runs import finished_run
 from dataset_classes.registry import data_of_model
 
 

@@ -9,12 +9,12 @@ from typing import Any, Self
 from torchvision.transforms import InterpolationMode
 
 from configs.files import sha256
+from configs.finished_run import RESTORED
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
 from configs.records import recorded_card
 from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder
-from configs.runs import RESTORED
 from configs.script import warn_once
 from configs.settings import Settings
 from dataset_classes.base import ImageDataset

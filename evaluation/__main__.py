@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from architectures.inference import feature_tables
 from configs.arguments import flag, with_first
+from configs.finished_run import finished_run
 from configs.records import is_downloaded
 from configs.run_files import DENSE_RESULTS_FILE
-from configs.runs import finished_run
 from configs.script import run_script
 from configs.settings import OUTPUT
 from conformal.calibrate import calibrate

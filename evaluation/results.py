@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from configs.files import read_json, write_json
+from configs.finished_run import shared_flags
 from configs.run_folder import RunFolder
-from configs.runs import shared_flags
 from configs.settings import Settings
 
 PERCENT = (

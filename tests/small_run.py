@@ -12,9 +12,9 @@ from PIL import Image
 from architectures.classifier import build_dense_model
 from architectures.inference import FeatureTables, feature_tables
 from architectures.sparse_head import SparseHead
+from configs.finished_run import finished_run
 from configs.open_run import OpenRun
 from configs.records import write_config
-from configs.runs import finished_run
 from conformal.calibrate import calibrate
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription

@@ -11,7 +11,7 @@ from command_line import call
 from small_run import CLASSES, left_by_main
 
 import export
-from configs.runs import finished_run
+from configs.finished_run import finished_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

@@ -15,8 +15,8 @@ from small_run import left_by_main, make_small_run
 import predict
 from configs.arguments import parse_flags
 from configs.errors import RunError, UsageError
+from configs.finished_run import finished_run
 from configs.model_card import ModelCard
-from configs.runs import finished_run
 from configs.settings import Settings, parse_settings
 from configs.stages import StageFlags
 from dataset_classes.description import DataDescription, model_card

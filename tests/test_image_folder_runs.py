@@ -16,12 +16,13 @@ from architectures.backbones import resnet
 from architectures.backbones.registry import backbone_of
 from architectures.finished_model import load_finished_model
 from configs.errors import RunError, UsageError
+from configs.finished_run import finished_run
 from configs.hardware import Hardware
 from configs.model_card import ModelCard
 from configs.records import write_config
 from configs.run_files import selection_file, sparse_results_file
 from configs.run_folder import RunFolder
-from configs.runs import finished_run, is_finished, training_run, with_seed
+from configs.runs import is_finished, training_run, with_seed
 from configs.settings import parse_settings
 from dataset_classes.registry import data_of
 

@@ -17,7 +17,7 @@ from small_run import WEIGHT, left_by_main, page
 import predict
 import prediction.model
 from configs.errors import RunError
-from configs.runs import finished_run
+from configs.finished_run import finished_run
 from conformal.split import calibration_split
 from dataset_classes.contents import read_content
 from dataset_classes.image_files import read_image

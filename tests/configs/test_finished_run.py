@@ -11,12 +11,13 @@ from refusals import refused
 
 from configs.errors import RunError, UsageError
 from configs.files import write_json
+from configs.finished_run import finished_run, shared_flags
 from configs.model_card import ModelCard
 from configs.model_size import with_model_size
 from configs.records import write_config
 from configs.run_files import selection_file, sparse_model_file, sparse_results_file
 from configs.run_folder import RunFolder
-from configs.runs import finished_run, is_finished, shared_flags, training_run
+from configs.runs import is_finished, training_run
 from configs.settings import Settings, parse_settings
 
 # No setting has its default, and no number is round.

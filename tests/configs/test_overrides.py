@@ -8,10 +8,10 @@ from refusals import refused
 
 from configs.errors import UsageError
 from configs.files import read_json
+from configs.finished_run import finished_run
 from configs.model_size import check_classes
 from configs.records import write_config
 from configs.run_folder import RunFolder
-from configs.runs import finished_run
 from configs.settings import parse_settings
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from small_run import CLASSES, WEIGHT
 
 from configs.errors import RunError
-from configs.runs import finished_run
+from configs.finished_run import finished_run
 from dataset_classes.image_files import read_image
 from dataset_classes.pixels import SIXTEEN_BIT, PixelScale
 from visualization.explained_run import open_hierarchical_run
