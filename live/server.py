@@ -24,12 +24,13 @@ from starlette.routing import Route
 
 from configs.errors import RunError
 from live.answers import LiveModel
-from live.uploads import MAX_BYTES, Box, UploadError, decode
+from live.uploads import Box, UploadError, decode
 from visualization import report
 
 log = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 30.0
+MAX_BYTES = 20 * 2**20  # of a photo
 MAX_WAITING = 64  # questions; more are turned away
 HEADERS = {
     "Content-Security-Policy": (

@@ -9,7 +9,6 @@ from PIL import Image, UnidentifiedImageError
 from configs.errors import reason
 from dataset_classes.pixels import FORMAT_SCALE, PixelScale, to_rgb, turned_upright
 
-MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 # Raster formats of cameras, scanners and browsers; Pillow would also start Ghostscript for EPS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -53,8 +52,6 @@ def decode(data: bytes, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
     """The first frame of an image file in RGB, upright, its values read by `scale`; UploadError if that cannot be."""
     if not data:
         raise UploadError("the file is empty")
-    if len(data) > MAX_BYTES:
-        raise UploadError(f"the file is larger than {MAX_BYTES // 2**20} MB")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from configs.errors import UsageError
-
 Colour = tuple[float, float, float]
 
 
@@ -49,14 +47,9 @@ class FeatureColours:
 
     Args:
         weight: class-feature weights, `[C, n]`.
-
-    Raises:
-        UsageError: if there is no such palette.
     """
 
     def __init__(self, weight: np.ndarray, palette: str = "vivid"):
-        if palette not in PALETTES:
-            raise UsageError(f"unknown palette {palette!r}; choose one of {', '.join(PALETTES)}")
         self.palette = PALETTES[palette]
         self.home = _home_colours(np.asarray(weight), len(self.palette.features))
 
