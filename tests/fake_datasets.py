@@ -104,10 +104,10 @@ def make_traveling_birds(root: Path, annotations="CUB") -> Path:
     return root
 
 
-def make_imagenet(root: Path, wnids=("n01440764", "n02102040", "n03000684"), train=2, test=1) -> Path:
+def make_imagenet(root: Path, train=2, test=1) -> Path:
     """ImageNet: a folder per WordNet id in `train/` and `val/`."""
     for folder, count in (("train", train), ("val", test)):
-        for label, wnid in enumerate(wnids):
+        for label, wnid in enumerate(("n01440764", "n02102040", "n03000684")):
             for i in range(count):
                 save_image(root / "imagenet" / folder / wnid / f"{wnid}_{i}.JPEG", class_colour(label))
     return root

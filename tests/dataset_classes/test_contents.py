@@ -24,10 +24,10 @@ def reads(monkeypatch):
     return found
 
 
-def some_files(folder, n=5):
-    for i in range(n):
+def some_files(folder):
+    for i in range(5):
         (folder / f"{i}.tif").write_bytes(bytes([i]) * 100_000)
-    return [str(folder / f"{i}.tif") for i in range(n)]
+    return [str(folder / f"{i}.tif") for i in range(5)]
 
 
 def test_the_second_time_is_free(tmp_path, reads):
