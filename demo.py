@@ -9,7 +9,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from configs.arguments import flag, within
+from configs.arguments import Range, flag, within
 from configs.errors import RunError
 from configs.finished_run import finished_run
 from configs.script import run_script
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class LiveFlags:
     """Where the page is."""
 
-    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=within(int, 0, 65535))
+    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=within(int, Range(0, 2**16)))
 
 
 def main() -> None:

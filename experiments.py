@@ -31,7 +31,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from configs.arguments import flag, parse_flags, with_first, within
+from configs.arguments import Range, flag, parse_flags, with_first, within
 from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded
 from configs.runs import is_finished, training_run
@@ -49,9 +49,9 @@ class ExperimentFlags:
 
     file: str | None = flag(GROUP, None, "table of runs, TOML; may be named first", parse=expanded)
     jobs: int = flag(
-        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone", parse=within(int, 1)
+        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone", parse=within(int, Range(1))
     )
-    processes: int = flag(GROUP, 1, "processes of every run, started by torchrun", parse=within(int, 1))
+    processes: int = flag(GROUP, 1, "processes of every run, started by torchrun", parse=within(int, Range(1)))
     stop: bool = flag(GROUP, False, "stop at the first run that fails")
     print_commands: bool = flag(
         GROUP, False, "print the commands and start none: a line for all runs of one folder, for an array job"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.arguments import flag, within
+from configs.arguments import Range, flag, within
 from configs.errors import UsageError
 from configs.finished_run import finished_run
 from configs.paths import expanded
@@ -37,7 +37,7 @@ class TreeFlags(FigureFlags):
 
     index: tuple[int, ...] = flag(EXPLANATION, (), "test images to explain, by index", parse=int, many=True)
     image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=expanded, many=True)
-    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=within(int, 0))
+    nearest: int = flag(EXPLANATION, 3, "classes to compare the predicted class with", parse=within(int, Range()))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import difflib
 import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import Field, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -61,18 +61,26 @@ def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
     return parse
 
 
-def within(kind: type[N], low: float, high: float = math.inf, *, ends: bool = True) -> Callable[[str], N]:
-    """A parser for `flag` of finite numbers from `low` to `high`, these included if `ends`; ValueError names them."""
+@dataclass(frozen=True)
+class Range:
+    """Finite numbers from `low` to below `high`."""
 
-    def parse(text: str) -> N:
-        value = number(kind, text)
-        if not low <= value <= high or value == math.inf or (not ends and value in (low, high)):
-            least = f"at least {low}" if ends else f"more than {low}"
-            most = "" if high == math.inf else f" and {'at most' if ends else 'less than'} {high}"
-            raise ValueError(f"it must be {least}{most}, not {text}")
+    low: float = 0
+    high: float = math.inf
+    above: bool = False  # whether `low` itself is left out
+
+    def checked(self, value: N) -> N:
+        """The value; ValueError if it lies outside."""
+        if not self.low <= value < self.high or (self.above and value == self.low):
+            least = "more than" if self.above else "at least"
+            limit = "finite" if self.high == math.inf else f"below {self.high}"
+            raise ValueError(f"it must be {least} {self.low} and {limit}, not {value}")
         return value
 
-    return parse
+
+def within(kind: type[N], limits: Range) -> Callable[[str], N]:
+    """A parser for `flag` of numbers in a range; ValueError says which."""
+    return lambda text: limits.checked(number(kind, text))
 
 
 def with_first(name: str, argv: list[str]) -> list[str]:

@@ -5,34 +5,17 @@ The defaults are the published ones (SLDD-Model arXiv 2303.13166, Q-SENN 2312.13
 Types say which values a field may have; `--set` changes any of them.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
+
+from configs.arguments import Range
 
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
 LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
 PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@6places
 TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
 PACKAGE = "package:"  # what the name of weights from a Python package begins with
-
-N = TypeVar("N", int, float)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Values from `low` to below `high`."""
-
-    low: float = 0
-    high: float = math.inf
-
-    def checked(self, value: N) -> N:
-        """The value; ValueError if it lies outside."""
-        if not self.low <= value < self.high:
-            limit = "finite" if self.high == math.inf else f"below {self.high:g}"
-            raise ValueError(f"it must be at least {self.low:g} and {limit}")
-        return value
-
 
 Amount = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1)]

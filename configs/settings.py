@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from configs import recipes
-from configs.arguments import boolean, choice, flag, number, parse_flags, within
+from configs.arguments import Range, boolean, choice, flag, number, parse_flags, within
 from configs.errors import UsageError
 from configs.files import sha256
 from configs.hardware import PRECISIONS
@@ -61,7 +61,7 @@ class Settings:
     )
     cropGT: bool = flag(DATA, True, "crop CUB2011 and TravelingBirds to the ground-truth box")
     img_size: int | None = flag(
-        DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=within(int, 1)
+        DATA, None, "side of the images in pixels (default: 224; SyntheticBirds 64)", parse=within(int, Range(1))
     )
 
     arch: str | None = flag(
@@ -89,18 +89,18 @@ class Settings:
     n_features: int | None = flag(
         MODEL, None,
         "features the model may use; SyntheticBirds 20; ImageFolder with fewer than 25 classes: 2 each (default: 50)",
-        parse=within(int, 1),
+        parse=within(int, Range(1)),
     )  # fmt: skip
     n_per_class: int | None = flag(
         MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)",
-        parse=within(int, 1),
+        parse=within(int, Range(1)),
     )  # fmt: skip
 
     seed: int | None = flag(
         TRAINING, None,
         "random seed and run folder (default: main.py resumes an unfinished run of these settings, else draws "
         "one; the other scripts take the newest run of this dataset, architecture and model type)",
-        parse=within(int, 0, SEEDS[-1]),
+        parse=within(int, Range(0, SEEDS.stop)),
     )  # fmt: skip
     do_dense: bool | None = flag(
         TRAINING, None,
@@ -108,21 +108,23 @@ class Settings:
         parse=boolean,
     )  # fmt: skip
     batch_size: int | None = flag(
-        TRAINING, None, "images a step; batch normalisation needs two (default: the recipe's)", parse=within(int, 2)
+        TRAINING,
+        None,
+        "images a step; batch normalisation needs two (default: the recipe's)",
+        parse=within(int, Range(2)),
     )
     balanced: bool = flag(TRAINING, False, "show all classes equally often in training, however many images they have")
     schedule_scale: float = flag(
         TRAINING, 1.0, "factor for the length of all schedules; 0.1 for a quick look",
-        parse=within(float, 0, ends=False),
+        parse=within(float, Range(above=True)),
     )  # fmt: skip
     validation: float = flag(
         TRAINING, 0.0,
         "share of every class's training images that is held out: not trained on, measured by --eval_every",
-        parse=within(float, 0, 0.5),
     )  # fmt: skip
     eval_every: int = flag(
         TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: none",
-        parse=within(int, 0),
+        parse=within(int, Range()),
     )  # fmt: skip
     set: tuple[str, ...] = flag(
         TRAINING, (),
@@ -136,7 +138,7 @@ class Settings:
     )  # fmt: skip
     selection_seconds: float = flag(
         SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it",
-        parse=within(float, 0, ends=False),
+        parse=within(float, Range(above=True)),
     )  # fmt: skip
     redundancy_threshold: float | str | None = flag(
         SELECTION, None,
@@ -153,7 +155,7 @@ class Settings:
     certificate: float = flag(
         SELECTION, 5.0,
         "at most so many seconds, after the selection, for an upper bound on the objective: it says how far from the "
-        "best possible one the selection can be (the gap)", parse=within(float, 0),
+        "best possible one the selection can be (the gap)", parse=within(float, Range()),
     )  # fmt: skip
     glm_solver: str = flag(
         SELECTION,
@@ -164,7 +166,7 @@ class Settings:
 
     coverage: tuple[float, ...] = flag(
         CALIBRATION, (0.9,), "share of images whose prediction set should hold the true class",
-        parse=within(float, 0, 1, ends=False), many=True,
+        parse=within(float, Range(0, 1, above=True)), many=True,
     )  # fmt: skip
 
     log_dir: str = flag(OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=expanded)
@@ -179,7 +181,7 @@ class Settings:
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...", parse=str.lower)
     workers: int | None = flag(
-        OUTPUT, None, "processes that load images (default: depends on the machine)", parse=within(int, 0)
+        OUTPUT, None, "processes that load images (default: depends on the machine)", parse=within(int, Range())
     )
     precision: str = flag(
         OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
@@ -361,6 +363,8 @@ def check(settings: Settings) -> None:
             f"--n_per_class {s.n_per_class} is more than --n_features {s.n_features}; "
             f"a class can have at most {s.n_features} features"
         )
+    if not 0 <= s.validation <= 0.5:
+        raise UsageError(f"--validation must lie between 0 and 0.5, not {s.validation}")
     _check_overrides(s)
     if s.finetuning.refit and s.kind.class_sets:
         raise UsageError(f"--set finetune.refit=True: {s.model_type} chooses its features once; use qsenn or sldd")

@@ -272,7 +272,7 @@ def test_an_output_never_replaces_what_is_read(finished, tmp_path, capsys, name)
         (["--image", "absent.csv"], 1, "the table absent.csv cannot be read"),
         (["--image", "x.jpg", "--output", "out.xlsx"], 2, "must be a .csv, .json or .html file, not out.xlsx"),
         (["--image", "x.jpg", "--output", f"{__file__}/p.csv"], 1, "cannot write"),
-        (["--image", "x.jpg", "--coverage", "90"], 2, "--coverage: it must be more than 0 and less than 1, not 90"),
+        (["--image", "x.jpg", "--coverage", "90"], 2, "--coverage: it must be more than 0 and below 1, not 90"),
         (["--image", "x.jpg", "--folder", "/nowhere"], 2, "/nowhere is not a folder"),
     ],
 )
