@@ -231,10 +231,12 @@ def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
 
 
 def require(path: Path, dataset: str, root: Path, source: str) -> Path:
-    """`path`, which must exist: else a RunError says where it was expected and where to get it."""
+    """`path`, which must exist: else a RunError says where it was expected and where it is, or where to get it."""
     if not path.exists():
-        raise RunError(
-            f"No {dataset} under {root} (looked for {path.relative_to(root)}). Get it from {source} and unpack it "
-            f"there, set --data_root, {NEEDS_NO_DOWNLOAD}."
-        )
+        expected = path.relative_to(root)
+        advice = f"Get it from {source} and unpack it there, set --data_root, {NEEDS_NO_DOWNLOAD}."
+        above = next((folder for folder in root.parents if (folder / expected).exists()), None)
+        if above and len(expected.parts) > 1:  # a single name may be anything
+            advice = f"It is under {above}: give --data_root {above}."
+        raise RunError(f"No {dataset} under {root} (looked for {expected}). {advice}")
     return path

@@ -198,14 +198,14 @@ class Index:
 def read_index(root: Path, dataset: str) -> Index:
     """What the text files say that every run needs; RunError if one is missing or broken, or they do not fit."""
     images = read_rows(root, "images", 1, str, dataset)
-    labels = read_rows(root, "image_class_labels", 1, finite, dataset)
+    labels = read_rows(root, "image_class_labels", 1, whole, dataset)
     if len(labels) > len(images):
         warn_once(
             log,
             f"{root / 'images.txt'} names {len(images)} images, image_class_labels.txt labels {len(labels)}: the "
             "others are left out.",
         )
-    class_ids = of_images(labels, root / "image_class_labels.txt", images)[:, 0].astype(np.int64)
+    class_ids = of_images(labels, root / "image_class_labels.txt", images)[:, 0]
     is_train = read_column(root, "train_test_split", 1, images, dataset)[:, 0]
     if not np.isin(is_train, (0, 1)).all():
         raise RunError(f"{root / 'train_test_split.txt'} says something else than 0 or 1 of an image.")
@@ -274,6 +274,14 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is not finite")
     return number
+
+
+def whole(text: str) -> int:
+    """The whole number that `text` spells, as 3 or 3.0; ValueError for others."""
+    number = finite(text)
+    if not number.is_integer():
+        raise ValueError(f"{text} is not whole")
+    return int(number)
 
 
 def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray | None:

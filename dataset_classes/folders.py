@@ -25,6 +25,7 @@ LEFTOVERS = {
 }  # fmt: skip
 # Inside a class; a class may be called so.
 THUMBNAILS = {"thumbnails", "_thumbnails", "thumbs", "_thumbs"}
+PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 SHOWN = 6  # kinds of skipped files that are named
 
 
@@ -41,7 +42,9 @@ class Skipped:
         """What was left out, in one line; empty if nothing was."""
         parts = []
         if self.endings:
-            parts.append(f"{self.endings.total()} file(s) that are no images Pillow can read ({listed(self.endings)})")
+            advice = "" if PACKED.isdisjoint(self.endings) else "; unpack what is packed"
+            named = listed(self.endings) + advice
+            parts.append(f"{self.endings.total()} file(s) that are no images Pillow can read ({named})")
         if self.leftovers:
             parts.append(f"hidden and left-over files and folders ({listed(self.leftovers)})")
         if self.links:

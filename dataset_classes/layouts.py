@@ -12,7 +12,17 @@ from configs.errors import RunError
 from configs.script import warn_once
 from dataset_classes.base import NEEDS_NO_DOWNLOAD
 from dataset_classes.content_split import TEST_SHARE, ClassImages, split_classes
-from dataset_classes.folders import Skipped, class_folders, find_images, is_image, is_leftover, listed, scan_classes
+from dataset_classes.folders import (
+    PACKED,
+    Skipped,
+    class_folders,
+    ending_of,
+    find_images,
+    is_image,
+    is_leftover,
+    listed,
+    scan_classes,
+)
 from dataset_classes.image_list import ImageList
 
 log = logging.getLogger(__name__)
@@ -67,7 +77,8 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
         RunError: if these are no folders of class folders, can be read in two ways, or do not fit together.
     """
     if not root.is_dir():
-        found = "it is a file" if root.exists() else "it does not exist"
+        is_file = "it is packed: unpack it" if ending_of(root.name) in PACKED else "it is a file"
+        found = is_file if root.exists() else "it does not exist"
         raise RunError(f"--data_root {root} must be a folder of class folders, but {found}; {NEEDS_NO_DOWNLOAD}.")
     skipped = Skipped()
     parts = split_folders(root)
@@ -224,7 +235,9 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
     for name in [name for name, images in classes.items() if not images]:
         warn_once(log, f"{folder / name} has no images that can be read and is left out.")
         del classes[name]
-    loose = sum(is_image(name) and not is_leftover(name) and (folder / name).is_file() for name in os.listdir(folder))
+    files = [name for name in os.listdir(folder) if not is_leftover(name) and (folder / name).is_file()]
+    loose = sum(map(is_image, files))
+    skipped.endings.update(ending for ending in map(ending_of, files) if ending in PACKED)
     if classes:
         if loose:
             warn_once(log, f"{folder}: {loose} image(s) in no class folder are left out.")

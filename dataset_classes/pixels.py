@@ -74,13 +74,14 @@ class PixelScale:
         values = np.nan_to_num(values.astype(np.float64), nan=0.0)
         black, white = self.ranges.get(kind) or assumed_range(values, kind)
         span = white - black
-        stray = (values < black - span) | (values > white + span)
+        lowest, highest = black - span, white + span
+        stray = (values < lowest) | (values > highest)
         if stray.mean() > STRAY_SHARE:
             raise ValueError(
                 f"its values go from {values.min():g} to {values.max():g}, but black is {black:g} and white {white:g} "
                 f"in the {kind} images it belongs to; bring it to their scale"
             )
-        return ((values - black) * (255 / span)).clip(0, 255).astype(np.uint8)
+        return ((values.clip(lowest, highest) - black) * (255 / span)).clip(0, 255).astype(np.uint8)
 
 
 # Of an image that stands for itself: what the file format calls white.

@@ -29,20 +29,20 @@ class StanfordCars(ImageDataset):
     std = (0.2920, 0.2910, 0.2988)
 
     def __init__(self, data_root, split: str, *, img_size: int = 224, crop_gt: bool = False):
-        root = Path(data_root) / "StanfordCars"
+        root = Path(data_root)
         splits = {part: read_split(root, part) for part in LAYOUT}
         paths, labels, names = splits[split]
         kept = np.unique(np.concatenate([labels for _, labels, _ in splits.values()]))
-        super().__init__(paths, np.searchsorted(kept, labels), [names[i] for i in kept], root=data_root)
+        super().__init__(paths, np.searchsorted(kept, labels), [names[i] for i in kept], root=root)
 
 
 def read_split(root: Path, split: str) -> tuple[list[str], np.ndarray, list[str]]:
     """Image paths, labels and all class names as torchvision reads them; RunError if a file is broken."""
-    base = root / "stanford_cars"
+    base = root / "StanfordCars" / "stanford_cars"
     for expected in LAYOUT[split]:
-        require(base / expected, StanfordCars.name, base, SOURCE)
+        require(base / expected, StanfordCars.name, root, SOURCE)
     try:
-        cars = datasets.StanfordCars(root, split, loader=str)  # the "image" is its path
+        cars = datasets.StanfordCars(base.parent, split, loader=str)  # the "image" is its path
         samples = [cars[i] for i in range(len(cars))]
         labels = np.array([label for _, label in samples], dtype=np.int64)
         if not 0 <= labels.min() <= labels.max() < len(cars.classes):

@@ -1,6 +1,7 @@
 """CUB and Stanford Cars in tiny copies of their official layouts, and what every dataset shares."""
 
 import pkgutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,6 +198,7 @@ BROKEN_CUB = [
     ("bounding_boxes.txt", None, "bounding_boxes.txt"),
     ("images/001.Black_footed_Albatross/image_0.jpg", None, "image_0.jpg"),
     ("image_class_labels.txt", b"1 one\n", "line 1"),
+    ("image_class_labels.txt", b"1 1.5\n", "line 1"),
     ("images.txt", b"\xff\xfe\x00", "images.txt"),
     ("bounding_boxes.txt", b"1 2.0 3.0\n", "line 1"),
     ("images.txt", b"", "images.txt"),
@@ -238,6 +240,19 @@ def test_broken_dataset_is_one_clear_line(tmp_path, name, file, content, named):
 def test_missing_dataset_says_where_and_what_to_do(tmp_path, name):
     with refused(RunError, str(tmp_path / "nowhere"), "https://", "--data_root", "SyntheticBirds"):
         load(name, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "inside"),
+    [
+        ("CUB2011", make_cub, CUB2011.folder),
+        ("CUB2011", make_cub, CUB2011.folder.parent),
+        ("StanfordCars", make_cars, Path(CARS)),
+    ],
+)
+def test_a_data_root_inside_of_a_dataset_is_told_the_right_one(tmp_path, name, make, inside):
+    with refused(RunError, f"give --data_root {make(tmp_path)}.", str(tmp_path / inside)):
+        load(name, tmp_path / inside)
 
 
 @pytest.mark.parametrize("box", ["500 5 20 15", "0.1 0.2 0.6 0.5"])

@@ -275,3 +275,18 @@ def test_a_class_folder_called_like_an_image_is_no_image(tmp_path, caplog):
     draw(tmp_path, "b.png")
     assert both(tmp_path) == {"a.png": 4, "b.png": 4}
     assert "in no class folder" not in caplog.text
+
+
+def test_packed_files_are_told_and_no_classes(tmp_path, caplog):
+    for name in ("ant", "bee"):
+        draw(tmp_path, name, n=8)
+    (tmp_path / "cat.ZIP").touch()
+    (tmp_path / "notes.txt").touch()
+    assert both(tmp_path) == {"ant": 8, "bee": 8}
+    assert "(1 .zip; unpack what is packed)" in caplog.text and ".txt" not in caplog.text
+    with refused(RunError, "cat.ZIP", "unpack"):
+        find_splits(tmp_path / "cat.ZIP")
+    for name in ("ant", "bee"):
+        shutil.rmtree(tmp_path / name)
+    with refused(RunError, "No images", "unpack"):
+        find_splits(tmp_path)

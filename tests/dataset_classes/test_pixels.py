@@ -1,6 +1,7 @@
 """Pixel values mean one thing in a dataset, and in the images that its model is shown later."""
 
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from refusals import refused
 from configs.errors import RunError
 from dataset_classes.description import DataDescription
 from dataset_classes.image_files import read_image
-from dataset_classes.pixels import PixelScale
+from dataset_classes.pixels import FLOAT, PixelScale
 
 
 def folder_of(root, low, high, kind, ending):
@@ -138,3 +139,11 @@ def test_all_orientations(tmp_path, orientation):
     shown = read_image(tmp_path / "a.png")
     x, y = [(0, 0), (1, 0), (1, 1), (0, 1)][(orientation - 1) % 4]
     assert shown.getpixel((x * (shown.width - 1), y * (shown.height - 1))) == (255, 255, 255)
+
+
+def test_values_that_are_no_numbers_or_without_end_are_black_and_white():
+    values = np.full(1000, 0.5)
+    values[:3] = np.nan, np.inf, -np.inf
+    with warnings.catch_warnings(action="error"):
+        shown = PixelScale({FLOAT: (0.0, 1.0)}).to_bytes(values, FLOAT)
+    assert shown[:4].tolist() == [0, 255, 0, 127]
