@@ -18,6 +18,7 @@ LIGHTING_VALUES = torch.tensor([0.2175, 0.0188, 0.0045])
 LIGHTING_VECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
 JITTER = transforms.ColorJitter(0.1, 0.1, 0.1)  # brightness, contrast and saturation, each within 1 +- 0.1
+LONGEST = 16  # times as long as it is wide: of longer images the middle is taken, else they would fill the memory
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Resize:
     def __call__(self, image: Image.Image) -> Image.Image:
         """The resized image."""
         size = (self.size, self.size) if self.square else self.size
+        longest = LONGEST * min(image.size)
+        if not self.square and max(image.size) > longest:
+            image = transforms.functional.center_crop(image, [min(side, longest) for side in reversed(image.size)])
         mode = transforms.InterpolationMode(self.interpolation)
         return transforms.functional.resize(image, size, mode)
 

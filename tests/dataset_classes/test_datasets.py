@@ -305,3 +305,13 @@ def test_annotations_that_change_at_the_same_size_are_other_ones(tmp_path, file)
         path.write_text(text)
         known.add(CUB2011(tmp_path, "test", crop_gt=False).attributes_fingerprint())
     assert len(known) == 2
+
+
+def test_of_a_very_long_image_the_middle_is_resized():
+    line = Image.new("RGB", (30_000, 1))
+    line.paste((255, 255, 255), (14_992, 0, 15_008, 1))
+    resized = transforms.Resize(64, square=False)(line)
+    assert resized.size == (64 * transforms.LONGEST, 64) and resized.getextrema() == ((255, 255),) * 3
+    assert transforms.Resize(64, square=False)(Image.new("RGB", (1, 30_000))).size == (64, 64 * transforms.LONGEST)
+    assert transforms.Resize(8, square=False)(Image.new("RGB", (10, 160))).size == (8, 128)
+    assert transforms.Resize(8, square=True)(line).size == (8, 8)
