@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from configs import processes
 from configs.errors import RunError
 from configs.files import fingerprint
 from configs.hardware import machine_memory
 from dataset_classes import transforms
-from dataset_classes.contents import contents
+from dataset_classes.contents import contents, in_threads
 from dataset_classes.image_files import crop, is_missing, read_image
 from dataset_classes.keypoints import Keypoints
 from dataset_classes.pixels import PixelScale
@@ -84,6 +85,16 @@ class ImageDataset(Dataset):
         if resize is None:
             return transform(self.image(index)), label
         return transform.finish(self._resized_image(index, resize)), label
+
+    def require_readable(self) -> None:
+        """Read every image, of several processes each its share; a RunError names the first that cannot be read."""
+
+        def read(index: int) -> None:
+            self.image(index)  # and forget it: many are larger than memory
+
+        own = range(processes.rank(), len(self), processes.count())
+        for _ in in_threads(read, own, desc="Reading test images", unit="image"):
+            pass
 
     def preload(self, threads: int) -> None:
         """Resize all images, if they can be kept: loading processes that start later then share them."""

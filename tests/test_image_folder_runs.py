@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,3 +152,18 @@ def test_a_share_that_holds_out_no_image_is_refused(tmp_path):
     settings = settings_of(tmp_path, tmp_path, "--img_size", "32", "--validation", "0.01")
     with refused(UsageError, "--validation 0.01 holds out no image"):
         data_of(settings, backbone_of(settings))
+
+
+@pytest.mark.usefixtures("narrow_networks")
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_damaged_image_that_is_not_trained_on_ends_a_run_before_its_training(tmp_path, caplog, held_out):
+    caplog.set_level("INFO")
+    root = make_image_folder(tmp_path / "birds", train=6, test=4)
+    more = ("--validation", "0.4") if held_out else ()
+    data = data_of(settings_of(tmp_path, root, *more), backbone_of(settings_of(tmp_path, root)))
+    damaged = Path((data.held_out if held_out else data.test).paths[-1])
+    damaged.write_bytes(damaged.read_bytes()[:-60])
+    flags = tiny_run(dataset="ImageFolder", data_root=root, log_dir=tmp_path / "runs", n_per_class=2)
+    with refused(RunError, str(damaged), "truncated"):
+        call(main, *flags, *more)
+    assert "epoch" not in caplog.text

@@ -90,12 +90,18 @@ def train_artefact(
     phases: Sequence[Callable[[bool], Phase]],
     monitor: Monitor,
 ) -> None:
-    """Train a model and leave its state dict and its card as a finished file; arguments as in `train_phases`."""
+    """Train a model and leave its state dict and its card as a finished file; arguments as in `train_phases`.
+
+    Raises:
+        RunError, UsageError: as `train_phases`, and before it if an image that is not trained on cannot be read.
+    """
 
     def write(path: Path) -> None:
         save_tensors(model.state_dict(), path)
         model_card(run).add_to(path)
 
+    for images in dict.fromkeys((run.data.watched, run.data.test)):  # a damaged one would be found after hours
+        images.require_readable()
     checkpoint = checkpoint_of(artefact)
     train_phases(run, model, phases, checkpoint, monitor)
     artefact.write(write)
