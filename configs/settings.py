@@ -37,7 +37,7 @@ def _arch(text: str) -> str:
 
 def _weights(text: str) -> str:
     is_name = text.lower() in ("imagenet", "none") or text.lower().startswith(recipes.PACKAGE)
-    return text.lower() if is_name else expanded(text)
+    return text.lower() if is_name else os.path.abspath(expanded(text))  # as later commands will look for it
 
 
 def _redundancy_threshold(text: str) -> float | str:

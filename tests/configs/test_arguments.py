@@ -97,6 +97,12 @@ def test_more_classes_than_feature_sets_are_refused():
     check_classes(s, n_classes=6)
 
 
+def test_a_file_of_weights_is_known_wherever_a_later_command_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--weights", "some/relative.pt"]
+    assert parse_settings(argv, "")[0].weights == str(tmp_path / "some" / "relative.pt")
+
+
 def test_help_shows_every_flag_in_its_group(capsys):
     with pytest.raises(SystemExit) as stop:
         settings("--help")
