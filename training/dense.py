@@ -23,7 +23,7 @@ from training.loop import Phase, build_optimizer, train_artefact
 from training.losses import confusable_images_loss, feature_diversity_loss, hidden_rectangle_loss, mixed_images_loss
 from training.monitor import Monitor
 from training.places import learn_places
-from training.plan import DENSE, coarse_epochs
+from training.plan import DENSE, coarse_epochs, trains_reduced
 from training.schedules import dense_learning_rate
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
         model,
         settings.dense,
         settings.groups,
-        settings.trained_with_reduced_strides,
+        trains_reduced(settings),
         partial(features_and_peaks, model, run.data.train_unaugmented, hardware),
     )
     train_artefact(run, artefact, model, phases, Monitor(run, DENSE))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
+from architectures.backbones.placed import PlacedBackbone
 from configs.files import check_writable, innermost_existing
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
@@ -20,7 +21,8 @@ from training.dense import dense_phase, untrained_model
 from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
-from training.plan import DENSE, FORWARD_COST, PlannedPhase, has_kept_part, planned_phases
+from training.places import searched_images
+from training.plan import DENSE, FORWARD_COST, PLACES_COST, PlannedPhase, has_kept_part, planned_phases, trains_reduced
 
 MEASURED_STEPS = 3
 FLOAT_BYTES = 4
@@ -35,6 +37,7 @@ class Pace:
     memory_mb: float | None
     model_bytes: int
     n_features: int
+    searched: int  # images in which places are looked for
 
 
 def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
@@ -120,20 +123,22 @@ def measured_pace(run: OpenRun) -> Pace:
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     memory = memory_used(hardware.device)
     if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
-        model.backbone.reduce_strides(settings.trained_with_reduced_strides)  # of which maps are stored
+        model.backbone.reduce_strides(trains_reduced(settings))  # of which maps are stored
         stored = sum(stored_bytes(run, model.backbone, recipe.views))
         if settings.finetuning.last_stage:
             model.backbone.train_last_stage()
         # Finetuning goes on with the views of dense training, or makes others of another size in their place.
         memory += max(stored, sum(stored_bytes(run, model.backbone, settings.finetuning.views))) / 1e6
-    return Pace(seconds, memory, size, model.backbone.n_features)
+    backbone = model.backbone
+    searched = len(searched_images(run, backbone)) if isinstance(backbone, PlacedBackbone) else 0
+    return Pace(seconds, memory, size, backbone.n_features, searched)
 
 
 def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, int]:
     """Seconds and bytes of a stage; `dense`: whether the dense model is trained in the same call."""
     settings = run.settings
     n_train, n_test = len(run.data.train), len(run.data.test)
-    looked_at = pace.seconds_per_image * FORWARD_COST
+    looked_at = pace.seconds_per_image * (1 if settings.freeze_backbone else FORWARD_COST)
 
     def training(name: str) -> float:
         phases = planned_phases(settings, dense=dense)
@@ -142,7 +147,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
         return pace.seconds_per_image * trained + looked_at * looks
 
     if stage == DENSE:
-        return training(DENSE), pace.model_bytes
+        return training(DENSE) + pace.searched * pace.seconds_per_image * PLACES_COST, pace.model_bytes
     if stage == "features":
         return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES
     if stage == "selection":

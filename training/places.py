@@ -24,6 +24,7 @@ from configs import processes
 from configs.errors import RunError
 from configs.open_run import OpenRun
 from configs.recipes import PlacesRecipe
+from dataset_classes.base import ImageDataset
 from sparsification.parts.places import at_place, fit_place
 
 log = logging.getLogger(__name__)
@@ -95,12 +96,7 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
     """
     if not isinstance(backbone, PlacedBackbone):
         return
-    recipe, images = run.settings.places, run.data.train_unaugmented
-    with torch.inference_mode():
-        per_image = backbone.middle_maps(run.hardware.to_device(images[0][0][None])).numel()
-    labels = torch.as_tensor(images.labels)
-    each = max(1, recipe.values // per_image // len(labels.unique()))
-    seen = images.subset(first_of_every_class(labels, each).numpy())
+    recipe, seen = run.settings.places, searched_images(run, backbone)
     columns = measured_columns(
         KeptPart(backbone, backbone.middle_maps),
         seen,
@@ -117,6 +113,16 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
         )
     backbone.places.load_state_dict({"weight": weight[..., None, None], "bias": bias})
     log.info("%d places were found in %d training images, without labels.", backbone.n_places, len(seen))
+
+
+def searched_images(run: OpenRun, backbone: PlacedBackbone) -> ImageDataset:
+    """The training images in which places are looked for, not augmented: of every class as many as have room."""
+    images = run.data.train_unaugmented
+    with torch.inference_mode():
+        per_image = backbone.middle_maps(run.hardware.to_device(images[0][0][None])).numel()
+    labels = torch.as_tensor(images.labels)
+    each = max(1, run.settings.places.values // per_image // len(labels.unique()))
+    return images.subset(first_of_every_class(labels, each).numpy())
 
 
 def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) -> tuple[Tensor, Tensor]:

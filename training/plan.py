@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from architectures.backbones.registry import has_last_stage
+from architectures.backbones.registry import backbone_spec, has_last_stage
 from configs.recipes import DenseRecipe
 from configs.settings import Settings
 
@@ -13,6 +13,7 @@ DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
 # to nothing on stored maps of a frozen network.
 COARSE_COST, STORED_COST = 0.22, 0.004
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that the whole network is trained on
+PLACES_COST = 4  # of the search for places in an image, beside looking at it with the whole network (measured)
 LAST_STAGE_COST = 0.15  # of the last stage's training on stored maps, beside looking with the whole network
 
 
@@ -50,7 +51,8 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
     phases: list[PlannedPhase] = []
     stored = 0  # views
     for stage, epochs, coarse in _epochs_by_strides(settings, settings.do_dense if dense is None else dense):
-        cost = COARSE_COST if coarse and settings.reduced_strides else 1.0
+        finer = settings.reduced_strides and backbone_spec(settings.arch).has_strides
+        cost = COARSE_COST if coarse and finer else 1.0
         last_stage = stage != DENSE and trains_last_stage(settings)
         views = settings.dense.views if stage == DENSE else settings.finetuning.views
         new_views, stored_cost = None, STORED_COST
@@ -69,7 +71,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
 
 def _epochs_by_strides(settings: Settings, dense: bool) -> Iterator[tuple[str, int, bool]]:
     """The stage of every phase, its epochs, and whether they have the ordinary strides."""
-    reduced = settings.trained_with_reduced_strides
+    reduced = trains_reduced(settings)
     if dense:
         coarse = coarse_epochs(settings.dense, reduced)
         if coarse:
@@ -89,6 +91,11 @@ def trains_last_stage(settings: Settings) -> bool:
     return settings.finetuning.last_stage and has_last_stage(settings.arch)
 
 
+def trains_reduced(settings: Settings) -> bool:
+    """Whether training ever reduces strides: those behind a frozen network stay, and many networks have none."""
+    return settings.trained_with_reduced_strides and backbone_spec(settings.arch).has_strides
+
+
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:
     """How many of the first dense epochs keep the ordinary strides."""
     return min(round(recipe.epochs * recipe.coarse_share), recipe.epochs - 1) if reduced_strides else 0
@@ -97,7 +104,7 @@ def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:
 def round_is_reduced(settings: Settings, index: int) -> bool:
     """Whether a round of the finetuning, from 0, has the reduced strides."""
     coarse = index < settings.finetuning.coarse_rounds
-    return settings.trained_with_reduced_strides and not coarse
+    return trains_reduced(settings) and not coarse
 
 
 def epochs_left(settings: Settings, stage: str, phase: int, done: float, *, dense: bool | None = None) -> float:

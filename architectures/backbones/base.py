@@ -170,6 +170,7 @@ class BackboneSpec:
         interpolation: how its images are resized.
         receptive_field: see `Backbone`.
         kept_only: whether it has to be frozen.
+        has_strides: whether `reduce_strides` reduces any.
     """
 
     name: str
@@ -183,3 +184,4 @@ class BackboneSpec:
     interpolation: str = "bilinear"
     receptive_field: int | None = None
     kept_only: bool = False
+    has_strides: bool = False

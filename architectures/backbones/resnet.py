@@ -74,7 +74,7 @@ def names() -> Iterable[str]:
 
 def spec(name: str) -> BackboneSpec:
     """What is known of a ResNet."""
-    return BackboneSpec(name, n_features=N_FEATURES[name])
+    return BackboneSpec(name, n_features=N_FEATURES[name], has_strides=True)
 
 
 def build(name: str) -> Backbone:

@@ -244,7 +244,9 @@ def _look_at(name: str) -> Layout:
         classifier=config["classifier"] if ends_in_average else None,
         **_last_stage(network, sides, patches),
     )
-    return layout if _becomes_finer(network, layout) else replace(layout, late={}, finer=1, first=0)
+    if late and _becomes_finer(network, layout):
+        return replace(layout, spec=replace(layout.spec, has_strides=True))
+    return replace(layout, late={}, finer=1, first=0)
 
 
 def _has_patches(network: nn.Module) -> bool:

@@ -108,7 +108,7 @@ def cut_of(name: str) -> Cut:
         raise _cannot_be_cut(network, error) from None
     if first == 0 or last == whole.img_size:
         raise UsageError(f"a cell of {name} sees the whole image: use {network} itself")
-    known = replace(whole, name=name, n_features=N_FEATURES, receptive_field=last - first)
+    known = replace(whole, name=name, n_features=N_FEATURES, receptive_field=last - first, has_strides=False)
     return Cut(known, index, info.channels()[index], (first + last) / 2 - middle * cell)
 
 

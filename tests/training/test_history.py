@@ -51,6 +51,14 @@ def test_time_left_counts_coarse_epochs_for_what_they_cost():
     assert epochs_left(settings, "chiqpm_50_5", len(phases) - 3, phases[-1].epochs) == 0
 
 
+def test_networks_without_strides_have_no_coarse_epochs():
+    settings = Settings(dataset="CUB2011", arch="vit_tiny_patch16_224", data_root="/data", log_dir="/log")
+    dense, *finetuning = planned_phases(resolve(settings))
+    assert resolve(settings).dense.coarse_share > 0
+    assert (dense.stage, dense.epochs, dense.cost) == ("dense", 12, 1)
+    assert {phase.cost for phase in finetuning} == {1}
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_tracker_that_is_not_installed_is_one_line(name, tmp_path, monkeypatch):
     for module in ("wandb", "tensorboard", "torch.utils.tensorboard"):

@@ -13,7 +13,9 @@ from architectures.classifier import build_dense_model
 from configs.errors import RunError
 from configs.recipes import PlacesRecipe
 from training.dense import train_dense
+from training.forecast import _cost, measured_pace
 from training.places import clearness, find_places
+from training.plan import PLACES_COST
 
 SIDE, CHANNELS = 20, 24
 QUICK = replace(PlacesRecipe(), starts=1, clusters=30, cells=8000, landmarks=10, images=80)
@@ -103,3 +105,14 @@ def test_fewer_places_than_asked_for_are_an_error(flags, tmp_path):
     run = open_run(flags.replace("places.apart=0.005", "places.apart=0.9"), tmp_path)
     with pytest.raises(RunError, match=r"only 1 place\(s\) were found in .* an --arch of fewer places"):
         train_dense(run)
+
+
+def test_a_forecast_counts_the_search_for_places(flags, tmp_path):
+    run = open_run(flags, tmp_path)
+    pace = replace(measured_pace(run), seconds_per_image=1.0)
+    assert pace.searched == len(run.data.train)
+    others = replace(pace, searched=0)
+    searching = _cost(run, "dense", pace, dense=True)[0] - _cost(run, "dense", others, dense=True)[0]
+    assert searching == PLACES_COST * len(run.data.train)
+    few = open_run(f"{flags} --set places.values=1", tmp_path)
+    assert measured_pace(few).searched == len(run.data.train.classes)  # one image of each
