@@ -148,7 +148,7 @@ def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> F
     """
     images = run.data.train_unaugmented if split == "train" else run.data.test
     artefact = run.folder.artefact(
-        feature_table_file(run.settings, split),
+        run.beside(split) + feature_table_file(run.settings, split),
         {
             **run.settings.backbone_dependencies(),
             "model": sha256(run.folder.file(sparse_model_file(run.settings))),

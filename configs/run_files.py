@@ -6,6 +6,7 @@ CONFIG = "config.json"
 IMAGE_LIST = "images.csv"
 DENSE_MODEL_FILE, DENSE_RESULTS_FILE = "Trained_DenseModel.pth", "Results_DenseModel.json"
 POOLED_FILE, STATISTICS_FILE = "DenseFeatures_train.npy", "DenseFeatures_train.npz"
+BESIDE = "Evaluated_"  # what the names of files begin with that leave a run's own, or its authors', where they are
 SPARSE_MODEL = "_FinetunedModel.pth"  # what the names of sparse models end with
 
 

@@ -38,7 +38,8 @@ def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPred
         predictor.save(path)
         log.info("Calibration: %d of %d test images, drawn per class.", len(rows), len(test))
 
-    return _artefact(settings, run.folder).load_or_make(lambda path: _load(settings, path), make, what="Calibration")
+    artefact = _artefact(settings, run.folder, run.beside("test"))
+    return artefact.load_or_make(lambda path: _load(settings, path), make, what="Calibration")
 
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:
@@ -49,10 +50,10 @@ def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor 
     return _load(settings, artefact.path) if artefact.is_current() else None
 
 
-def _artefact(settings: Settings, run: RunFolder) -> Artefact:
-    table = run.digest(feature_table_file(settings, "test"))
+def _artefact(settings: Settings, run: RunFolder, beside: str = "") -> Artefact:
+    table = run.digest(beside + feature_table_file(settings, "test"))
     depends_on = {"table": table, "seed": settings.seed, "score": SCORE}
-    return run.artefact(calibration_file(settings), depends_on)
+    return run.artefact(beside + calibration_file(settings), depends_on)
 
 
 def _load(settings: Settings, path: Path) -> ConformalPredictor:

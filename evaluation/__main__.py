@@ -55,7 +55,7 @@ def main() -> None:
         more = {"Faithfulness": faithfulness(run, model)} if flags.faithfulness else {}
         results = evaluate_sparse(run, model, tables, again=True, beside=beside, more=more)
         if flags.per_class:
-            pages = folder.file(f"{settings.model_name}_Classes")
+            pages = folder.file(f"{run.beside('test')}{settings.model_name}_Classes")
             log.info(diagnose(pages, tables.test, model.class_weight, run.data.test))
     dense_results = {} if run.data.others else recorded_results(folder.file(DENSE_RESULTS_FILE))
     log.info(summary(settings, folder, dense_results, results))

@@ -21,7 +21,7 @@ from configs import processes
 from configs.files import read_json
 from configs.fonts import optional_figure
 from configs.open_run import OpenRun
-from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
+from configs.run_files import BESIDE, DENSE_MODEL_FILE, DENSE_RESULTS_FILE, feature_table_file, sparse_results_file
 from configs.run_folder import Artefact
 from conformal import METHODS, HierarchicalPredictor, calibration_split
 from conformal.scores.hierarchical import SCORE
@@ -176,10 +176,10 @@ def evaluate_sparse(
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
     artefact = folder.artefact(
-        ("Evaluated_" if beside else "") + sparse_results_file(settings),
+        (BESIDE if beside else "") + sparse_results_file(settings),
         {
-            "train": folder.digest(feature_table_file(settings, "train")),
-            "test": folder.digest(feature_table_file(settings, "test")),
+            "train": folder.digest(run.beside("train") + feature_table_file(settings, "train")),
+            "test": folder.digest(run.beside("test") + feature_table_file(settings, "test")),
             "attributes": run.data.test.attributes_fingerprint(),
             "coverage": coverages,
             "seed": settings.seed,
@@ -249,7 +249,7 @@ def sparse_results(run: OpenRun, weight: Tensor, tables: FeatureTables, coverage
         results["Level accuracies"] = accuracy_by_level(hierarchy, tables.test)
     with optional_figure("The plots of prediction sets"):
         plot_prediction_sets(
-            run.folder.file(f"{settings.model_name}_PredictionSets"),
+            run.folder.file(f"{run.beside('test')}{settings.model_name}_PredictionSets"),
             by_name,
             rest,
             n_calibration=len(calibration),

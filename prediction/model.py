@@ -38,7 +38,7 @@ def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> Finish
         data = DataDescription.of(splits.test)
     model = load_finished_model(settings, run, data.classes, hardware)
     if predictor is None:
-        opened = OpenRun(settings, run, hardware, splits)
+        opened = OpenRun(settings, run, hardware, splits if table is None else None)
         if table is None:
             table = feature_table(opened, model, "test")
         predictor = calibrate(opened, model.class_weight.cpu(), table)

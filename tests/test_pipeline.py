@@ -144,15 +144,16 @@ def test_figures_of_the_newest_run_and_by_the_commands_it_named(train, tmp_path,
     assert json.loads(results.read_text()) == before
 
 
-def test_an_evaluation_on_other_images_leaves_the_results_of_the_run(train, tmp_path, caplog):
+def test_an_evaluation_on_other_images_leaves_what_the_run_has_left(train, tmp_path, caplog):
     folder = train()
-    name = "Results_chiqpm_8_3_FinetunedModel.json"
-    before = (folder / name).read_bytes()
+    own = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name not in ("manifest.json", "log.txt")}
     save_image(next((tmp_path / "data").rglob("image_9.jpg")), (0, 0, 255))
     with caplog.at_level("INFO"):
         call(evaluation.__main__, folder, "--device", "cpu")
     assert "The test images under" in caplog.text and "of the dense accuracy" not in caplog.text
-    assert (folder / name).read_bytes() == before and (folder / f"Evaluated_{name}").exists()
+    assert [path.name for path, content in own.items() if path.read_bytes() != content] == []
+    for name in ("Results_chiqpm_8_3_FinetunedModel.json", "chiqpm_8_3_Calibration.npz"):
+        assert (folder / name) in own and (folder / f"Evaluated_{name}").exists()
 
 
 @pytest.mark.parametrize(
