@@ -38,7 +38,10 @@ class Checkpoint:
         except Exception as error:  # whatever is in a damaged file: the training starts again
             log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
             return None
-        return state if state.get("fingerprint") == self._fingerprint else None
+        if state.get("fingerprint") == self._fingerprint:
+            return state
+        log.warning("%s was made with other settings or images; starting again", self.path)
+        return None
 
     def remove(self) -> None:
         """Forget the state; of several processes the main one does."""

@@ -65,6 +65,14 @@ def test_targets_of_spare_features_survive_a_kill(tmp_path, monkeypatch, killed_
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+def test_a_training_of_other_settings_begins_again_and_says_so(tmp_path, caplog):
+    path = tmp_path / "dense.partial"
+    Checkpoint(path, {"lr": 1}).save({"epoch": 3})
+    assert Checkpoint(path, {"lr": 1}).load()["epoch"] == 3 and not caplog.text
+    assert Checkpoint(path, {"lr": 2}).load() is None
+    assert f"{path} was made with other settings or images; starting again" in caplog.text
+
+
 def test_a_training_without_rounds_for_left_over_looks_has_no_such_loss():
     model = build_dense_model("local15", 2)
     for rounds in (0, 1):
