@@ -18,7 +18,7 @@ from configs.files import check_writable
 from configs.finished_run import finished_run, refuse_to_replace_inputs
 from configs.hardware import Hardware
 from configs.paths import expanded, expanded_default
-from configs.script import run_script
+from configs.script import one_line, run_script
 from dataset_classes.contents import read_content
 from dataset_classes.registry import listed_images
 from prediction.images import find_images
@@ -80,7 +80,7 @@ def main() -> None:
     predictions = [entry for entry in found if isinstance(entry, Prediction)]
     unreadable = [entry for entry in found if isinstance(entry, RunError)]
     for error in unreadable:
-        log.warning("%s", error)
+        log.warning("%s", one_line(error))
     if not predictions:
         raise RunError(f"none of the {len(files)} images can be read, the first: {unreadable[0]}")
     for path in outputs:

@@ -17,6 +17,8 @@ MAX_COLUMNS = 10  # features in one figure: more could neither be told apart by 
 def find_class(text: str, class_names: Sequence[str]) -> int:
     """Index of the class that a user means by its index or its name (as it is; else case and `_` do not count).
 
+    Where names are numbers, an index would be taken for one, so that none is understood.
+
     Raises:
         UsageError: if there is no such class; names the nearest one.
     """
@@ -28,13 +30,15 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
         raise UsageError(f"{text!r} may be any of {', '.join(map(repr, alike))}; write one of them exactly so")
     if _plain(text) in plain:
         return plain.index(_plain(text))
-    if text.lstrip("-").isdecimal():
+    numbered = any(map(str.isdecimal, class_names))
+    if text.lstrip("-").isdecimal() and not numbered:
         if 0 <= int(text) < len(class_names):
             return int(text)
         raise UsageError(f"there is no class {text}; the classes are 0 to {len(class_names) - 1}")
     close = difflib.get_close_matches(_plain(text), plain, n=1, cutoff=0.4)
     hint = f"did you mean {class_names[plain.index(close[0])]!r}? " if close else ""
-    raise UsageError(f"there is no class {text!r}; {hint}give a name or an index from 0 to {len(class_names) - 1}")
+    index = "" if numbered else f" or an index from 0 to {len(class_names) - 1}"
+    raise UsageError(f"there is no class {text!r}; {hint}give a name{index}")
 
 
 def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:

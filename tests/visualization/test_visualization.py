@@ -231,6 +231,11 @@ def test_a_name_as_it_is_comes_before_one_in_another_case():
         find_class("PLAIN", names)
 
 
+def test_where_names_are_numbers_an_index_is_not_taken_for_one():
+    with refused(UsageError, "there is no class '1'; did you mean '01'? give a name"):
+        find_class("1", ["01", "02", "03"])
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
