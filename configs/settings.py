@@ -194,11 +194,6 @@ class Settings:
         return self.cropGT and recipes.DATASETS[self.dataset].boxes
 
     @property
-    def trained_with_reduced_strides(self) -> bool:
-        """Whether training ever reduces the strides; that behind a frozen network keeps the ordinary ones."""
-        return self.reduced_strides and not self.freeze_backbone
-
-    @property
     def local(self) -> bool:
         """Whether features are maxima of maps of small receptive field, among which there are parts and their looks."""
         return self.arch in recipes.LOCAL_ARCHS

@@ -18,7 +18,7 @@ from training.checkpoint import checkpoint_of
 from training.loop import Phase, build_optimizer, train_artefact
 from training.losses import feature_diversity_loss, feature_grounding_loss, presence_loss
 from training.monitor import Monitor
-from training.plan import round_is_reduced
+from training.plan import ends_reduced, round_is_reduced, trains_reduced
 from training.schedules import finetune_learning_rate, grounding_weight
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLa
     train_artefact(run, artefact, model, rounds, Monitor(run, settings.model_name))
     run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
-    if settings.reduced_strides and not settings.trained_with_reduced_strides:
+    if ends_reduced(settings) and not trains_reduced(settings):
         log.info("From now on maps have smaller cells (--reduced_strides): accuracies differ from those in training.")
     return model
 

@@ -51,8 +51,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
     phases: list[PlannedPhase] = []
     stored = 0  # views
     for stage, epochs, coarse in _epochs_by_strides(settings, settings.do_dense if dense is None else dense):
-        finer = settings.reduced_strides and backbone_spec(settings.arch).has_strides
-        cost = COARSE_COST if coarse and finer else 1.0
+        cost = COARSE_COST if coarse and ends_reduced(settings) else 1.0
         last_stage = stage != DENSE and trains_last_stage(settings)
         views = settings.dense.views if stage == DENSE else settings.finetuning.views
         new_views, stored_cost = None, STORED_COST
@@ -91,9 +90,14 @@ def trains_last_stage(settings: Settings) -> bool:
     return settings.finetuning.last_stage and has_last_stage(settings.arch)
 
 
+def ends_reduced(settings: Settings) -> bool:
+    """Whether the finished network has reduced strides: many have none to reduce."""
+    return settings.reduced_strides and backbone_spec(settings.arch).has_strides
+
+
 def trains_reduced(settings: Settings) -> bool:
-    """Whether training ever reduces strides: those behind a frozen network stay, and many networks have none."""
-    return settings.trained_with_reduced_strides and backbone_spec(settings.arch).has_strides
+    """Whether training ever reduces the strides; that behind a frozen network keeps the ordinary ones."""
+    return ends_reduced(settings) and not settings.freeze_backbone
 
 
 def coarse_epochs(recipe: DenseRecipe, reduced_strides: bool) -> int:

@@ -18,7 +18,7 @@ from training.dense import train_dense
 from training.finetune import equalise_spread, finetune
 from training.frozen_maps import stored_bytes, stored_view
 from training.monitor import Monitor
-from training.plan import epochs_left, planned_phases
+from training.plan import ends_reduced, epochs_left, planned_phases, trains_reduced
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_epochs_on_stored_maps_cost_next_to_nothing(flags, tmp_path):
     last_stage = planned_phases(replace(settings, arch="convnext_atto"))[1]
     assert last_stage.new_views == range(settings.finetuning.views)
     assert last_stage.stored_cost > planned_phases(settings)[1].stored_cost
-    assert settings.reduced_strides and not settings.trained_with_reduced_strides
+    assert ends_reduced(settings) and not trains_reduced(settings)
     dense, *finetuning = planned_phases(settings)
     assert (dense.epochs, dense.new_views) == (3, range(2))
     assert finetuning[0].new_views == range(2, settings.finetuning.views)  # 2 are stored
