@@ -109,7 +109,7 @@ class GroupsRecipe:
     """
 
     # Groups are found from so many classes on: among fewer, looks of two parts may never meet, and seem alternatives.
-    enough: Count = 40
+    enough: Count = 28
     extremes: Count = 3  # so many classes, the lowest and the highest, say what presence 0 and 1 are
     # A feature stands for a set of classes if its presence is nearer to 0 or 1 than this, on average over the classes.
     undecided: Amount = 0.12

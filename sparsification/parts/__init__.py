@@ -13,7 +13,7 @@ labelled; they show in the features, where each of these sees a small region and
 4. `search`: puts this together. It adds the part where classes differ most beyond the looks of the known parts, until
    there are enough; then it settles all parts together and gives every look its feature.
 
-Limits: it takes a network of small receptive field and maximum pooling (`--arch local15`), at least 40 classes, and two
+Limits: it takes a network of small receptive field and maximum pooling (`--arch local15`), at least 28 classes, and two
 parts that the classes alone show; parts that are found later are taken to have as many looks as the clearest one. What
 is found is used only if there are as many parts as a class is to have features, and as many looks as the model is to
 have; else the quadratic program chooses.

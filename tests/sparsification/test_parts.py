@@ -135,7 +135,7 @@ def features_of_birds():
 
 
 def test_too_few_classes_show_no_parts():
-    scenes = birds(presence()[:36])
+    scenes = birds(presence()[:27])
     assert find_parts(scenes, 5) == []
 
 
