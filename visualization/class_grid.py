@@ -88,9 +88,9 @@ def class_grid(
         for group in groups
     )
     brackets = MARGIN + (BRACKET + LINE * max(text.count("\n") for text in captions) if groups else 0)
-    noted = {f: fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for f, n in notes.items()}
+    noted, note_size = _of_one_size(fit_text(n, cell, max_lines=2, largest=SMALL_FONT) for n in notes.values())
     header = brackets + HEADER
-    top = header + LINE * max((text.count("\n") + 1 for text, _ in noted.values()), default=0)
+    top = header + LINE * max((text.count("\n") + 1 for text in noted), default=0)
     bottom = top + len(rows) * (cell + GAP)
     signed = any(weight < 0 for row in rows for weight in row.weights.values())
     legend = _legend(rows, len(features), left_out, signed, bool(notes), right_part)
@@ -102,9 +102,9 @@ def class_grid(
     for group, caption in zip(groups, captions, strict=True):
         sheet.draw_bracket(group.features, caption, caption_size, brackets - 0.06)
     sheet.draw_numbers(header - HEADER / 2)
-    for feature, (text, size) in noted.items():
+    for feature, text in zip(notes, noted, strict=True):
         x = sheet.left_of[feature] + cell / 2
-        axes.text(x, top - DESCENT, text, size=size, va="baseline", ha="center", linespacing=1)
+        axes.text(x, top - DESCENT, text, size=note_size, va="baseline", ha="center", linespacing=1)
     for i, (row, name, weight) in enumerate(zip(rows, names, weights, strict=True)):
         y = top + i * (cell + GAP)
         style: Any = {"size": name_size, "weight": weight, "rotation": 90, "va": "center", "ha": "center"}
