@@ -134,7 +134,7 @@ def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> s
         )
         taken = [str(int(confused[c, other])), str(int(confused[other, c]))]
         rows.append([_link(other, names), str(int(shared[other])), only_here, only_there, *taken])
-    head = ["class", "shared features", "only here", "only there", "taken for it", "taken for this"]
+    head = ["class", "shared features", "only here", "only there", "this class taken for it", "it taken for this class"]
     return _table(head, rows)
 
 
