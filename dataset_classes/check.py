@@ -27,7 +27,7 @@ from dataset_classes.image_files import has_more_frames
 from dataset_classes.layouts import same_name
 from dataset_classes.near_copies import near_pairs, thumbnail
 from dataset_classes.pixels import ALMOST_BLACK, is_almost_black
-from dataset_classes.registry import both_splits, spread
+from dataset_classes.registry import both_splits, range_of
 
 SHOWN = 10  # of each kind of finding
 OVER_EDGE = "boxes that reach over the edge of their image"
@@ -47,7 +47,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report as text."""
         for split, counts in self.counts.items():
-            yield f"{split:>6}: {counts.sum()} images of {(counts > 0).sum()} classes, {spread(counts)} per class"
+            yield f"{split:>6}: {counts.sum()} images of {(counts > 0).sum()} classes, {range_of(counts)} per class"
         names = [name if name.isprintable() else repr(name) for name in self.classes]
         width = min(max(map(len, [*names, "class"])), WIDEST)
         yield f"\n{'class':<{width}}  " + "".join(f"{split:>8}" for split in self.counts)

@@ -14,7 +14,7 @@ TEST_SHARE = 0.3  # expected share of every class
 ClassImages = dict[str, list[str]]  # image files by class name
 
 
-def split_classes(classes: ClassImages, root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
+def split_by_content(classes: ClassImages, root: Path, known: ImageList | None) -> tuple[ClassImages, ClassImages]:
     """Training and test images, decided for each image by its content.
 
     An image tests if its digest, as a fraction, is below `TEST_SHARE`: images that come or go move no others, and

@@ -11,7 +11,7 @@ from pathlib import Path
 from configs.errors import RunError
 from configs.script import warn_once
 from dataset_classes.base import NEEDS_NO_DOWNLOAD
-from dataset_classes.content_split import TEST_SHARE, ClassImages, split_classes
+from dataset_classes.content_split import TEST_SHARE, ClassImages, split_by_content
 from dataset_classes.folders import (
     PACKED,
     Skipped,
@@ -93,7 +93,7 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
             f"{folder} is not split into training and test images: about {100 * TEST_SHARE:.0f} % of the images, "
             "chosen by their content, are kept for testing.",
         )
-        return split_classes(classes, root, known)
+        return split_by_content(classes, root, known)
     train_folder, test_folder = Path(parts[TRAIN]), Path(parts[TEST])
     train, test = used_classes(train_folder, skipped), used_classes(test_folder, skipped)
     log_skipped(skipped)

@@ -108,7 +108,7 @@ def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None 
     uneven = counts.max() > UNEVEN * counts.min() and not settings.balanced
     log.info(
         "%d classes, %s training images of each (%d in all); %d test images.%s",
-        len(counts), spread(counts), len(data.train), len(data.test),
+        len(counts), range_of(counts), len(data.train), len(data.test),
         " The classes differ much: --balanced shows them equally often." if uneven else "",
     )  # fmt: skip
     if not settings.validation:
@@ -119,7 +119,7 @@ def data_of(settings: Settings, backbone: BackboneSpec, known: ImageList | None 
     return data
 
 
-def spread(counts: np.ndarray) -> str:
+def range_of(counts: np.ndarray) -> str:
     """ "30" or "18 to 30"."""
     least, most = counts.min(), counts.max()
     return f"{least}" if least == most else f"{least} to {most}"
@@ -168,7 +168,7 @@ def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
     return ImageList.read(path)
 
 
-def load_data(settings: Settings, backbone: BackboneSpec, known: ImageList | None = None) -> DataSplits:
+def load_data(settings: Settings, backbone: BackboneSpec, known: ImageList | None) -> DataSplits:
     """Both splits of a dataset, checked for what training needs.
 
     Args:
