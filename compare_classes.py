@@ -84,6 +84,8 @@ def chosen_comparisons(
         named = dict.fromkeys(find_class(text, class_names) for text in flags.classes)
         if len(named) < 2:
             raise UsageError("--classes needs two or more different classes")
+        if flags.min_shared is not None:
+            raise UsageError("--min_shared chooses pairs and --classes names classes: leave one of them out")
         return [tuple(named)]
     assigned = (weight != 0).astype(int)
     most = int(np.triu(assigned @ assigned.T, k=1).max())

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from architectures.classifier import InterpretableClassifier, ModelOutput
 from configs.arguments import choice, flag
 from configs.errors import RunError
-from configs.files import write_atomically
+from configs.files import check_writable, write_atomically
 from configs.finished_run import finished_run, refuse_to_replace_inputs
 from configs.hardware import Hardware
 from configs.paths import expanded
@@ -99,6 +99,7 @@ def main() -> None:
     settings, run, flags = finished_run(None, __doc__, ExportFlags)
     path = Path(flags.output or run.file(f"{settings.model_name}.{flags.format}"))
     refuse_to_replace_inputs([path], run)
+    check_writable(path)
     finished = open_model(settings, run, Hardware.choose("cpu", 0))
     content = onnx_model(settings, finished)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from command_line import call
+from refusals import refused
 from small_run import CLASSES, left_by_main
 
 import export
+from configs.errors import RunError
 from configs.finished_run import finished_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -46,6 +48,13 @@ def test_onnxruntime_gives_the_same_predictions_and_sets(small_run, tmp_path, mo
         assert on_the_edge.mean() < 0.2
     one = session.run(["logits"], {"images": pixels[:1]})[0]
     np.testing.assert_allclose(one, logits[:1], atol=1e-5)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(small_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "open_model", lambda *_: pytest.fail("too late"))
+    (tmp_path / "file").touch()
+    with refused(RunError, "cannot write", "model.onnx"):
+        call(export, *small_run, "--output", tmp_path / "file" / "model.onnx")
 
 
 def test_a_missing_package_is_one_line(monkeypatch):
