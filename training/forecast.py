@@ -138,7 +138,7 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
     """Seconds and bytes of a stage; `dense`: whether the dense model is trained in the same call."""
     settings = run.settings
     n_train, n_test = len(run.data.train), len(run.data.test)
-    looked_at = pace.seconds_per_image * (1 if settings.freeze_backbone else FORWARD_COST)
+    looked_at = pace.seconds_per_image * FORWARD_COST
 
     def training(name: str) -> float:
         phases = planned_phases(settings, dense=dense)
