@@ -13,7 +13,7 @@ DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
 # to nothing on stored maps of a frozen network.
 COARSE_COST, STORED_COST = 0.22, 0.004
 FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that the whole network is trained on
-PLACES_COST = 0.55  # of the search for places in an image, beside a training step on it with reduced strides
+PLACES_COST = 0.28  # of the search for places in an image, beside a training step on it with reduced strides
 LAST_STAGE_COST = 0.15  # of the last stage's training on stored maps, beside looking with the whole network
 
 
