@@ -246,8 +246,9 @@ def test_wrong_folder_is_one_clear_line(tmp_path, make, named):
 
 
 def test_what_is_no_folder_is_refused(tmp_path):
-    (tmp_path / "photos.zip").write_bytes(b"PK")
-    for name, said in (("photos.zip", "it is a file"), ("nowhere", "does not exist")):
+    for name in ("photos.zip", "robin.jpg"):
+        (tmp_path / name).write_bytes(b"PK")
+    for name, said in (("photos.zip", "unpack it"), ("robin.jpg", "it is a file"), ("nowhere", "does not exist")):
         with refused(RunError, said, str(tmp_path / name)):
             load("ImageFolder", tmp_path / name)
 

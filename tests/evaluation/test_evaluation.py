@@ -80,7 +80,7 @@ def finished(tmp_path_factory):
     model.set_sparse_head(build_head(layer, settings.head))
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     torch.save(model.state_dict(), folder.file(sparse_model_file(settings)))
-    data = SimpleNamespace(train_unaugmented=Birds(), test=Birds())
+    data = SimpleNamespace(train_unaugmented=Birds(), test=Birds(), others=())
     return OpenRun(settings, folder, CPU, data), model
 
 
