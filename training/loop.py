@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
 
@@ -25,6 +25,7 @@ from configs.open_run import OpenRun
 from configs.recipes import DenseRecipe, FinetuneRecipe
 from configs.run_folder import Artefact
 from configs.script import progress
+from dataset_classes.base import ImageDataset
 from dataset_classes.description import model_card
 from training.batches import epoch_batches, seed_everything, seed_of
 from training.checkpoint import Checkpoint, checkpoint_of
@@ -83,6 +84,11 @@ def build_optimizer(parameters: list, recipe: DenseRecipe | FinetuneRecipe) -> t
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
+@lru_cache(maxsize=2)  # the images on which accuracy is measured are mostly the test images, and a run trains twice
+def _require_readable(images: ImageDataset) -> None:
+    images.require_readable()
+
+
 def train_artefact(
     run: OpenRun,
     artefact: Artefact,
@@ -100,8 +106,8 @@ def train_artefact(
         save_tensors(model.state_dict(), path)
         model_card(run).add_to(path)
 
-    for images in dict.fromkeys((run.data.watched, run.data.test)):  # a damaged one would be found after hours
-        images.require_readable()
+    for images in (run.data.watched, run.data.test):  # a damaged one would be found after hours
+        _require_readable(images)
     checkpoint = checkpoint_of(artefact)
     train_phases(run, model, phases, checkpoint, monitor)
     artefact.write(write)
