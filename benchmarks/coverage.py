@@ -6,7 +6,6 @@ prediction (`conformal.coverage_law`); a small value means another law. Splits a
 guarantee assumes; `--stratified` draws the same number in every class, as a run does.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import numpy as np
 import torch
 
 from architectures.inference import FeatureTable
-from architectures.sparse_head import SparseLayer
 from benchmarks.table import markdown
-from configs.script import progress
 from conformal.coverage_law import coverage_law, law_p_value
-from conformal.split import CALIBRATION_PER_CLASS, calibration_split
-from evaluation.prediction_sets import COVERAGES, compare_methods, methods
+from conformal.split import CALIBRATION_PER_CLASS
+from evaluation.prediction_sets import compare_methods, methods
+from evaluation.random_splits import random_splits, saved_model
 
 
 def simulated(n_images: int = 960, n_classes: int = 24):
@@ -60,34 +58,18 @@ def tables(
         splits: random splits.
         stratified: whether every class calibrates with the same number of images.
     """
-    if run_folder is None:
-        weight, table = simulated()
-    else:
-        table = FeatureTable.load(Path(run_folder) / f"{model}_Features_test.npz")
-        weight = SparseLayer.load(Path(run_folder) / f"{model}_Selection.npz").weight
-    groups, per_group = table.labels, CALIBRATION_PER_CLASS
-    if not stratified:  # as many images, of one group
-        per_group, groups = len(calibration_split(groups, 0)[0]), torch.zeros_like(groups)
-    found = defaultdict(list)  # covered images and average size of every split
-    for seed in progress(range(splits), desc="Splits"):
-        calibration, test = (table[rows] for rows in calibration_split(groups, seed, per_group))
-        compared = methods(weight, calibration, seed)
-        for name, results in compare_methods(compared, test, COVERAGES).items():
-            for coverage, result in zip(COVERAGES, results.values(), strict=True):
-                n_covered = round(result["Coverage"] * len(test))
-                found[name, coverage].append((n_covered, result["Average set size"]))
-    n_calibration, n_test = len(calibration), len(test)
+    weight, table = simulated() if run_folder is None else saved_model(Path(run_folder), model)
+    found = random_splits(weight, table, splits, stratified)
     yield (
-        f"{splits} splits of {len(table)} images into {n_calibration} that calibrate "
-        f"({CALIBRATION_PER_CLASS} per class on average) and {n_test}; accuracy {table.accuracy:.1%}"
+        f"{splits} splits of {len(table)} images into {found.n_calibration} that calibrate "
+        f"({CALIBRATION_PER_CLASS} per class on average) and {found.n_test}; accuracy {table.accuracy:.1%}"
     )
     of_all = compare_methods(methods(weight, table), table, [1e-6])  # covered at whatever coverage
     rows = []
-    for (name, coverage), of_splits in found.items():
-        counts, sizes = np.array(of_splits).T
+    for (name, target), counts in found.covered.items():
         always_covered = round(of_all[name]["1e-06"]["Coverage"] * len(table))
-        law = coverage_law(n_calibration, n_test, coverage, always_covered)
-        mean, deviation = counts.mean() / n_test, counts.std() / n_test
-        numbers = f"{coverage:.1%}", f"{mean:.2%}", f"{deviation:.2%}", f"{sizes.mean():.2f}"
+        law = coverage_law(found.n_calibration, found.n_test, target, always_covered)
+        mean, deviation = counts.mean() / found.n_test, counts.std() / found.n_test
+        numbers = f"{target:.1%}", f"{mean:.2%}", f"{deviation:.2%}", f"{found.sizes[name, target].mean():.2f}"
         rows.append([name, *numbers, f"{law_p_value(counts, law):.1g}"])
     yield markdown(["method", "target", "coverage", "std", "size", "p"], rows)

@@ -1,6 +1,7 @@
 """A page of results made from run folders: a template whose `{{ ... }}` lines become tables, plots and sources.
 
     {{ table: dataset=CUB2011; metrics=Accuracy, SID@5 }}    the runs of these settings; metrics by their beginnings
+    {{ splits: dataset=CUB2011; metrics=THR, *coherence }}   the same of prediction sets, means over random splits
     {{ plots: dataset=CUB2011 }}                             their plots
     {{ runs: dataset=CUB2011 }}                              how they were made: command, seeds, commit
 
@@ -9,21 +10,29 @@ it says so.
 """
 
 import copy
+import dataclasses
+import logging
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from configs.errors import UsageError, reason
 from configs.files import write_text
 from configs.records import read_config
+from evaluation.random_splits import random_splits, saved_model
 from evaluation.run_plots import write_plots
-from evaluation.run_table import Row, metrics_of, tell_apart
+from evaluation.run_table import DENSE, SETS, Row, metrics_of, tell_apart
 from evaluation.table_files import markdown
+
+log = logging.getLogger(__name__)
 
 TEMPLATE = ".template.md"
 DIRECTIVE = re.compile(r"^\{\{ *(\w+) *:(.*)\}\}$", re.M)
 # What another machine has elsewhere.
 OF_THIS_MACHINE = re.compile(r" --(data_root|log_dir|folder|device|workers|track)[ =]\S+")
 SCRIPT = re.compile(r"\S*main\.py")
+KINDS = ("table", "splits", "plots", "runs")
+N_SPLITS = 1000
 NOTHING = "*No run of this kind is on hand.*"
 
 
@@ -40,17 +49,20 @@ def write_page(template: Path, rows: list[Row]) -> Path:
 
     def filled(match: re.Match) -> str:
         kind, asked = match[1], _options(template, match)
-        metrics = [m.strip() for m in asked.pop("metrics", "").split(",")]
+        if kind not in KINDS:
+            raise UsageError(f"{template}: {match[0]} begins with none of {', '.join(KINDS)}")
+        metrics = asked.pop("metrics", "").split(",")
         chosen = [copy.copy(row) for row in rows if asked.items() <= row.settings.items()]
         tell_apart(chosen)
-        if kind not in ("table", "plots", "runs"):
-            raise UsageError(f"{template}: {match[0]} begins with none of table, plots, runs")
         if not chosen:
             return NOTHING
-        if kind == "table":
-            kept = [m for m in metrics_of(chosen) if m.name.startswith(tuple(metrics))]
-            return markdown(chosen, kept).rstrip()
-        return _plots(chosen, figures, asked) if kind == "plots" else _sources(chosen)
+        if kind == "plots":
+            return _plots(chosen, figures, asked)
+        if kind == "runs":
+            return _sources(chosen)
+        return _table(
+            [_over_splits(row) for row in chosen if row.model != DENSE] if kind == "splits" else chosen, metrics
+        )
 
     page = template.with_name(f"{name}.md")
     write_text(page, DIRECTIVE.sub(filled, text))
@@ -65,6 +77,23 @@ def _options(template: Path, match: re.Match) -> dict[str, str]:
             raise UsageError(f"{template}: {part.strip()!r} in {match[0]} is not KEY=VALUE")
         options[key.strip()] = value.strip()
     return options
+
+
+def _table(rows: list[Row], metrics: list[str]) -> str:
+    """The metrics whose names begin with one of `metrics`; * in it stands for anything."""
+    patterns = [f"{metric.strip()}*" for metric in metrics]
+    shown = [metric for metric in metrics_of(rows) if any(fnmatchcase(metric.name, p) for p in patterns)]
+    return markdown(rows, shown).rstrip()
+
+
+def _over_splits(row: Row) -> Row:
+    """The same models with one kind of results: their prediction sets over random splits."""
+    runs = []
+    for run in row.runs:
+        log.info("Prediction sets of %s in %s over %d splits", run.name, run.folder, N_SPLITS)
+        sets = random_splits(*saved_model(run.folder, run.name), N_SPLITS).results()
+        runs.append(dataclasses.replace(run, results={SETS: sets}))
+    return dataclasses.replace(row, runs=runs)
 
 
 def _plots(rows: list[Row], figures: Path, asked: dict[str, str]) -> str:

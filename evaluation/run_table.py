@@ -33,10 +33,15 @@ class Measured:
     """One model of one run."""
 
     folder: Path
-    model: str  # `DENSE`, or the model type
+    name: str  # `DENSE`, or what the names of its files begin with
     seed: int | None  # of the run, None where it is not known
     settings: dict[str, str]  # what the model was made from, flat, without the seed
     results: dict  # as in its `Results_*.json`
+
+    @property
+    def model(self) -> str:
+        """`DENSE`, or the model type."""
+        return self.name.partition("_")[0]
 
 
 @dataclass
@@ -123,7 +128,7 @@ def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
     arguments = recorded_arguments(folder)
     dense = recorded_results(run.file(DENSE_RESULTS_FILE))
 
-    def measured(model: str, results: dict, *files: str) -> Measured:
+    def measured(name: str, results: dict, *files: str) -> Measured:
         made_from: dict = {}
         for file in files:
             made_from |= manifest.get(file, {}).get("settings", {})
@@ -133,21 +138,20 @@ def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
             root = images.pop("data_root")
             made_from |= {**images, "data_root": places.setdefault(tuple(images.values()) or root, root)}
         seed = made_from.get("seed", arguments.get("seed"))
-        return Measured(folder, model, seed, dict(_flat(made_from)), results)
+        return Measured(folder, name, seed, dict(_flat(made_from)), results)
 
     if dense.get("Accuracy") is not None:
         yield measured(DENSE, dense, DENSE_MODEL_FILE, DENSE_RESULTS_FILE)
     for path in sorted(folder.glob("Results_*_FinetunedModel.json")):
         results = read_json(path)
         stem = path.stem.removeprefix("Results_").removesuffix("_FinetunedModel")
-        model = stem.partition("_")[0]
-        if model not in NAMES or "Accuracy" not in recorded_results(path):
+        if stem.partition("_")[0] not in NAMES or "Accuracy" not in recorded_results(path):
             log.warning("%s is not a file of results; it is left out.", path)
             continue
         if dense.get("Accuracy"):
             own = results["Accuracy"]
             results = {"Accuracy": own, KEPT: own / dense["Accuracy"], **results}
-        yield measured(model, results, f"{stem}_FinetunedModel.pth", f"{stem}_Selection.npz")
+        yield measured(stem, results, f"{stem}_FinetunedModel.pth", f"{stem}_Selection.npz")
 
 
 def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -209,6 +213,7 @@ def metrics_of(rows: list[Row]) -> list[Metric]:
             found += [
                 Metric(f"{title}: coverage", (*at, "Coverage"), better=0),
                 Metric(f"{title}: set size", (*at, "Average set size"), percent=False, better=-1),
+                Metric(f"{title}: set size, of THR's", (*at, "Set size, of THR's"), percent=False, better=0),
                 Metric(f"{title}: coherence", (*at, "Set coherence"), percent=False),
             ]
     return [metric for metric in found if any(row.values(*metric.path) for row in rows)]

@@ -7,16 +7,21 @@ from pathlib import Path
 from statistics import stdev
 
 import pytest
+import torch
 from command_line import call
 
 import compare_runs
 from architectures.checkpoints import save_tensors
+from architectures.sparse_head import SparseLayer
+from benchmarks.coverage import simulated
 from configs.errors import RunError, UsageError
 from configs.files import write_json
 from configs.model_card import ModelCard
 from configs.model_types import MODEL_TYPES
 from configs.run_files import CONFIG
 from configs.run_folder import RunFolder
+from evaluation import results_page
+from evaluation.random_splits import random_splits
 from evaluation.results_page import write_page
 from evaluation.run_table import Row, cells_of, gather, metrics_of, tell_apart
 from evaluation.table_files import latex, markdown
@@ -151,9 +156,29 @@ def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run
     assert "- CHiQPM: seeds 0, 1, commit abcdefg" in text
     assert "    python main.py --seed 1\n" in text
     assert text.endswith("*No run of this kind is on hand.*\n")
-    template.write_text("{{ table: dataset CUB }}\n")
-    with pytest.raises(UsageError, match=r"'dataset CUB' in .* is not KEY=VALUE"):
-        write_page(template, [])
+    refused = {"table: dataset CUB": "'dataset CUB' in .* is not KEY=VALUE", "tables: seed=1": "none of table, splits"}
+    for line, said in refused.items():
+        template.write_text(f"{{{{ {line} }}}}\n")
+        with pytest.raises(UsageError, match=said):
+            write_page(template, [])
+
+
+def test_a_page_has_prediction_sets_over_random_splits(make_run, tmp_path, monkeypatch):
+    make_run(0, "chiqpm", 0.7)
+    weight, table = simulated(n_images=120, n_classes=8)
+    run = tmp_path / "runs" / "0"
+    table.save(run / "chiqpm_50_5_Features_test.npz")
+    SparseLayer(torch.arange(50), weight, torch.zeros(50), torch.ones(50)).save(run / "chiqpm_50_5_Selection.npz")
+    monkeypatch.setattr(results_page, "N_SPLITS", 3)
+    template = tmp_path / "page.template.md"
+    template.write_text("{{ splits: dataset=CUB2011; metrics=THR at 90 %, *of THR's }}\n")
+    lines = write_page(template, gather([str(run)])).read_text().splitlines()
+    sets = random_splits(weight, table, 3).results()
+    assert lines[0] == "|  | CHiQPM |"
+    assert f"| THR at 90 %: set size | {sets['THR']['0.9']['Average set size']:.2f} |" in lines
+    of_thr = sets["CHiQPM"]["0.95"]["Set size, of THR's"]
+    assert f"| CHiQPM at 95 %: set size, of THR's | {of_thr:.2f} |" in lines
+    assert not any("CHiQPM at 95 %: coverage" in line for line in lines)
 
 
 def test_the_table_of_the_results_page_names_runs_that_exist_as_flags():
