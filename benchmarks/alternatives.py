@@ -1,55 +1,186 @@
-"""What else one could take on the weights and images of a run: a linear probe and decision trees.
+"""What else one could take on the weights and images of a run, beside its own models: accuracy and cost in one table.
 
-They see the average of every map that the network makes before any training, at its ordinary strides. "Read for a
-decision" is how many numbers make one prediction. `compare_runs.py` shows the models of the run.
+The linear probe, the concept bottleneck and the decision trees see the average of every map that the network makes
+before any training, at its ordinary strides; making these is part of their training and of their prediction. "Read for
+a decision" is how many numbers make one prediction. Training counts epochs alone, without maps that a run stores first;
+that of a sparse model comes on top of the dense one's. Predictions are made in a process of their own, memory is the
+most it allocates meanwhile, size that of the network and of what is fitted behind it.
 """
 
+import pickle
 from collections.abc import Iterator
+from typing import NamedTuple, Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from architectures.backbones.registry import backbone_of
-from architectures.classifier import build_dense_model
+from architectures.classifier import InterpretableClassifier, build_dense_model
+from architectures.finished_model import load_finished_model
 from architectures.inference import features_and_peaks
-from benchmarks.measuring import measured
+from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import duration, markdown
-from configs.finished_run import finished_run
+from configs.finished_run import MODEL_NAME, finished_run
 from configs.hardware import Hardware
+from configs.open_run import OpenRun
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL, sparse_results_file
 from dataset_classes.registry import data_of_model
+from evaluation.results import recorded_results
+from training.dense import load_dense_model
+from training.history import METRICS_FILE, read_metrics
+
+HEADER = ["classifier", "test accuracy", "read for a decision", "training", "prediction", "memory", "size"]
+PREDICTED = 256  # test images, at most
+
+
+class ConceptBottleneck:
+    """Features to concepts to classes (Koh et al., ICML 2020; sequential): a concept is an attribute of classes.
+
+    Args:
+        attributes: how strongly each class shows each attribute, `[C, A]` in [0, 1]; it has the ones above .5.
+    """
+
+    def __init__(self, attributes: np.ndarray):
+        has = attributes > 0.5
+        self._has = has[:, has.any(axis=0) & ~has.all(axis=0)]
+        self._concepts = make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression(C=0.01, max_iter=500)))
+        self._classes = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+
+    @property
+    def n_concepts(self) -> int:
+        """Attributes that some classes have and some have not."""
+        return self._has.shape[1]
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit both steps, the second on what the first says of the features `[N, F]`; labels `[N]`."""
+        self._concepts.fit(features, self._has[labels].astype(int))
+        self._classes.fit(self._concepts.predict_proba(features), labels)
+        return self
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Classes, `[N]`."""
+        return self._classes.predict(self._concepts.predict_proba(features))
+
+
+class Opened(NamedTuple):
+    """A finished run, and its images and network as every process of this benchmark opens them."""
+
+    run: OpenRun
+    network: InterpretableClassifier  # before any training, at its ordinary strides
+
+
+def opened(run_folder: str, *flags: str) -> Opened:
+    """Open a finished run, and the model in its folder that the flags name; errors as in `finished_run`."""
+    settings, folder = finished_run(["--folder", run_folder, *flags], __doc__)
+    data = data_of_model(settings, folder, backbone_of(settings))
+    hardware = Hardware.choose(settings.device, settings.workers)
+    network = build_dense_model(settings.arch, len(data.train.classes), settings.weights, reduced_strides=False)
+    return Opened(OpenRun(settings, folder, hardware, data), hardware.place(network))
 
 
 def tables(run_folder: str) -> Iterator[str]:
-    """Classifiers fitted on the images of a finished run."""
-    settings, folder = finished_run(["--folder", run_folder], __doc__)
-    data = data_of_model(settings, folder, backbone_of(settings))
-    hardware = Hardware.choose(settings.device, settings.workers)
-    network = hardware.place(
-        build_dense_model(settings.arch, len(data.train.classes), settings.weights, reduced_strides=False)
-    )
-    train, test = (
-        [column.numpy() for column in features_and_peaks(network, images, hardware)[:2]]
-        for images in (data.train_unaugmented, data.test)
-    )
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-    classifiers = {
-        f"linear probe, {train[0].shape[1]} features": probe,
+    """Classifiers fitted on the images of a finished run, and the run's own.
+
+    Args:
+        run_folder: of a finished run whose images are at hand.
+    """
+    run, network = opened(run_folder)
+    train, test = (measured(averages, network, run, i) for i in (run.data.train_unaugmented, run.data.test))
+    n_bytes = sum(x.nbytes for x in network.backbone.state_dict().values())
+    rows = []
+    for name, classifier in classifiers(run).items():
+        fitting = measured(classifier.fit, *train.result)
+        features, labels = test.result
+        accuracy = np.mean(classifier.predict(features) == labels)
+        cost = in_own_process(predict_fitted, run_folder, classifier)
+        size = n_bytes + len(pickle.dumps(classifier))
+        rows.append(
+            row(name, accuracy, features_read(classifier, features), train.seconds + fitting.seconds, cost, size)
+        )
+    yield markdown(HEADER, [*rows, *own_models(run_folder, run)])
+
+
+def averages(network: InterpretableClassifier, run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
+    """What a network's head sees of some images, `[N, F]`, and labels, `[N]`."""
+    features, labels, _ = features_and_peaks(network, images, run.hardware)
+    return features.numpy(), labels.numpy()
+
+
+def classifiers(run: OpenRun) -> dict:
+    """What is fitted, by name."""
+    attributes = run.data.train.class_attributes()
+    bottleneck = {} if attributes is None else {"concept bottleneck": ConceptBottleneck(attributes)}
+    return {
+        "linear probe": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)),
+        **bottleneck,
         "decision tree": DecisionTreeClassifier(random_state=0),
         "decision tree, at most 5 questions": DecisionTreeClassifier(max_depth=5, random_state=0),
     }
-    rows = []
-    for name, classifier in classifiers.items():
-        spent = measured(classifier.fit, *train).seconds
-        accuracy, read = classifier.score(*test), features_read(classifier, test[0])
-        rows.append([name, f"{accuracy:.1%}", f"{read:.3g}", duration(spent)])
-    yield markdown(["classifier", "test accuracy", "read for a decision", "fitting"], rows)
+
+
+def own_models(run_folder: str, run: OpenRun) -> Iterator[list[str]]:
+    """Rows of the run's dense model, if it has left one, and of every sparse one in its folder."""
+    folder = run.folder
+    epochs = [r for r in read_metrics(folder.file(METRICS_FILE)) if r["kind"] == "epoch"]
+
+    def own(name: str, stage: str, file: str, results: dict, cost: Measurement) -> list[str]:
+        seconds = sum(len(run.data.train) / r["images_per_second"] for r in epochs if r["stage"] == stage)
+        size = folder.file(file).stat().st_size
+        return row(name, results["Accuracy"], results["Features per class"], seconds, cost, size)
+
+    if results := recorded_results(folder.file(DENSE_RESULTS_FILE)):
+        cost = in_own_process(predict_dense, run_folder)
+        yield own("dense model", "dense", DENSE_MODEL_FILE, results, cost)
+    for path in sorted(folder.path.glob(f"*{SPARSE_MODEL}")):
+        name = path.name.removesuffix(SPARSE_MODEL)
+        flags = [f"--{key}={value}" for key, value in zip(MODEL_NAME, name.split("_"), strict=True)]
+        settings = finished_run(["--folder", run_folder, *flags], __doc__)[0]
+        if results := recorded_results(folder.file(sparse_results_file(settings))):
+            cost = in_own_process(predict_sparse, run_folder, flags)
+            yield own(settings.kind.title, name, path.name, results, cost)
+
+
+def row(name: str, accuracy: float, read: float, training: float, predicting: Measurement, size: int) -> list[str]:
+    """Cells of the table; `training` in seconds, `size` in bytes."""
+    each = duration(predicting.seconds / predicting.result)
+    memory = f"{predicting.mebibytes:.0f} MiB"
+    return [name, f"{accuracy:.1%}", f"{round(read, 1):g}", duration(training), each, memory, f"{size / 2**20:.1f} MiB"]
+
+
+def predict_fitted(run_folder: str, classifier) -> Measurement:
+    """Predict some test images with what is fitted behind the untrained network; their number is the result."""
+    run, network = opened(run_folder)
+    return measured(lambda: len(classifier.predict(averages(network, run, some_images(run))[0])))
+
+
+def predict_dense(run_folder: str) -> Measurement:
+    """The same with the run's dense model."""
+    run, _ = opened(run_folder)
+    return measured(predicted, load_dense_model(run), run)
+
+
+def predict_sparse(run_folder: str, flags: list[str]) -> Measurement:
+    """The same with the sparse model that the flags name."""
+    run, _ = opened(run_folder, *flags)
+    return measured(predicted, load_finished_model(run.settings, run.folder, run.data.test.classes, run.hardware), run)
+
+
+def predicted(model: InterpretableClassifier, run: OpenRun) -> int:
+    """Let a model look at some test images; how many."""
+    return len(averages(model, run, some_images(run))[1])
+
+
+def some_images(run: OpenRun):
+    """The first test images."""
+    return run.data.test.subset(np.arange(min(PREDICTED, len(run.data.test))))
 
 
 def features_read(classifier, features: np.ndarray) -> float:
-    """Features that a decision reads: of a tree its questions, on average over the images."""
+    """Numbers that a decision reads: of a tree its questions, on average over the images."""
     if isinstance(classifier, DecisionTreeClassifier):
         return classifier.decision_path(features).sum() / len(features) - 1
-    return features.shape[1]
+    return classifier.n_concepts if isinstance(classifier, ConceptBottleneck) else features.shape[1]

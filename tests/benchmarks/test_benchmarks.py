@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_run import left_by_main, make_small_run
 
-from benchmarks import backbones, large, paths, selection, stages, table
+from benchmarks import alternatives, backbones, large, paths, selection, stages, table
 from benchmarks.__main__ import main
 from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import NOTHING, Row
 from configs.errors import UsageError
+from configs.files import write_json
 from conformal import METHODS
 
 TINY: dict[Callable, dict] = {
@@ -132,3 +134,26 @@ def test_sets_of_every_method_are_compared(capsys):
     lines = cells_of(capsys.readouterr().out)
     names = {cells[0] for cells in lines if len(cells) == 6}
     assert {method.name for method in METHODS} <= names
+
+
+def test_what_else_one_could_take_stands_beside_the_models_of_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(alternatives, "in_own_process", lambda function, *given: function(*given))
+    run, tables, _ = left_by_main([*make_small_run(tmp_path), "--weights", "none"])
+    results = {"Accuracy": tables.test.accuracy, "Features per class": 3}
+    write_json(run.folder.file("Results_chiqpm_6_3_FinetunedModel.json"), results)
+    main(["alternatives", str(run.folder.path)])
+    found = {cells[0]: cells[1:] for cells in cells_of(capsys.readouterr().out) if len(cells) == 7}
+    assert [*found][2:] == ["linear probe", "decision tree", "decision tree, at most 5 questions", "CHiQPM"]
+    assert found["CHiQPM"][:2] == [f"{tables.test.accuracy:.1%}", "3"]
+    assert found["linear probe"][1] == "512" and float(found["decision tree"][1]) <= 5
+    assert all(float(found[name][-1].split()[0]) > 40 for name in ("linear probe", "CHiQPM"))  # MiB of a ResNet-18
+
+
+def test_a_concept_bottleneck_decides_by_what_classes_have():
+    rng = np.random.default_rng(0)
+    has = np.array([[1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [1, 0, 0, 1, 1], [1, 1, 1, 0, 1]])  # all have the first and last
+    labels = rng.integers(4, size=400)
+    features = has[labels][:, 1:4] @ rng.normal(size=(3, 12)) + rng.normal(scale=0.3, size=(400, 12))
+    model = alternatives.ConceptBottleneck(has.astype(float)).fit(features[:200], labels[:200])
+    assert model.n_concepts == 3
+    assert np.mean(model.predict(features[200:]) == labels[200:]) > 0.95
