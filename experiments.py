@@ -35,8 +35,9 @@ from configs.arguments import Range, flag, parse_flags, with_first, within
 from configs.errors import RunError, UsageError, reason
 from configs.paths import expanded
 from configs.runs import is_finished, training_run
-from configs.script import run_script
+from configs.script import explained, run_script
 from configs.settings import Settings, parse_settings
+from configs.stages import StageFlags
 
 log = logging.getLogger(__name__)
 GROUP = "experiments"
@@ -84,7 +85,7 @@ def main() -> None:
             print(" && ".join(shlex.join(command(e, flags.processes, typed=True)) for e in chain))
         return
     log.info("%d runs, %d of them finished.", len(everything), len(everything) - len(left))
-    failed = [e.name for e in left if not rehearse(e)] if flags.dry_run else start_all(left, flags)
+    failed = rehearse_all(left) if flags.dry_run else start_all(left, flags)
     if failed:
         raise RunError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
 
@@ -187,10 +188,30 @@ def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list
     return failed
 
 
-def rehearse(experiment: Experiment) -> bool:
-    """Let main.py say what a run would do and cost; returns whether that succeeded."""
-    log.info("\n%s", experiment.name)
-    return subprocess.run([*command(experiment, 1), "--dry_run"], check=False).returncode == 0
+def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
+    """Say what all runs would do and cost; returns the names of those that would fail."""
+    from main import opened, pipeline  # which takes seconds
+    from training.forecast import forecast
+
+    failed: list[str] = []
+    seconds, size = 0.0, 0
+    paces: dict = {}
+    for chain in chains(experiments):
+        done: set[str] = set()  # stages, by those before
+        for experiment in chain:
+            log.info("")
+            try:
+                found = forecast(opened(experiment.settings, StageFlags(dry_run=True)), pipeline, done, paces)
+            except Exception as error:
+                log.error("%s: error: %s", experiment.name, explained(error))
+                failed.append(experiment.name)
+                continue
+            log.info("%s", found)
+            seconds, size = seconds + found.seconds, size + found.size
+            done.update(found.costs)
+    took = tqdm.format_interval(seconds)
+    log.info("\nOne after another they would take about %s and leave %.0f MB on disk.", took, size / 1e6)
+    return failed
 
 
 def run(experiment: Experiment, flags: ExperimentFlags) -> str | None:

@@ -8,7 +8,6 @@ Try it without any data: python main.py --dataset SyntheticBirds
 
 import logging
 
-from architectures.backbones.base import BackboneSpec
 from architectures.backbones.registry import backbone_of
 from architectures.inference import feature_tables
 from configs import processes
@@ -19,7 +18,7 @@ from configs.records import refuse_to_overwrite_models, write_config
 from configs.run_files import IMAGE_LIST
 from configs.runs import training_run, with_seed
 from configs.script import log_to, run_script
-from configs.settings import parse_settings
+from configs.settings import Settings, parse_settings
 from configs.stages import StageFlags, forget_from
 from conformal.calibrate import calibrate
 from dataset_classes.description import DataDescription
@@ -38,6 +37,22 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Open the run, and do its stages in sequence."""
     settings, flags = parse_settings(None, __doc__, StageFlags)
+    run = opened(settings, flags)
+    if flags.dry_run:
+        log.info("%s", forecast(run, pipeline))
+        return
+    with run.folder.locked():
+        if processes.is_main():
+            note_origin(run)
+            if flags.redo:
+                forget_from(flags.redo, run.folder, run.settings)
+        dense_results, results = pipeline(run)
+        log.info(summary(run.settings, run.folder, dense_results, results))
+    processes.leave()
+
+
+def opened(settings: Settings, flags: StageFlags) -> OpenRun:
+    """A run with all that its stages work on; UsageError or RunError if it cannot be carried out."""
     backbone = backbone_of(settings)
     hardware = Hardware.choose(settings.device, settings.workers, settings.precision)
     processes.join(hardware.device)
@@ -51,22 +66,13 @@ def main() -> None:
         images.check_annotations()
     if processes.is_main() and not flags.overwrite:
         refuse_to_overwrite_models(run.folder, data.fingerprints())
-    if flags.dry_run:
-        log.info(forecast(run, pipeline))
-        return
-    with run.folder.locked():
-        if processes.is_main():
-            note_origin(run, backbone)
-            if flags.redo:
-                forget_from(flags.redo, run.folder, settings)
-        dense_results, results = pipeline(run)
-        log.info(summary(settings, run.folder, dense_results, results))
-    processes.leave()
+    return run
 
 
-def note_origin(run: OpenRun, backbone: BackboneSpec) -> None:
+def note_origin(run: OpenRun) -> None:
     """Note in the run folder, and in its log, what models are made from."""
     settings, folder, data = run.settings, run.folder, run.data
+    backbone = backbone_of(settings)
     log_to(folder.file("log.txt"))
     if backbone.receptive_field:
         log.info(

@@ -62,16 +62,19 @@ def run_script(main: Callable[[], None]) -> None:
 
 def _fail(error: Exception) -> NoReturn:
     """Leave with one line about an error; an error in the program itself is raised again."""
-    if isinstance(error, UsageError | RunError):
-        message = one_line(error)
-    elif is_out_of_memory(error):
-        message = OUT_OF_MEMORY
-    elif isinstance(error, OSError):
-        message = str(error)  # which file, and why
-    else:
-        raise error
-    print(f"{script_name()}: error: {message}", file=sys.stderr)
+    print(f"{script_name()}: error: {explained(error)}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def explained(error: Exception) -> str:
+    """What a user is told of an error, in one line; an error in the program itself is raised again."""
+    if isinstance(error, UsageError | RunError):
+        return one_line(error)
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError):
+        return str(error)  # which file, and why
+    raise error
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -55,6 +55,8 @@ def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeature
         "images": images.fingerprint(),
         "dense": run.folder.digest(DENSE_MODEL_FILE) if settings.do_dense else None,
     }
+    if settings.placed and not settings.do_dense:  # else the dense model says where they are
+        depends_on["places"] = vars(settings.places)
     pooled, statistics = (run.folder.artefact(f, depends_on) for f in (POOLED_FILE, STATISTICS_FILE))
     if pooled.is_current() and statistics.is_current():
         log.info("Dense features: %s is reused.", pooled.path)

@@ -1,6 +1,7 @@
 """Tables of runs: which runs they mean, what is skipped, and what happens when one fails."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from fake_datasets import make_cub
 
 import experiments
 from configs.errors import RunError, UsageError
+from training import forecast
 
 TABLE = """
 dataset = "CUB2011"
@@ -124,6 +126,30 @@ def test_finished_runs_are_skipped_and_changed_ones_are_not(run, tmp_path, capsy
     assert "4 runs, 4 of them finished." in caplog.text
     run("--print_commands", **{"finetune.lr=0.001": "finetune.lr=0.002", '["qpm", "sldd"]': '"qpm"'})
     assert capsys.readouterr().out.count("main.py") == 2  # of each seed
+
+
+def test_a_rehearsal_measures_like_runs_once_and_counts_a_shared_dense_model_once(run, tmp_path, caplog, monkeypatch):
+    make_cub(tmp_path / "data", train=6, test=4)
+    measured = []
+    monkeypatch.setattr(
+        forecast, "measured_pace", lambda _: measured.append(1) or forecast.Pace(1.0, None, 10**6, 8, 0)
+    )
+    caplog.set_level("INFO")
+    with pytest.raises(RunError, match=r"2 of 6 runs failed: .*1 qpm_8_3; "):
+        run(
+            "--dry_run",
+            more=f"[[runs]]\nmodel_type = 'qpm'\ndata_root = '{tmp_path}/none'\nlog_dir = '{tmp_path}/other'",
+        )
+    assert len(measured) == 1
+    assert caplog.text.count("done by a run before") == 2 * 2  # dense model and features of the second run of a seed
+    assert caplog.text.count("qpm_8_3: error: No CUB2011 under") == 2
+    *each, total = (_seconds(taken) for taken in re.findall(r"[Aa]bout ([\d:]+) ", caplog.text))
+    assert len(each) == 4 and each[0] > each[1] and total == pytest.approx(sum(each), abs=4)
+    assert not (tmp_path / "logs").exists()
+
+
+def _seconds(shown: str) -> int:
+    return sum(int(part) * 60**i for i, part in enumerate(reversed(shown.split(":"))))
 
 
 def test_a_table_that_is_not_named_is_one_line(capsys):

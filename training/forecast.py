@@ -3,16 +3,17 @@
 import itertools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
 from architectures.backbones.placed import PlacedBackbone
-from configs.files import check_writable, innermost_existing
+from configs.files import check_writable, fingerprint, innermost_existing
 from configs.open_run import OpenRun
 from configs.rehearsal import RehearsedFolder, WouldMake
+from configs.run_files import DENSE_RESULTS_FILE
 from configs.run_folder import MANIFEST
 from configs.settings import Settings
 from configs.stages import stage_files
@@ -26,6 +27,9 @@ from training.plan import DENSE, FORWARD_COST, PLACES_COST, PlannedPhase, has_ke
 
 MEASURED_STEPS = 3
 FLOAT_BYTES = 4
+REUSED = "reused"
+SHARED = (DENSE, "features")  # stages whose result all runs of a folder share
+BY_ANOTHER = "done by a run before"
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,54 @@ class Pace:
     searched: int  # images in which places are looked for
 
 
-def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do, and what that would cost."""
+
+    run: OpenRun
+    states: dict[str, str]  # of every stage: `REUSED`, or why it would be done
+    costs: dict[str, tuple[float, int]]  # seconds, and bytes on disk, of those that would be done
+    pace: Pace | None = None  # None: nothing would be done
+
+    @property
+    def seconds(self) -> float:
+        """What all stages take."""
+        return sum(seconds for seconds, _ in self.costs.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of what all stages leave."""
+        return sum(size for _, size in self.costs.values())
+
+    def __str__(self) -> str:
+        lines = [f"{self.run.folder.path}, {self.run.settings.model_name}:"]
+        if self.pace is None:
+            return "\n".join([*lines, "Everything is there; nothing would be done."])
+        lines.append(f"  {'stage':12}{'time':>10}{'disk':>10}  state")
+        for stage, state in self.states.items():
+            seconds, size = self.costs.get(stage, (0.0, 0))
+            shown = (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB") if stage in self.costs else ("-", "-")
+            lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
+        free = shutil.disk_usage(innermost_existing(self.run.folder.path)).free
+        memory = "" if self.pace.memory_mb is None else f", up to {self.pace.memory_mb / 1e3:.1f} GB of memory"
+        size = self.size + 2 * self.pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
+        lines.append(
+            f"About {tqdm.format_interval(self.seconds)} on {self.run.hardware.device}{memory}, {size / 1e6:.0f} MB of "
+            f"{free / 1e9:.0f} GB free on disk; from {MEASURED_STEPS} measured steps at "
+            f"{1 / self.pace.seconds_per_image:.3g} images/s. Nothing was changed."
+        )
+        return "\n".join(lines)
+
+
+def forecast(
+    run: OpenRun, pipeline: Callable[[OpenRun], object], before: Collection[str] = (), paces: dict | None = None
+) -> Forecast:
     """Stages of a run, done or not and why, with time, memory and disk space for those that are not.
 
     Args:
         pipeline: all stages; it ends early, where something has to be made.
+        before: stages that runs before it in the same folder would do.
+        paces: what runs like this one have shown, which is not measured again; is added to.
 
     Raises:
         RunError: if the run folder could not be written.
@@ -53,31 +100,34 @@ def forecast(run: OpenRun, pipeline: Callable[[OpenRun], object]) -> str:
     folder = RehearsedFolder(run.folder)
     with suppress(WouldMake):
         pipeline(replace(run, folder=folder))
-    states = _states(run.settings, folder)
-    to_do = [stage for stage, state in states.items() if state != "reused"]
-    lines = [f"{run.folder.path}, {run.settings.model_name}:"]
+    settings = run.settings
+    states = _states(settings, folder) | {stage: BY_ANOTHER for stage in SHARED if stage in before}
+    to_do = [stage for stage, state in states.items() if state not in (REUSED, BY_ANOTHER)]
     if not to_do:
-        return "\n".join([*lines, "Everything is there; nothing would be done."])
-    pace = measured_pace(run)
-    costs = {stage: _cost(run, stage, pace, dense=DENSE in to_do) for stage in to_do}
-    lines += [f"  {'stage':12}{'time':>10}{'disk':>10}  state"]
-    for stage, state in states.items():
-        seconds, size = costs.get(stage, (0.0, 0.0))
-        shown = (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB") if stage in costs else ("-", "-")
-        lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
-    seconds = sum(time_needed for time_needed, _ in costs.values())
-    size = sum(space for _, space in costs.values())
-    size += 2 * pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
-    free = shutil.disk_usage(innermost_existing(run.folder.path)).free
-    memory = "" if pace.memory_mb is None else f", {pace.memory_mb / 1e3:.1f} GB of memory"
-    return "\n".join(
-        [
-            *lines,
-            f"About {tqdm.format_interval(seconds)} on {run.hardware.device}{memory}, {size / 1e6:.0f} MB of "
-            f"{free / 1e9:.0f} GB free on disk; from {MEASURED_STEPS} measured steps at "
-            f"{1 / pace.seconds_per_image:.3g} images/s. Nothing was changed.",
-        ]
-    )
+        return Forecast(run, states, {})
+    paces = {} if paces is None else paces
+    like = _paced_alike(run)
+    if like not in paces:
+        paces[like] = measured_pace(run)
+    pace = paces[like]
+    costs = {stage: _cost(run, stage, pace, dense=settings.do_dense and DENSE in to_do) for stage in to_do}
+    if "evaluation" in costs and (DENSE in before or DENSE_RESULTS_FILE in folder.reused):
+        costs["evaluation"] = (0.0, 0)  # of the sparse model, from tables
+    return Forecast(run, states, costs, pace)
+
+
+def _paced_alike(run: OpenRun) -> str:
+    """A name that runs share whose steps take as long, and as much memory."""
+    settings = run.settings
+    depends_on = {
+        **settings.dense_dependencies(),
+        "seed": None,
+        "dense": vars(settings.dense),
+        "finetuning": (settings.finetuning.last_stage, settings.finetuning.views),
+        "images": run.data.train.fingerprint(),
+        "hardware": str(run.hardware),
+    }
+    return fingerprint(depends_on)
 
 
 def _states(settings: Settings, folder: RehearsedFolder) -> dict[str, str]:
@@ -86,12 +136,14 @@ def _states(settings: Settings, folder: RehearsedFolder) -> dict[str, str]:
     first = None
     for stage, files in stage_files(settings).items():
         if stage == DENSE and not settings.do_dense:
+            if settings.placed:
+                states[stage] = "not trained, but its places are searched every time"
             continue
         why = [f"{name}: {folder.outdated[name]}" for name in files if name in folder.outdated]
         if why:
             states[stage] = "; ".join(why)
         elif folder.reused.issuperset(files):
-            states[stage] = "reused"
+            states[stage] = REUSED
         else:
             states[stage] = f"follows from {first}"
         if first is None and any(name in folder.outdated for name in files):
@@ -147,7 +199,8 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
         return pace.seconds_per_image * trained + looked_at * looks
 
     if stage == DENSE:
-        return training(DENSE) + pace.searched * pace.seconds_per_image * PLACES_COST, pace.model_bytes
+        searching = pace.searched * pace.seconds_per_image * PLACES_COST
+        return training(DENSE) + searching, pace.model_bytes if dense else 0
     if stage == "features":
         return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES
     if stage == "selection":

@@ -7,13 +7,15 @@ import torch
 from fake_datasets import make_image_folder
 from staged_runs import images_to_test, made_and_loaded, open_run
 
+import main
 from architectures.activations import relative_peaks
 from architectures.backbones.placed import place_scores
 from architectures.classifier import build_dense_model
 from configs.errors import RunError
 from configs.recipes import PlacesRecipe
+from sparsification.features import dense_features
 from training.dense import train_dense
-from training.forecast import _cost, measured_pace
+from training.forecast import _cost, forecast, measured_pace
 from training.places import clearness, find_places
 from training.plan import PLACES_COST
 
@@ -116,3 +118,17 @@ def test_a_forecast_counts_the_search_for_places(flags, tmp_path):
     assert searching == pytest.approx(PLACES_COST * len(run.data.train))
     few = open_run(f"{flags} --set places.values=1", tmp_path)
     assert measured_pace(few).searched == len(run.data.train.classes)  # one image of each
+
+
+def test_where_the_dense_model_is_not_trained_every_call_searches_and_other_places_make_other_features(flags, tmp_path):
+    flags = f"{flags} --do_dense False"
+    run = open_run(flags, tmp_path)
+    expected = forecast(run, main.pipeline)
+    assert "searched every time" in expected.states["dense"] and "follows from" not in expected.states["features"]
+    assert expected.costs["dense"] == pytest.approx(
+        (PLACES_COST * len(run.data.train) * expected.pace.seconds_per_image, 0)
+    )
+    dense_features(run, train_dense(run))
+    assert forecast(run, main.pipeline).states["features"] == "reused"
+    others = open_run(f"{flags} --set places.candidates=20", tmp_path)
+    assert "changed places" in forecast(others, main.pipeline).states["features"]
