@@ -1,18 +1,26 @@
 """What every script needs first: settings, the command line, the run folder, the machine.
 
-Importing takes seconds. Ctrl-C in that time is one line as later, and figures go to files, so a plot backend that the
-environment names, and a user's matplotlibrc, are left alone: where the one is not installed or the other is not UTF-8,
-matplotlib refuses to be imported. Where there is no working directory, libraries would end the process in words of
-their own.
+Importing takes seconds. Ctrl-C in that time is one line as later, and so are missing packages. Figures go to files, so
+a plot backend that the environment names, and a user's matplotlibrc, are left alone: where the one is not installed or
+the other is not UTF-8, matplotlib refuses to be imported. Where there is no working directory, libraries would end the
+process in words of their own.
 """
 
 import os
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036  who starts this may not have looked
+    sys.exit(f"error: Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
+
 
 def _report(kind: type, error: BaseException, trace) -> None:
+    remedy = f"run {sys.executable} -m pip install -r requirements.txt, or start the Python that has them"
     if kind is KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
+    elif isinstance(error, ModuleNotFoundError):
+        print(f"error: the package {error.name} is not installed here: {remedy}", file=sys.stderr)
+    elif "torchvision::" in str(error):  # an operator that its other half does not know
+        print(f"error: torch and torchvision here are not of one release: {remedy}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -9,22 +9,24 @@ a header that names them); with it structural grounding can be measured.
 
 import csv
 import functools
+import logging
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 
 from configs.errors import RunError, reason
-from configs.script import progress
+from configs.script import progress, warn_once
 from dataset_classes.base import ImageDataset
 from dataset_classes.content_split import digests
 from dataset_classes.contents import contents
 from dataset_classes.image_files import read_image
 from dataset_classes.image_list import ImageList
 from dataset_classes.layouts import find_splits
-from dataset_classes.pixels import PixelScale
+from dataset_classes.pixels import ALMOST_BLACK, PixelScale
 from dataset_classes.remembered import remember, remembered
 
+log = logging.getLogger(__name__)
 STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
 STATISTICS_SIDE = 128  # pixels, the longer side
 
@@ -57,8 +59,12 @@ class ImageFolder(ImageDataset):
     @functools.cached_property
     def scale(self) -> PixelScale:  # type: ignore[override]
         """Black and white of images with other than 8 bits, the same for all images of the dataset."""
-        found = contents(self._all_paths, self.root)
-        return PixelScale.of(content.values for content in found if content.values)
+        found = zip(self._all_paths, contents(self._all_paths, self.root), strict=True)
+        values = {path: content.values for path, content in found if content.values}
+        scale = PixelScale.of(values.values())
+        for kind in scale.ranges:
+            warn_of_brightest({path: v.high for path, v in values.items() if v.kind == kind})
+        return scale
 
     @functools.cached_property
     def _statistics(self):
@@ -73,6 +79,18 @@ class ImageFolder(ImageDataset):
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         """Channel standard deviations of the training images, measured when first asked for."""
         return self._statistics[1]
+
+
+def warn_of_brightest(highest: dict[str, float]) -> None:
+    """Log if most images of one kind, whose largest values these are, look almost black beside the brightest one."""
+    brightest = max(highest, key=highest.__getitem__)
+    usual = float(np.median([*highest.values()]))
+    if usual * 255 < highest[brightest] * ALMOST_BLACK:
+        warn_once(
+            log,
+            f"{brightest} has values up to {highest[brightest]:.4g}, others usually up to {usual:.4g}: beside it they "
+            "are almost black. Bring it to their scale, or take it out.",
+        )
 
 
 def channel_statistics(paths: list[str], root: Path, scale: PixelScale) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -107,7 +125,7 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
     """The table `[C, A]` of `attributes.csv`, rows as `classes`; RunError, which names it, if a line is wrong."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *lines = [row for row in csv.reader(file) if row]
+            header, *lines = [row for row in csv.reader(file) if row] or [[""]]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise RunError(f"{path} cannot be read as a table ({reason(error)}).") from None
     n_attributes = len(header) - 1

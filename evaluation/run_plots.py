@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import fill
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +14,7 @@ from evaluation.plots import labelled_figure
 from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
 
 LINES = ("-", "--", ":")
+NAME_WIDTH = 40  # letters of a line of a curve's name; longer ones leave the curves no room
 SIZES = {"n_per_class": "Features per class", "n_features": "Features"}
 
 
@@ -81,7 +83,7 @@ def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]], title: s
         shown = error if any(error) else None
         # Ten colours, then the same ones in another line.
         axes.errorbar(
-            x, y, shown, marker="o", markersize=4, capsize=2, label=name,
+            x, y, shown, marker="o", markersize=4, capsize=2, label=fill(name, NAME_WIDTH),
             color=f"C{i % 10}", linestyle=LINES[i // 10 % len(LINES)],
         )  # fmt: skip
     if all(isinstance(point[0], int) for points in curves.values() for point in points):

@@ -147,6 +147,21 @@ def test_ctrl_c_during_the_imports_is_one_line():
     assert done.returncode in (130, -2) and done.stderr == "\nInterrupted.\n"
 
 
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ("import torch_of_no_kind.nn", "the package torch_of_no_kind is not installed here: run "),
+        (
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            "torch and torchvision here are not of one release: run ",
+        ),
+    ],
+)
+def test_packages_that_are_missing_or_do_not_fit_are_one_line(fails, said):
+    done = script("pass", f"import configs; {fails}")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and said in done.stderr
+
+
 def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
     shell = 'cd "$0" && rmdir "$0" && exec "$@"'
     command = ["bash", "-c", shell, str(tmp_path / "gone"), sys.executable, "-c", "import architectures"]

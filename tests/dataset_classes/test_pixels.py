@@ -48,6 +48,15 @@ def test_the_brightest_value_of_a_dataset_is_white_and_the_darkest_black(tmp_pat
         assert data.image(0).getextrema() == ((0, 255),) * 3
 
 
+def test_the_one_image_beside_which_all_others_are_black_is_named(tmp_path, caplog):
+    data = folder_of(tmp_path, *KINDS["float up to 1.01"]).train
+    assert data.scale.ranges and "almost black" not in caplog.text
+    stray = tmp_path / "ant" / "stray.tif"
+    Image.fromarray(np.full((20, 20), 3e38, np.float32)).save(stray)
+    assert load("ImageFolder", tmp_path).train.scale.ranges["float"][1] > 1e38
+    assert caplog.text.count(f"{stray} has values up to 3e+38, others usually up to 1.01: beside it") == 1
+
+
 def test_a_darker_picture_stays_darker_and_new_ones_go_by_the_recorded_scale(tmp_path):
     splits = folder_of(tmp_path / "data", 0, 4095, np.uint16, ".png")
     known = DataDescription.from_dict(DataDescription.of(splits.test).as_dict())

@@ -23,6 +23,7 @@ from configs.run_folder import RunFolder
 from evaluation import results_page
 from evaluation.random_splits import random_splits
 from evaluation.results_page import write_page
+from evaluation.run_plots import _figure
 from evaluation.run_table import Row, cells_of, gather, metrics_of, tell_apart
 from evaluation.table_files import latex, markdown
 from experiments import read_table
@@ -216,3 +217,9 @@ def test_files_of_a_run_that_someone_edited_give_no_traceback(make_run, tmp_path
     for wrong in ({"THR": {"high": {"Coverage": 1}}}, {"THR": 3}, [], {"²": {"²": {}}}):
         path.write_text(json.dumps({**results, "Prediction sets": wrong, "Level accuracies": wrong}))
         call(compare_runs, tmp_path / "runs", "--output", tmp_path / "out")
+
+
+def test_long_names_of_curves_leave_the_curves_room():
+    figure = _figure("x", "y", {"CHiQPM (" + "dense.lr 0.05, " * 20 + ")": [(1, 2.0, 0.0)], "QPM": [(1, 3.0, 0.0)]})
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_position().width > 0.4
