@@ -1,7 +1,7 @@
 """The two modes of every feature's activations: present or absent.
 
-CHiQPM (arXiv 2511.20779) calls a feature contrastive when the two hardly overlap, and scales its
-heatmaps by the mean of the upper one.
+CHiQPM (arXiv 2511.20779) calls a feature contrastive when the two hardly overlap, and scales heatmaps by the mean of
+the upper one.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 TOLERANCE = 1e-3
 MAX_ITERATIONS = 100
 VARIANCE_FLOOR = 1e-6
-# Features are fitted in blocks of about this many values, to bound memory.
+# Features are fitted in blocks of about this many values, which bounds memory.
 VALUES_PER_BLOCK = 2**24
 
 

@@ -1,4 +1,4 @@
-"""What feature maps and activations say: shared by losses, locality statistics, hierarchy and metrics."""
+"""Functions of feature maps and activations that losses, locality statistics, hierarchy and metrics share."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ def peak_positions(feature_maps: Tensor) -> Tensor:
 
 
 def strongest_first(features: Tensor | np.ndarray) -> Tensor:
-    """Indices along the last dimension by activation, highest first; of equal ones the lower index first."""
+    """Indices along the last dimension by activation, highest first; ties go to the lower index."""
     return torch.as_tensor(features).sort(dim=-1, descending=True, stable=True).indices
 
 
@@ -28,11 +28,11 @@ def relative_peaks(feature_maps: Tensor) -> Tensor:
 
 
 def distances_of_cells(positions: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """How far rows and columns of maps lie behind positions, `[..., H]` and `[..., W]`, as fractions of the image.
+    """Signed distances of the rows and columns of maps from positions, `[..., H]` and `[..., W]`.
 
     Args:
-        positions: row and column as fractions of the image, `[..., 2]`.
-        maps: of the size asked for, `[..., H, W]`.
+        positions: row and column as fractions of the image, `[..., 2]`; distances have the same unit.
+        maps: `[..., H, W]`, for their size.
     """
     rows, columns = (
         (torch.arange(cells, device=maps.device) + 0.5) / cells - position[..., None]
@@ -42,13 +42,13 @@ def distances_of_cells(positions: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]
 
 
 def spatial_diversity(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> Tensor:
-    """SID@k of every image, `[B]` float64 on the CPU; `evaluation.metrics.sid_at_k` is its mean and says what it is.
+    """SID@k of every image, `[B]` float64 on the CPU; `evaluation.metrics.sid_at_k`, its mean, explains it.
 
     Args:
         feature_maps: `[B, F, H, W]`.
         logits: `[B, C]`.
         weight: class-feature weights, `[C, F]`.
-        k: number of most important features of the predicted class; nan where it has fewer non-zero weights.
+        k: how many of the predicted class's most important features; nan where it has fewer non-zero weights.
     """
     weight = torch.as_tensor(weight).detach()[logits.argmax(dim=1)]  # [B, F]
     top = weight.topk(min(k, weight.shape[1]), dim=1).indices

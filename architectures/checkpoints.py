@@ -1,4 +1,4 @@
-"""State dicts in files: read without running code from them, and turned back into models."""
+"""State dicts in files, read without running code from them."""
 
 import io
 import pickle
@@ -14,9 +14,9 @@ from configs.errors import RunError, reason
 
 
 def save_tensors(content: dict, path: Path) -> None:
-    """Write tensors and built-in values to a file, which `torch.load` reads; equal content gives equal bytes.
+    """Write tensors and built-in values to a file for `torch.load`; equal content gives equal bytes.
 
-    Given a path, `torch.save` puts the file's name into the file, and a full disk is not an OSError.
+    Given a path, `torch.save` would put the file's name into the file, and would not raise OSError on a full disk.
 
     Raises:
         OSError: if the file cannot be written.
@@ -27,17 +27,17 @@ def save_tensors(content: dict, path: Path) -> None:
 
 
 def load_tensors(path: Path) -> dict:
-    """What `save_tensors` wrote, on the CPU; compares the checksums in the file, which `torch.load` does not.
+    """What `save_tensors` wrote, on the CPU; unlike `torch.load`, it verifies the checksums in the file.
 
     Raises:
         Exception: of many kinds, if the file is missing or damaged.
     """
-    _compare_checksums(path)
+    _verify_checksums(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _compare_checksums(path: str | Path) -> None:
-    """Raise `zipfile.BadZipFile` if a part of an archive is not what was written."""
+def _verify_checksums(path: str | Path) -> None:
+    """Raise `zipfile.BadZipFile` if a member of an archive is damaged."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -45,13 +45,13 @@ def _compare_checksums(path: str | Path) -> None:
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, on the CPU, by the names of the unwrapped model.
+    """The tensors of a checkpoint, on the CPU, under the names of the unwrapped model.
 
     Only tensors and built-in containers are unpickled, so a downloaded file cannot run code.
 
     Args:
-        path: of a state dict as `torch.save` or safetensors writes it, by itself or as `state_dict` or `model` of a
-            training's checkpoint; of a model that was wrapped by `DataParallel` or `torch.compile` or not.
+        path: of a state dict as `torch.save` or safetensors writes it, by itself or as `state_dict` or `model` in a
+            training checkpoint; `DataParallel` or `torch.compile` may have wrapped the model.
 
     Raises:
         RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
@@ -61,16 +61,16 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         if Path(path).suffix == ".safetensors":
             state = load_file(path)
         else:
-            if zipfile.is_zipfile(path):  # before PyTorch 1.6 files were no archives
-                _compare_checksums(path)
+            if zipfile.is_zipfile(path):  # files of PyTorch before 1.6 are not archives
+                _verify_checksums(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {path}") from None
     except IsADirectoryError:
-        raise RunError(f"{path} is a folder and no checkpoint; name a file in it") from None
+        raise RunError(f"{path} is a folder, not a checkpoint; name a file in it") from None
     except MemoryError:
         raise
-    except Exception as error:  # of damaged files PyTorch raises many kinds
+    except Exception as error:  # PyTorch raises many kinds for damaged files
         raise RunError(f"{path} {_why_unreadable(path, error)}") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -81,7 +81,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def misfits(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Why entries of a checkpoint are not those of a model; counts of batches may be missing, as in old ones."""
+    """Why entries of a checkpoint do not fit a model; old checkpoints may lack the counts of batches."""
     return [
         _misfit(key, state.get(key), value)
         for key, value in own.items()
@@ -91,7 +91,7 @@ def misfits(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
 
 
 def _misfit(name: str, theirs: Tensor | None, ours: Tensor) -> str:
-    """Why a checkpoint's entry is not that of a model: it is missing, or of another shape."""
+    """Why a checkpoint's entry does not fit: it is missing, or has another shape."""
     if theirs is None:
         return f"{name} is missing"
     if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 3 != theirs.shape[1]:
@@ -106,12 +106,12 @@ def _why_unreadable(path: str | Path, error: Exception) -> str:
         page = False
     why = reason(error).split(". ")[0]
     if page:
-        return "is a web page and no checkpoint (the download was answered with it): remove it, or replace it"
+        return "is a web page, not a checkpoint (the server sent it in place of the file): download it again"
     if isinstance(error, pickle.UnpicklingError):
-        return f"is not a state dict of tensors alone and is not loaded (it may be damaged, or hold code): {why}"
+        return f"holds more than tensors and is not loaded (it may be damaged, or contain code): {why}"
     return f"cannot be read as a checkpoint ({why}): replace it, or remove it and run main.py again"
 
 
 def _unwrapped(name: str) -> str:
-    """A parameter's name without what `DataParallel` and `torch.compile` put before it."""
+    """A parameter's name without the prefixes of `DataParallel` and `torch.compile`."""
     return name.removeprefix("_orig_mod.").removeprefix("module.").removeprefix("_orig_mod.")

@@ -1,7 +1,6 @@
 """The classifier: a backbone that makes feature maps and a linear head, dense at first and sparse later.
 
-State dicts have the keys of the published checkpoints: those of the backbone without a prefix, and `linear.` for the
-head.
+State dicts have the keys of the published checkpoints: no prefix for the backbone, `linear.` for the head.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from architectures.backbones.registry import build_backbone
 from architectures.backbones.weights import load_weights
 from architectures.sparse_head import SparseHead
 
-HEAD, BACKBONE = "linear.", "backbone."  # what the names of parameters begin with
+HEAD, BACKBONE = "linear.", "backbone."  # prefixes of parameter names
 
 
 class ModelOutput(NamedTuple):
@@ -72,7 +71,7 @@ class InterpretableClassifier(nn.Module):
 
 def _to_published_keys(model: nn.Module, state: dict[str, Any], prefix: str, _) -> None:
     for key in list(state):
-        if key.startswith(prefix):  # in the order of the entries, all of them are put in again
+        if key.startswith(prefix):  # all entries are put in again, so their order stays
             published = key.removeprefix(prefix).removeprefix(BACKBONE)
             state[prefix + published] = state.pop(key)
 
@@ -92,13 +91,13 @@ def build_dense_model(
     dropout: float = 0.0,
     frozen: bool = False,
 ) -> InterpretableClassifier:
-    """A classifier with a dense head, on the asked weights.
+    """A classifier with a dense head and the requested weights.
 
     Args:
         weights: as in `load_weights`.
         reduced_strides: whether the late stages of the backbone keep their resolution.
         dropout: as in `InterpretableClassifier`.
-        frozen: whether the weights of the backbone are kept, see `Backbone.freeze`.
+        frozen: whether the backbone is frozen, see `Backbone.freeze`.
 
     Raises:
         UsageError: if there is no such backbone.

@@ -10,7 +10,7 @@ from architectures.classifier import InterpretableClassifier, build_dense_model
 from architectures.sparse_head import SparseHead, SparseLayer, build_head
 from configs.errors import RunError
 from configs.hardware import Hardware
-from configs.records import recorded_card
+from configs.model_card import ModelCard
 from configs.run_files import sparse_model_file
 from configs.run_folder import RunFolder
 from configs.settings import Settings
@@ -47,7 +47,7 @@ def load_finished_model(
 
 
 def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> SparseHead:
-    """The head in a state dict; RunError if there is none, or it cannot be of this model type."""
+    """The head in a state dict; RunError if there is none, or its weights are not those of this model type."""
     needed = {name: f"linear.{name}" for name in ("selection", "mean", "std")}
     needed["weight"] = "linear.layer.weight"
     missing = [key for key in needed.values() if key not in state]
@@ -70,16 +70,15 @@ def _sparse_head(state: dict[str, Tensor], settings: Settings, path: Path) -> Sp
 
 
 def _check_classes(n_classes: int, classes: Sequence[str], settings: Settings, run: RunFolder) -> None:
-    """Raise a RunError unless these are the classes of a model, as far as its file and its run say."""
+    """Raise a RunError unless these are the classes of a model, as far as its file tells."""
     path = run.file(sparse_model_file(settings))
     if n_classes != len(classes):
         raise RunError(
             f"{path} knows {n_classes} classes, but {settings.dataset} under {settings.data_root} has "
             f"{len(classes)}; give the --data_root it was trained on"
         )
-    card, _ = recorded_card(path)
-    recorded = card.data.get("classes") if card and isinstance(card.data, dict) else None
-    if isinstance(recorded, list) and recorded != list(classes):
+    card = ModelCard.read(path)
+    if card is not None and card.data.get("classes") != list(classes):
         raise RunError(
             f"{path} was trained on other classes than those of {settings.dataset} under {settings.data_root}; "
             "give the --data_root it was trained on"

@@ -1,9 +1,9 @@
 """What every script needs first: settings, the command line, the run folder, the machine.
 
-Importing takes seconds. Ctrl-C in that time is one line as later, and so are missing packages. Figures go to files, so
-a plot backend that the environment names, and a user's matplotlibrc, are left alone: where the one is not installed or
-the other is not UTF-8, matplotlib refuses to be imported. Where there is no working directory, libraries would end the
-process in words of their own.
+Importing takes seconds. Ctrl-C during that time gives one line, as later, and so do missing packages. Figures go to
+files, so $MPLBACKEND and the user's matplotlibrc are ignored: if the backend is not installed, or the file is not UTF-8,
+matplotlib refuses to be imported. Without a working directory, libraries would end the process with messages of their
+own.
 """
 
 import os

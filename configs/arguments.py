@@ -30,9 +30,9 @@ def flag(group: str, default: Any, meaning: str, *, parse=None, many=False, repe
         meaning: one line for `--help`; a default that is not None is added to it.
         parse: text -> value, raising ValueError; taken from the default's type if left out. `boolean` makes a switch
             with a `--no-` form.
-        many: whether several values may follow; the field is a tuple then.
-        repeated: whether a flag that is given again adds to its values; else the last one counts. Needs `many`.
-        metavar: what stands for the value in `--help`.
+        many: whether several values may follow; then the field is a tuple.
+        repeated: whether a repeated flag adds to its values rather than replacing them. Needs `many`.
+        metavar: placeholder of the value in `--help`.
     """
     if parse is None:
         parse = boolean if isinstance(default, bool) else type(default)
@@ -50,7 +50,7 @@ def boolean(text: str) -> bool:
 
 
 def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
-    """A parser for `flag` that gives a name in any case its spelling in `choices`; ValueError lists these."""
+    """A parser for `flag` that turns a name in any case into its spelling in `choices`; ValueError lists these."""
 
     def parse(text: str) -> str:
         for known in choices:
@@ -84,7 +84,7 @@ def within(kind: type[N], limits: Range) -> Callable[[str], N]:
 
 
 def with_first(name: str, argv: list[str]) -> list[str]:
-    """The arguments, in which those before the first flag belong to the flag of that name."""
+    """The arguments, with the named flag put in front of those that precede the first flag."""
     return [f"--{name}", *argv] if argv and not argv[0].startswith("-") else argv
 
 
@@ -104,12 +104,12 @@ def parse_flags(argv: Sequence[str] | None, description: str, *kinds: type[T]) -
 
 
 def filled(kind: type[T], given: Mapping[str, Any]) -> T:
-    """An instance of a dataclass of flags, with its defaults for those that are not given; others are passed over."""
+    """An instance of a dataclass of flags, with defaults for those not given; other flags are ignored."""
     return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
 
 
 def given_flags(argv: Sequence[str] | None, description: str, *kinds: type) -> dict[str, Any]:
-    """The flags that a command line names, and their values; arguments and errors as in `parse_flags`."""
+    """The flags on a command line and their values; arguments and errors as in `parse_flags`."""
     declared = [f for kind in kinds for f in fields(kind)]
     parser = _parser(description, declared)
     arguments = _canonical_flags(list(sys.argv[1:] if argv is None else argv), declared)
@@ -175,7 +175,7 @@ def _reporting(parse):
 
 
 def number(kind: type[N], text: str) -> N:
-    """The number that a text spells; ValueError if it is none, or beyond what settings mean and libraries can hold."""
+    """The number that a text spells; ValueError if it is not one, or larger than any setting can sensibly be."""
     try:
         value = kind(text)
     except ValueError:
@@ -186,14 +186,14 @@ def number(kind: type[N], text: str) -> N:
 
 
 def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:
-    """Spell flags as declared: `-` and `_` are one, case does not count, `--no-x` is `--x=False`."""
+    """Spell flags as declared: `-` and `_` are the same, case does not count, `--no-x` is `--x=False`."""
     names = {f.name.lower(): f for f in declared}
     spelled = []
     for argument in argv:
         if argument.startswith("--") and len(argument) > 2:
             name, equals, value = argument[2:].partition("=")
-            if value == "--":  # argparse would take it for the end of the flags and give none
-                raise UsageError(f"--{name}: '--' is no value")
+            if value == "--":  # argparse would drop it as the end of the flags
+                raise UsageError(f"--{name}: '--' is not a value")
             plain = name.lower().replace("-", "_")
             negated = names.get(plain.removeprefix("no_")) if plain.startswith("no_") else None
             if plain in names:

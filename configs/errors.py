@@ -10,9 +10,9 @@ class RunError(Exception):
 
 
 def reason(error: Exception) -> str:
-    """What another program's error says, in one line."""
+    """The message of another library's error, in one line."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text; save it as UTF-8"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # without the file, which whoever asks names
+        return error.strerror  # without the file, which the caller names
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, as text, JSON and CSV, and what their content is known by."""
+"""Files that are written as a whole or not at all (text, JSON, CSV), and digests of their content."""
 
 import csv
 import hashlib
@@ -14,18 +14,18 @@ from typing import Any
 
 from configs.errors import RunError
 
-TEMPORARY = ".writing-"  # what the names of files begin with that are being written
+TEMPORARY = ".writing-"  # prefix of files that are being written
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Leave at `path` what `write` produces, or leave `path` as it was.
 
-    A file that is replaced keeps its rights and its owner, a new one gets the rights that the umask leaves. A link
-    stays, and what it points to is written. A pipe or a device is written to, not replaced.
+    A replaced file keeps its permissions and its owner; a new one gets the permissions that the umask leaves. A link
+    stays, and its target is written. A pipe or a device is written to, not replaced.
 
     Args:
         path: the file to create or replace; its folder is created.
-        write: called with a temporary path in the same folder (with the same suffix), to be filled.
+        write: fills a temporary file in the same folder, with the same suffix, whose path it is given.
 
     Raises:
         RunError: if the folder cannot be written or the disk is full.
@@ -52,12 +52,12 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
-            with suppress(OSError):  # replaced already, or on a disk that has become read-only
+            with suppress(OSError):  # moved already, or on a disk that has become read-only
                 temporary.unlink()
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Rights, owner and kind of a file; None if there is none."""
+    """Permissions, owner and kind of a file; None if there is none."""
     try:
         return path.stat()
     except FileNotFoundError:
@@ -65,7 +65,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _set_rights(file: Path, replaced: os.stat_result | None) -> None:
-    """Give a private new file the rights and the owner of the one it replaces, or those of any new file."""
+    """Give a private temporary file the permissions and owner of the file it replaces, or those of any new file."""
     if replaced is None:
         file.chmod(0o666 & ~umask())
         return
@@ -76,7 +76,7 @@ def _set_rights(file: Path, replaced: os.stat_result | None) -> None:
 
 
 def umask() -> int:
-    """The rights that new files are not to have; to ask for it is to set it."""
+    """The permissions that new files are denied; the system can only be asked by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -102,7 +102,7 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically."""
-    # File names may hold bytes that are no UTF-8; JSON can say them.
+    # File names may hold bytes that are not UTF-8; JSON can escape them.
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", "backslashreplace")
 
 
@@ -111,7 +111,7 @@ def csv_text(rows: Iterable[Iterable]) -> str:
     lines = []
     for row in rows:
         line = io.StringIO()
-        csv.writer(line).writerow(row)  # with the ending \r\n: else a cell with \r would not be quoted
+        csv.writer(line).writerow(row)  # ending in \r\n, or a cell with \r would not be quoted
         lines.append(line.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
 
@@ -131,5 +131,5 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(settings: dict) -> str:
-    """A short name of a dictionary of built-in values: equal settings have equal fingerprints."""
+    """A short digest of a dictionary of built-in values: equal settings have equal fingerprints."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which finished run and which of its models a command line means, and the settings that it was made with."""
+"""Which finished run and which of its models a command line means, and the settings it was made with."""
 
 import os
 import re
@@ -12,26 +12,25 @@ from configs.arguments import filled, given_flags
 from configs.errors import RunError, UsageError
 from configs.model_card import ModelCard
 from configs.overrides import named
-from configs.records import recorded_arguments, recorded_card
+from configs.records import recorded_arguments
 from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, sparse_model_file
 from configs.run_folder import MANIFEST, RunFolder
 from configs.runs import OF_THE_MACHINE, newest_first, training_run
 from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
 
 NUMBERS = re.compile(rf"^[a-z]+_(\d+)_(\d+){re.escape(SPARSE_MODEL)}$")  # n_features and n_per_class in its name
-# Settings that a model is used with as it was made.
+# Settings that a finished model brings along.
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
-# What names one of the models in a folder.
+# Settings that name one of the models in a folder.
 MODEL_NAME = ("model_type", "n_features", "n_per_class")
-# What nobody can see in a downloaded model, though it changes what the model says.
+# Settings that change a model's predictions but leave no trace in a downloaded file.
 UNSEEN = ("img_size", "reduced_strides", "cropGT")
 
 
 def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> tuple:
     """The finished run that a command line means: its settings, its folder, and further flags.
 
-    Settings are those that were recorded with the model (earlier versions: in the folder's config.json), and flags
-    override them. A downloaded model records nothing.
+    Settings are those recorded in the model's card, and flags override them. A downloaded model has no card.
 
     Args:
         argv: arguments without the script's name; `sys.argv[1:]` if None. `--folder` names the run, `--model_type`,
@@ -41,9 +40,9 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
         more: further dataclasses of flags, of which an instance each is returned.
 
     Raises:
-        UsageError: if a flag does not fit or contradicts what the run was made with, a downloaded model needs further
+        UsageError: if a flag does not fit or contradicts how the model was made, a downloaded model needs further
             ones, or `--folder` is not a folder.
-        RunError: if there is no such run, or its config.json cannot be used.
+        RunError: if there is no such run, or its model's card cannot be used.
     """
     given = given_flags(argv, description, *more, Settings)
     others: list = [filled(kind, given) for kind in more]
@@ -52,19 +51,21 @@ def finished_run(argv: Sequence[str] | None, description: str, *more: type) -> t
     elif not Path(given["folder"]).is_dir():
         raise UsageError(f"--folder {given['folder']} is not a folder; name the folder of a run")
     run = RunFolder(given["folder"])
-    recorded = _recorded_settings(run, given)
+    model = _chosen_model(run, given)
+    recorded = _recorded_settings(model)
     settings = completed(filled(Settings, {**given, **_restored(recorded, given)}))
     if not run.file(sparse_model_file(settings)).is_file():
-        raise RunError(_no_model(settings, run.path))
+        raise RunError(_no_model(settings, run.path, None if model.exists() else model.name))
     if recorded is None:
         _check_unseen(settings, run, given)
-    _check_model(settings, recorded, run)
-    # A downloaded model does not say its seed, but calibration images are drawn with one.
+    else:
+        _check_model(settings, recorded, run)
+    # A downloaded model does not tell its seed, but calibration images are drawn with one.
     return replace(settings, seed=settings.seed or 0), run, *others
 
 
 def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: Iterable[str] = ()) -> None:
-    """Raise a UsageError if a file that is to be written is one of the run's own, or one of some named inputs."""
+    """Raise a UsageError if a file to be written is one of the run's own, or one of the named inputs."""
     own = [*map(run.file, (MANIFEST, CONFIG, IMAGE_LIST, *run.manifest())), *run.path.glob(f"*{SPARSE_MODEL}")]
     kept = {os.path.realpath(path) for path in (*map(str, own), *inputs)}
     for path in outputs:
@@ -73,11 +74,11 @@ def refuse_to_replace_inputs(outputs: Iterable[Path], run: RunFolder, inputs: It
 
 
 def shared_flags(settings: Settings, run: RunFolder) -> str:
-    """The flags with which another script finds this model: the folder, and what is recorded of no model."""
-    recorded = _recorded_settings(run, {name: getattr(settings, name) for name in MODEL_NAME})
+    """The flags with which another script opens this model: the folder, and what its card does not say."""
+    recorded = _recorded_settings(run.file(sparse_model_file(settings)))
     now = {**settings.as_dict(), "folder": str(run.path)}
     said = (recorded or resolve(Settings())).as_dict()
-    chosen = _recorded_settings(run, {})  # without flags
+    chosen = _recorded_settings(_chosen_model(run, {}))  # without flags
     named_by = (chosen or resolve(Settings())).as_dict()
     unsaid = [
         name
@@ -88,31 +89,22 @@ def shared_flags(settings: Settings, run: RunFolder) -> str:
     return shlex.join(_as_flags(now, ("folder", *unsaid)))
 
 
-def _recorded_settings(run: RunFolder, given: dict) -> Settings | None:
-    """The settings that one of a run's models was made with; None for downloaded models.
-
-    Args:
-        given: flags by name; they may say which of its models.
-
-    Raises:
-        RunError: if they are in config.json alone, and not to be used.
-    """
-    card, path = recorded_card(_chosen_model(run, recorded_arguments(run.path), given))
+def _recorded_settings(model: Path) -> Settings | None:
+    """The settings that a model was made with, None for downloaded ones; RunError if this version cannot use them."""
+    card = ModelCard.read(model)
     if card is None:
         return None
     try:
-        if not card.settings:
-            raise UsageError("it holds no arguments")
         return parse_settings(_as_flags(card.settings, RESTORED), "")[0]
     except UsageError as error:
-        raise RunError(f"{path} is damaged: {error}; remove it and give the flags the model was trained with") from None
+        raise RunError(f"{model} records settings that this version cannot use: {error}; train it again") from None
 
 
-def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
+def _chosen_model(run: RunFolder, given: dict) -> Path:
     """The model that flags name, else that of the last call of `main.py`, else the only one there is."""
     own = recipes.DATASETS[given.get("dataset", Settings.dataset)]
-    defaults = {"model_type": Settings.model_type, **vars(own)}
-    name = "_".join(str(given.get(key, arguments.get(key, defaults[key]))) for key in MODEL_NAME)
+    defaults = {"model_type": Settings.model_type, **vars(own), **recorded_arguments(run.path)}
+    name = "_".join(str(given.get(key, defaults[key])) for key in MODEL_NAME)
     path = run.file(f"{name}{SPARSE_MODEL}")
     there = list(run.path.glob(f"*{SPARSE_MODEL}"))
     only = len(there) == 1 and not any(key in given for key in MODEL_NAME)
@@ -120,23 +112,23 @@ def _chosen_model(run: RunFolder, arguments: dict, given: dict) -> Path:
 
 
 def _unseen(settings: Settings) -> list[str]:
-    """The flags of a downloaded model that change what it says and cannot be seen in it."""
+    """The flags that a downloaded model needs: they change its predictions, and its file does not tell them."""
     boxes = recipes.DATASETS[settings.dataset].boxes
     return [name for name in UNSEEN if boxes or name != "cropGT"]
 
 
 def _check_unseen(settings: Settings, run: RunFolder, given: dict) -> None:
-    """Raise a UsageError if a downloaded model is asked for without the flags that it cannot say."""
+    """Raise a UsageError if a downloaded model is opened without the flags it needs."""
     missing = [f"--{name}" for name in _unseen(settings) if name not in given]
     if missing:
         raise UsageError(
-            f"{run.path} does not record how its model was trained; give {', '.join(missing)} as in its training: with "
-            "other values its results would be others, without an error"
+            f"{run.path} does not record how its model was trained; give {', '.join(missing)} as in its training: "
+            "other values would silently change its results"
         )
 
 
 def _restored(recorded: Settings | None, given: dict) -> dict:
-    """What a model's recorded settings say beside the flags that are given."""
+    """A model's recorded settings, except those that flags override."""
     if recorded is None:
         return {}
     restored = {name: getattr(recorded, name) for name in RESTORED if name not in given}
@@ -146,26 +138,19 @@ def _restored(recorded: Settings | None, given: dict) -> dict:
     return {**restored, "set": (*kept, *overrides)}
 
 
-def _check_model(settings: Settings, recorded: Settings | None, run: RunFolder) -> None:
+def _check_model(settings: Settings, recorded: Settings, run: RunFolder) -> None:
     """Raise a UsageError if the run's model was made with other settings."""
-    file = sparse_model_file(settings)
-    # A card is about this very file, whatever it is called and took the place of.
-    carded = ModelCard.read(run.file(file)) is not None
-    names: tuple[str, ...] = (*BACKBONE, "model_type") if carded else BACKBONE
-    made_with = {} if recorded is None else {name: getattr(recorded, name) for name in names}
-    if not carded:  # where several models share the folder, config.json may be about another one
-        made_with |= run.manifest().get(file, {}).get("settings", {})
-    for name in names:
-        now = getattr(settings, name)
-        then = made_with.get(name, now)
+    for name in (*BACKBONE, "model_type"):
+        now, then = getattr(settings, name), getattr(recorded, name)
         if then != now:
+            path = run.file(sparse_model_file(settings))
             raise UsageError(
-                f"{run.file(file)} was made with {name} {then}, not {now}; give {then}, or another --folder or --seed"
+                f"{path} was made with {name} {then}, not {now}; give {then}, or another --folder or --seed"
             )
 
 
 def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
-    """Settings as they would be written on the command line; those that are None are left out."""
+    """Settings as command line arguments; those that are None are left out."""
     flags = []
     for name in names:
         value = values.get(name)
@@ -176,7 +161,7 @@ def _as_flags(values: dict, names: Iterable[str]) -> list[str]:
 
 
 def _asked_model(settings: Settings) -> dict:
-    """The folder of the seed, or that of the newest finished model of this name, and the flags that name the model.
+    """The folder of the seed, or of the newest finished model of this name, and the flags that name the model.
 
     Raises:
         RunError: if there is none.
@@ -194,9 +179,9 @@ def _asked_model(settings: Settings) -> dict:
     return {**name, "folder": str(path.parent), "n_features": int(found[1]), "n_per_class": int(found[2])}
 
 
-def _no_model(settings: Settings, folder: Path) -> str:
-    """What to say of a folder, of one run or of several, that lacks the sparse model of these settings."""
-    wanted = sparse_model_file(settings)
+def _no_model(settings: Settings, folder: Path, wanted: str | None = None) -> str:
+    """The message for a folder, of one run or of several, that lacks a sparse model, that of the settings if None."""
+    wanted = wanted or sparse_model_file(settings)
     every = f"*{SPARSE_MODEL}"
     there = folder.glob(every) if settings.folder else newest_first(settings, every)
     held = sorted({path.name.removesuffix(SPARSE_MODEL) for path in there})

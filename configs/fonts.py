@@ -1,4 +1,4 @@
-"""Figures: one style on every machine, fonts for class names in any script, and those that a run can do without."""
+"""Figures: one style on every machine, fonts for class names in any script, and figures that may fail."""
 
 import logging
 import warnings
@@ -14,7 +14,7 @@ from configs.script import warn_once
 log = logging.getLogger(__name__)
 
 MAIN_FONT = "DejaVu Sans"  # comes with matplotlib
-# What systems bring for what the main font lacks, Chinese, Japanese and Korean above all.
+# Fonts that systems come with for characters the main font lacks, Chinese, Japanese and Korean above all.
 FURTHER_FONTS = (
     "Noto Sans CJK JP",
     "Noto Sans CJK SC",
@@ -32,7 +32,7 @@ FURTHER_FONTS = (
 
 @contextmanager
 def optional_figure(what: str) -> Iterator[None]:
-    """Within it a figure that cannot be drawn is a warning; one whose file cannot be written, a RunError."""
+    """A context in which a figure that cannot be drawn is only a warning; a file that cannot be written is an error."""
     try:
         yield
     except RunError:
@@ -42,10 +42,9 @@ def optional_figure(what: str) -> Iterator[None]:
 
 
 def prepare_fonts(names: Iterable[str]) -> None:
-    """Set how figures look, and say once which characters of the names no installed font shows.
+    """Set the style of figures, and warn once about characters of the names that no installed font has.
 
-    What a user's matplotlibrc asks for (LaTeX, a dark theme) is for their own figures. Names are no formulas: a `$` in
-    one is drawn.
+    A user's matplotlibrc (LaTeX, a dark theme) is for their own figures. Names are not formulas: a `$` is drawn.
     """
     matplotlib.rcdefaults()
     matplotlib.rcParams["text.parse_math"] = False

@@ -17,7 +17,7 @@ M = TypeVar("M", bound=torch.nn.Module)
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("cpu", "cuda", "mps")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of options in glibc's malloc.h
-UNKNOWN_MEMORY = 2**32  # bytes taken for the machine's where it does not say, as Windows
+UNKNOWN_MEMORY = 2**32  # bytes assumed where the system does not say, as on Windows
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Hardware:
 
     @classmethod
     def choose(cls, device: str = "auto", workers: int | None = None, precision: str = "auto") -> "Hardware":
-        """The asked device, workers and precision.
+        """The requested device, workers and precision.
 
         By default a GPU if there is one (each process of a run its own), a worker per spare core up to 8, and bfloat16
         in training on GPUs that compute in it.
@@ -53,21 +53,21 @@ class Hardware:
         if on_gpu:
             torch.cuda.set_device(chosen)
             torch.backends.cudnn.benchmark = True  # all batches have one shape
-            # Else single precision means 10 bits of mantissa in convolutions, in features and results too.
+            # Otherwise convolutions have 10 bits of mantissa in single precision, and so do features and results.
             torch.backends.cudnn.allow_tf32 = False
         if workers is None:
             # On a CPU the training itself needs the cores; loading in the same process is fastest.
             spare = (os.cpu_count() or 1) // processes.local_count() - 2
             workers = min(8, max(0, spare)) if on_gpu else 0
         if precision == "auto":
-            # On CPUs bfloat16 was faster or slower, by the processor (benchmarks/RESULTS.md).
+            # On CPUs, bfloat16 is faster or slower depending on the processor (benchmarks/RESULTS.md).
             native = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16" if native else "fp32"
         return cls(chosen, workers, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     @property
     def sum_dtype(self) -> torch.dtype:
-        """What long sums on the device are kept in: float64, which the GPUs of Apple lack."""
+        """Precision of long sums on the device: float64, which Apple's GPUs lack."""
         return torch.float32 if self.device.type == "mps" else torch.float64
 
     @property
@@ -76,7 +76,7 @@ class Hardware:
         return self.workers > 0 and sys.platform == "linux"
 
     def to_device(self, images: Tensor) -> Tensor:
-        """Images on the device, channels last: convolutions are faster so on CPUs and GPUs."""
+        """Images on the device, channels last, which makes convolutions faster on CPUs and GPUs."""
         return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def place(self, model: M) -> M:
@@ -84,11 +84,11 @@ class Hardware:
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def keep_freed_memory(self) -> None:
-        """On a CPU, let each training step use the memory of the step before, where the C library is glibc.
+        """On a CPU, let each training step reuse the memory of the step before, if the C library is glibc.
 
-        Left alone it gives large blocks back to the system when they are freed. A step frees gigabytes, and the next
-        one would get them again page by page, each zeroed first: a tenth to a fifth of its time. The process stays as
-        large as its largest step, and some 15 % larger than that step needs.
+        By default, glibc returns large freed blocks to the system. A step frees gigabytes, and the next one would get
+        them back page by page, each zeroed first: a tenth to a fifth of its time. The process stays as large as its
+        largest step, and some 15 % larger than that step needs.
         """
         if self.device.type == "cpu" and sys.platform == "linux":
             library = ctypes.CDLL(None)
@@ -97,7 +97,7 @@ class Hardware:
                 library.mallopt(M_TRIM_THRESHOLD, -1)
 
     def mixed_precision(self) -> AbstractContextManager:
-        """Within it a network that is trained computes its convolutions in the training precision."""
+        """A context in which a network that is trained computes its convolutions in the training precision."""
         reduced = self.training_dtype != torch.float32
         return torch.autocast(self.device.type, self.training_dtype, enabled=reduced)
 

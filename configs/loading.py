@@ -1,8 +1,8 @@
-"""Batches of a dataset from loading processes, and from this one where they cannot send them.
+"""Batches of a dataset from loading processes, or from the main process where those cannot send them.
 
 PyTorch's loading processes send images through shared memory. Where that runs out (containers often have 64 MB of it),
-they print tracebacks and send nothing, and the main process waits for ever. So they look before they send, and
-the main process loads the rest itself. Chance depends on an image and on nothing else, so the batches are the same.
+they print tracebacks and send nothing, and the main process waits forever. So they check before they send, and the main
+process loads the rest itself. Augmentation is seeded per image, so the batches are the same.
 """
 
 import logging
@@ -24,7 +24,7 @@ from configs.script import one_line, warn_once
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = "/dev/shm"
-# Who asks for more --workers than there are cores may have a slow disk.
+# A user who asks for more --workers than there are cores may have a slow disk.
 warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
 
 
@@ -57,7 +57,7 @@ class Batches:
             except (NoSharedMemoryError, OSError, RuntimeError) as error:
                 if not _concerns_processes(error):
                     raise
-                error.__traceback__ = None  # it keeps the loader, which processes that are forked later fail to end
+                error.__traceback__ = None  # it would keep the loader alive, which later forks fail to shut down
                 warn_once(
                     log,
                     f"Loading processes do not work here ({one_line(error)}): the main process loads the images, as "
@@ -83,7 +83,7 @@ class Batches:
 
 
 class SendableBatch:
-    """Makes batches, and makes sure before one is sent that there is room for it."""
+    """Collates batches, and checks that there is room for one before it is sent."""
 
     def __init__(self, collate: Callable, workers: int):
         self._collate, self._workers = collate, workers
@@ -113,7 +113,7 @@ def n_bytes(batch) -> int:
 
 
 def free_shared_memory() -> int:
-    """Bytes that processes can still share; 0 where the file system for it is missing or closed to this user."""
+    """Bytes of free shared memory; 0 if its file system is missing or not writable."""
     if not hasattr(os, "statvfs"):  # Windows, where the system shares its memory
         return sys.maxsize
     try:
@@ -124,7 +124,7 @@ def free_shared_memory() -> int:
 
 
 def leave_interrupts_to_the_main_process(_: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the main one ends the others."""
+    """Ctrl-C reaches all processes in a terminal; the main one ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

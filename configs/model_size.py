@@ -1,4 +1,4 @@
-"""How large the sparse model is, and whether its backbone and the number of classes allow what was asked for."""
+"""How large the sparse model is, and whether the backbone and the number of classes allow what was asked for."""
 
 import logging
 import math
@@ -10,15 +10,15 @@ from configs.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FEW_CLASSES, N_PER_FEW_CLASSES = 25, 3  # features of a class where there are fewer classes than these
+FEW_CLASSES, N_PER_FEW_CLASSES = 25, 3  # with fewer than 25 classes, each gets 3 features
 
 
 def model_size(n_classes: int, n_features: int | None, n_per_class: int | None, available: int) -> tuple[int, int]:
-    """How many features a model gets and how many each of its classes, where these are not given.
+    """How many features a model has, and how many each of its classes, where these are not given.
 
-    Where every class shares all but one of its k features with one other, as CHiQPM asks of the most similar ones, C
-    classes have C (k + 1) / 2 different features: so many are chosen, up to the published 50. Of more, some would be
-    left over. Few classes are told apart by fewer features each.
+    If every class shares all but one of its k features with one other, as CHiQPM asks of the most similar pairs, C
+    classes have C (k + 1) / 2 different features; that many are chosen, up to the published 50. More would be left
+    unused. A few classes can be told apart by fewer features each.
 
     Args:
         n_classes: C.
@@ -54,7 +54,7 @@ def with_model_size(settings: Settings, *, n_classes: int, available: int) -> Se
 
 
 def check_classes(settings: Settings, n_classes: int) -> None:
-    """Raise a UsageError if there are more classes than sets of features, or more pairs asked for than classes have."""
+    """Raise a UsageError if there are more classes than sets of features, or more pairs asked for than there are."""
     n, k, rho = settings.n_features, settings.n_per_class, settings.selection.pair_density
     n_pairs = math.comb(n_classes, 2)
     if int(rho * n_classes) > n_pairs:
@@ -70,9 +70,10 @@ def check_classes(settings: Settings, n_classes: int) -> None:
 
 
 def check_backbone(settings: Settings, *, n_features: int, sizes: range) -> None:
-    """Refuse what the backbone does not have.
+    """Refuse settings that the backbone does not allow.
 
     Args:
+        n_features: of the backbone.
         sizes: sides of the images it takes, pixels.
 
     Raises:

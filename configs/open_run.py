@@ -1,4 +1,4 @@
-"""What every stage of a run works with."""
+"""What every stage of a run works on."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that is worked on."""
+    """A run in progress."""
 
-    settings: Settings  # what was asked for; with a seed
+    settings: Settings  # as asked for, with a seed
     folder: RunFolder
     hardware: Hardware
     data: DataSplits
-    # What the part of a network that is not trained has made of the training images, by the seed of their augmentation,
-    # and of the images on which the accuracy is measured, by None
+    # Maps that the frozen part of a network makes of the training images, by the seed of their augmentation, and of the
+    # images on which the accuracy is measured, by None
     frozen_maps: dict[int | None, Tensor] = field(default_factory=dict)
 
     def beside(self, split: str) -> str:
-        """What the names of files begin with that are made from a split: if it is not the model's own, `BESIDE`."""
+        """Prefix of files that are made from a split: `BESIDE` if its images are not the model's own."""
         return BESIDE if self.data is not None and split in self.data.others else ""

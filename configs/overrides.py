@@ -41,12 +41,12 @@ def override(text: str) -> str:
 
 
 def named(override: str) -> str:
-    """What an override is about: `dense.lr`."""
+    """The field that an override changes: `dense.lr`."""
     return override.partition("=")[0]
 
 
 def overridden(recipe: R, name: str, overrides: Sequence[str]) -> R:
-    """The recipe, called `name` on the command line, with those of the checked overrides that are about it."""
+    """The recipe called `name` on the command line, changed by those of the checked overrides that concern it."""
     changes = {}
     for text in overrides:
         target, _, value = text.partition("=")

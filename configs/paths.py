@@ -1,4 +1,4 @@
-"""Paths as users write them, on machines where they may have no home folder."""
+"""Paths as users write them, also on machines where they have no home folder."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ def expanded(text: str) -> str:
     """A path in which `~` is the home folder.
 
     Raises:
-        ValueError: if it is empty, or nobody knows whose home is meant; says what to write instead.
+        ValueError: if it is empty, or there is no such home; says what to write instead.
     """
     if not text.strip():
         raise ValueError("an empty path (is a variable of the shell not set?)")
@@ -22,7 +22,7 @@ def expanded(text: str) -> str:
 
 
 def expanded_default(text: str) -> str:
-    """As `expanded`, but a default that cannot be expanded stays as it is: it may not be needed."""
+    """As `expanded`, but a default that cannot be expanded is returned unchanged: it may not be needed."""
     try:
         return expanded(text)
     except ValueError:
@@ -30,6 +30,6 @@ def expanded_default(text: str) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Where this user's programs keep what they can make again; None without a home."""
+    """Folder for this user's caches; None without a home folder."""
     folder = os.environ.get("XDG_CACHE_HOME") or expanded_default("~/.cache")
     return None if folder.startswith("~") else Path(folder) / "chiqpm"

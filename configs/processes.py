@@ -1,7 +1,7 @@
 """One run in several processes, as `torchrun` starts them: their number, and what they send each other.
 
-Without `torchrun` there is one process, and nothing here does anything. The main process alone writes files and logs;
-all processes see the same run folder. torch is imported only where several processes need it: it takes seconds.
+Without `torchrun` there is one process, and nothing here has any effect. Only the main process writes files and logs;
+all processes see the same run folder. torch is imported only if there are several processes: it takes seconds.
 """
 
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What torchrun sets; only the first is its own.
+# Variables that torchrun sets; other programs set some of them too, but not the first.
 TORCHRUN_VARIABLES = (
     "TORCHELASTIC_RUN_ID",
     "MASTER_ADDR",
@@ -27,7 +27,7 @@ TORCHRUN_VARIABLES = (
     "LOCAL_WORLD_SIZE",
 )
 
-# While the main process selects features, calibrates or evaluates.
+# Timeout of the others while the main process selects features, calibrates or evaluates.
 LONGEST_WAIT = timedelta(hours=12)
 
 
@@ -57,9 +57,9 @@ def is_main() -> bool:
 
 
 def ignore_stray_variables() -> str | None:
-    """Take variables of `torchrun` out of the environment where it is not `torchrun` that started this process.
+    """Remove the variables of `torchrun` from the environment if it did not start this process.
 
-    Cluster schedulers and notebooks set some of them too. Returns a line about it, None if there were none.
+    Cluster schedulers and notebooks set some of them. Returns a line about it, or None if there were none.
     """
     if all(os.environ.get(name) for name in TORCHRUN_VARIABLES):
         return None
@@ -96,7 +96,7 @@ def leave() -> None:
 
 
 def broadcast(compute: Callable[[], T]) -> T:
-    """What `compute` returns in the main process, the only one that calls it, sent to all processes."""
+    """The result of `compute`, which only the main process calls, in all processes."""
     if count() == 1:
         return compute()
     from torch import distributed
@@ -107,7 +107,7 @@ def broadcast(compute: Callable[[], T]) -> T:
 
 
 def all_gather(own: T) -> list[T]:
-    """What all processes hold, by rank, in every process."""
+    """The objects of all processes, by rank, in every process."""
     everyone = [own] * count()
     if count() > 1:
         from torch import distributed

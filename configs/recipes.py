@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from configs.arguments import Range
 
 PAPER_ARCHS = ("resnet18", "resnet34", "resnet50")  # torchvision's
-LOCAL_ARCHS = ("local15", "local19")  # whose cells see so many pixels
-PLACES = "places"  # what the name of a network ends with whose features look at places: NETWORK@6places
-TIMM = "timm/"  # what the name of a network of timm may begin with, and must where torchvision has one of that name
-PACKAGE = "package:"  # what the name of weights from a Python package begins with
+LOCAL_ARCHS = ("local15", "local19")  # small networks named by the receptive field of their cells, pixels
+PLACES = "places"  # suffix of networks whose features look at places: NETWORK@6places
+TIMM = "timm/"  # prefix of timm's networks, needed only where torchvision has a network of the same name
+PACKAGE = "package:"  # prefix of weights from a Python package
 
 Amount = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1)]
@@ -44,12 +44,12 @@ class DenseRecipe:
     diversity_weight: Amount = 0.196  # beta, factor of the feature diversity loss
     dropout: Share = 0.2  # of the pooled features, left out in a step
     label_smoothing: Share = 0.0
-    # Share of the epochs that keep the ordinary strides, at the beginning; they take a fourth or fifth of the time.
+    # Share of the epochs, the first ones, with ordinary strides; they take a fourth or fifth of the time.
     coarse_share: Share = 0.0
-    # Where features are maxima of maps: this many images are also shown at once, and then pairs that are easily taken
-    # for one another and partly hidden images are, too (training/losses.py); 1: none of this.
+    # Where features are maxima of maps: also show this many images at once, pairs that are easily confused, and partly
+    # hidden images (training/losses.py); 1: none of these.
     mixed_images: Count = 1
-    left_over_rounds: Rounds = 0  # how often features are given to looks that have none (training/left_over_looks.py)
+    left_over_rounds: Rounds = 0  # how often looks without a feature are given one (training/left_over_looks.py)
     views: Count | None = None  # augmented views of every image, shown in turn; None: a new one in every epoch
 
 
@@ -74,11 +74,11 @@ class FinetuneRecipe:
     grounding_weight: Amount = 0.0  # lambda, factor of the feature grounding loss
     grounding_epochs: Epochs | None = None  # of a round, after which lambda is 0; None: never
     refit: bool = False  # fit the sparse layer again before every round but the first
-    coarse_rounds: Rounds = 0  # rounds that keep the ordinary strides, the first ones
-    # Where features lie in [0, 1] and classes are sets of them: each learns to be present in all images of its classes
-    # and in no others.
+    coarse_rounds: Rounds = 0  # first rounds, with ordinary strides
+    # Where features lie in [0, 1] and classes are sets of them: each feature learns to be present in all images of its
+    # classes and in no others.
     presence: bool = False
-    last_stage: bool = False  # train only the network's last stage, even of a frozen one, and what follows it
+    last_stage: bool = False  # train only the network's last stage and what follows it, even if it was frozen before
     views: Count | None = None  # as in dense training
     # Train the features' mean and std in units of the std: plain gradients diverge where the std is small.
     normalisation_in_own_units: bool = False
@@ -104,30 +104,30 @@ class SelectionRecipe:
 class GroupsRecipe:
     """Groups of alternatives among local features (`sparsification/parts/alternatives.py`).
 
-    The selection begins with them, and the dense training asks for features of the looks that they leave over.
-    Presence is between 0, as in the classes that have least of a feature, and 1, as in those that have most.
+    The selection begins with them, and dense training asks for features of the looks that they leave over. The presence
+    of a feature in a class is scaled from 0, as in the classes that have least of it, to 1, as in those that have most.
     """
 
-    # Groups are found from so many classes on: among fewer, looks of two parts may never meet, and seem alternatives.
+    # Fewest classes among which groups are sought: in fewer, looks of two parts may never meet, and seem alternatives.
     enough: Count = 28
-    extremes: Count = 3  # so many classes, the lowest and the highest, say what presence 0 and 1 are
-    # A feature stands for a set of classes if its presence is nearer to 0 or 1 than this, on average over the classes.
+    extremes: Count = 3  # number of lowest and of highest classes that define presence 0 and 1
+    # A feature stands for a set of classes if its presence is within this of 0 or 1, on average over the classes.
     undecided: Amount = 0.12
     together: Amount = 0.12  # two features are alternatives if they share less than this part of the rarer's presence
-    absent: Amount = 0.1  # a class is left over if the features of a group, added up, are less present in it
-    rarest: Share = 1 / 8  # a look is had by at least this share of the classes
-    commonest: Share = 5 / 12  # and by at most this
-    fewest: Count = 3  # features of a group: two exclude each other by chance
-    # Features of a group. All sets of so many alternatives are looked at, and looks that an eighth of the classes have
-    # are eight at most.
+    absent: Amount = 0.1  # a class is left over if the presences of a group's features add up to less than this
+    rarest: Share = 1 / 8  # smallest share of the classes that have a look
+    commonest: Share = 5 / 12  # largest one
+    fewest: Count = 3  # features of a group: two may exclude each other by chance
+    # Most features of a group. All sets of this many alternatives are tried; if each look is had by an eighth of the
+    # classes, there are at most eight.
     most: Annotated[int, Range(1, 9)] = 5
     left_over: Amount = 0.06  # added to the cost of a group with a look that no feature stands for
-    per_look: Amount = 0.01  # added for every look: of two ways to divide the classes, the one in fewer looks
-    # Of sets that are left over: what stands for one may differ from it in less than this share of the classes,
+    per_look: Amount = 0.01  # added for every look: of two ways to divide the classes, fewer looks are better
+    # Of sets that are left over: a feature stands for one if it differs in less than this share of the classes,
     same: Share = 0.1
-    different: Share = 0.15  # two differ in at least this share, if both are asked for,
-    targets: Count = 5  # and so many are asked for at once.
-    near: Amount = 0.16  # a part is at its place if it is not farther away, as a share of the image's side
+    different: Share = 0.15  # two are both asked for if they differ in at least this share,
+    targets: Count = 5  # and at most this many are asked for at once.
+    near: Amount = 0.16  # a part is at its place if it is no farther away, as a share of the image's side
     fits: Count = 4  # of a place, each without the images in which the part was not there
 
 
@@ -135,23 +135,23 @@ class GroupsRecipe:
 class PartsRecipe:
     """Selection among local features by parts and their looks (`sparsification/parts/`)."""
 
-    images_per_class: Count = 40  # that are looked at: enough for means
-    images: Count = 4000  # in all, at most
+    images_per_class: Count = 40  # most images used: enough for means
+    images: Count = 4000  # in all classes together, at most
     cells: Count = 16  # of a map that are kept, along a side, at most
-    first: Count = 3  # parts that are taken from groups of alternatives, at most; the two best always,
-    clear: Amount = 0.15  # and others if their cost is below this
-    shown: Share = 0.5  # value of a feature from which it is there
-    rare: Share = 1 / 16  # share of the images that show a sign of a part, and of the classes with a look, at least
-    # Of what differs between classes at a place, the share that the looks of known parts leave over if it is another's,
+    first: Count = 3  # most parts taken from groups of alternatives: always the two best,
+    clear: Amount = 0.15  # others if their cost is below this
+    shown: Share = 0.5  # value from which a feature counts as present
+    rare: Share = 1 / 16  # smallest share of the images that show a sign of a part, and of the classes with a look
+    # Where a further part is: the share of the differences between classes that known parts leave unexplained,
     unexplained: Share = 0.35
-    explained: Share = 0.7  # and the share of this that the looks of the other part explain
-    passes: Count = 2  # all parts are settled so often: their places are better known when their looks are
-    rounds: Count = 4  # of a pass, in each of which the classes are clustered again for every part, at most
+    explained: Share = 0.7  # and the share of this that the looks of the further part explain
+    passes: Count = 2  # how often all parts are settled: knowing their looks gives better places
+    rounds: Count = 4  # most rounds of a pass; in each, the classes are clustered again for every part
     starts: Annotated[int, Range(3)] = 12  # of a clustering
-    clearly: Share = 0.9  # other looks take the place of those of now if they leave less than this share unexplained
+    clearly: Share = 0.9  # other looks replace the present ones if they leave less than this share of it unexplained
     ridge: Annotated[float, Range(1e-6)] = 0.1  # of the regression that fits the effects of looks
-    # Where no parts are found: share of a feature's activation that another one accompanies in the same place, from
-    # which the program takes the two for one.
+    # Where no parts are found: the program takes two features for one if more than this share of the activation of one
+    # comes with the other in the same place.
     same_thing: Amount = 0.5
 
 
@@ -159,38 +159,39 @@ class PartsRecipe:
 class PlacesRecipe:
     """How the places of a network that looks at places are found (`training/places.py`)."""
 
-    values: Count = 200_000_000  # of maps that are looked at, at most: of so many images; 400 MB
-    starts: Count = 3  # searches, each from clusters of its own; the clearest of all their places are kept
+    values: Count = 200_000_000  # of maps, at most, which limits the number of images; 400 MB
+    starts: Count = 3  # searches, each from its own clusters; the clearest of all their places are kept
     clusters: Annotated[int, Range(2)] = 150  # of cells
     cells: Count = 60_000  # that are clustered
-    landmarks: Count = 40  # other clusters that are to predict where one is,
-    images: Annotated[int, Range(2)] = 150  # in so many images, in which it is clearest
+    landmarks: Count = 40  # other clusters, from which the position of one is predicted,
+    images: Annotated[int, Range(2)] = 150  # in this many images, those in which it is clearest
     candidates: Annotated[int, Range(2)] = 30  # clusters of a start that are refined, the best predicted ones
-    edge: Share = 0.08  # a cluster that usually is nearer to the edge than this is background
-    apart: Share = 0.06  # two places are one if they usually are nearer than this, as a share of the image's side
-    rounds: Count = 4  # of refinement, in each of which
-    fits: Count = 4  # the others' prediction is fitted so often, each time without the images
+    # Distances are shares of the image's side.
+    edge: Share = 0.08  # a cluster that is usually nearer to the edge than this is background
+    apart: Share = 0.06  # two places are one if they are usually nearer than this
+    rounds: Count = 4  # of refinement. In each of them
+    fits: Count = 4  # the prediction from the others is fitted this often, each time without the images
     near: Amount = 0.16  # in which it is farther off than this,
-    pull: Amount = 0.08  # a peak is drawn towards the prediction (standard deviation, as a share of the side),
-    agree: Amount = 0.06  # and images count in which it is moved by less than this.
+    pull: Amount = 0.08  # a peak is drawn towards the prediction (standard deviation),
+    agree: Amount = 0.06  # and only images count in which it moves by less than this.
     clear_within: Amount = 0.125  # the second best cell is farther away than this
     ridge: Annotated[float, Range(1e-6)] = 0.01  # of the regressions
 
 
 @dataclass(frozen=True)
 class Regime:
-    """How networks are trained that start from the same kind of weights."""
+    """How networks that start from the same kind of weights are trained."""
 
     dense: DenseRecipe
     finetuning: Mapping[str, Any]  # fields that replace those of the model type's recipe
     schedule_scale: float  # factor of the number of epochs in finetuning
-    one_round: Mapping[str, Any] = field(default_factory=dict)  # further such fields, of recipes that do not refit
+    one_round: Mapping[str, Any] = field(default_factory=dict)  # more such fields, for recipes that do not refit
 
 
 PUBLISHED = Regime(DenseRecipe(), {}, schedule_scale=1)
 
 # Random weights need larger rates than the published ones: warm-up, then a cosine. Such a network has not settled as a
-# pretrained one has, so finetuning takes larger steps as well, and fewer, as the dense training is shorter.
+# pretrained one has, so finetuning takes larger steps too, and fewer, since dense training is shorter.
 FROM_SCRATCH = Regime(
     DenseRecipe(
         epochs=120,
@@ -205,8 +206,8 @@ FROM_SCRATCH = Regime(
     schedule_scale=0.8,
 )
 
-# Pretrained networks that the papers did not train, and photos of one's own: minutes to an hour on two cores. Most
-# epochs have ordinary strides: reduced ones add maps between the same ones, at three to seven times the cost.
+# Pretrained networks that the papers did not train, and the user's own photos: minutes to an hour on two cores. Most
+# epochs have ordinary strides: reduced ones add cells between the same ones, at three to seven times the cost.
 SHORT = Regime(
     DenseRecipe(
         epochs=12,
@@ -221,10 +222,10 @@ SHORT = Regime(
     schedule_scale=0.06,
 )
 
-# What is trained behind a frozen network is one layer, and in finetuning its last stage: they need many epochs, and a
-# weight decay that keeps the few features small (measured in docs/earlier_results.md). Of a few views of every image
-# the maps of what is not trained are stored, and epochs take seconds.
-FROZEN_VIEWS = 12  # as many as dense epochs: features that are trained on the same views again fit them too closely
+# With a frozen network only one layer behind it is trained, and in finetuning its last stage: they need many epochs,
+# and a weight decay that keeps the few features small (measured in docs/earlier_results.md). Every image is shown in a
+# few views, whose maps before the trained layers are stored, and epochs take seconds.
+FROZEN_VIEWS = 12  # as many as dense epochs: features that see the same views again overfit them
 FROZEN = Regime(
     replace(
         SHORT.dense,
@@ -236,7 +237,7 @@ FROZEN = Regime(
         views=FROZEN_VIEWS,
     ),
     {
-        # With SGD so large a decay ends all features where classes are many and gradients weak (StanfordCars).
+        # With SGD, a decay this large kills all features where classes are many and gradients weak (StanfordCars).
         "optimizer": "adamw",
         "lr": 1e-3,
         "weight_decay": 1.0,
@@ -262,10 +263,9 @@ class DatasetRecipe:
     weights: str = "imagenet"
     do_dense: bool = True  # whether the dense model is trained; else it is the pretrained one
     boxes: bool = False  # has ground-truth boxes that --cropGT can use
-    # Whatever images the data root holds: runs on several of them share a place.
-    own_images: bool = False
+    own_images: bool = False  # whatever the data root holds; runs on different data roots share a folder
     regime: Regime = PUBLISHED
-    local_regime: Regime | None = None  # of networks of small receptive field; None: as others
+    local_regime: Regime | None = None  # for networks with a small receptive field; None: as for others
     # Of the sparse model; None: by the number of classes (`configs/model_size.py`).
     n_features: int | None = N_FEATURES
     n_per_class: int | None = N_PER_CLASS
@@ -291,7 +291,7 @@ DATASETS = {
         img_size=64,
         weights="none",
         n_features=20,
-        # So short a training needs all its epochs at the final resolution: with coarse maps first CHiQPM lost 4 %.
+        # So short a training needs all its epochs at the final resolution: with coarse maps first, CHiQPM lost 4 %.
         regime=Regime(
             replace(FROM_SCRATCH.dense, epochs=12, batch_size=32, coarse_share=0.0), {"lr": 2e-3}, schedule_scale=0.1
         ),
@@ -324,7 +324,7 @@ DATASETS = {
 
 
 def dense_recipe(regime: Regime, scale: float, batch_size: int | None) -> DenseRecipe:
-    """The dense recipe of a run, its schedule `scale` times as long, with its own batch size if one is given."""
+    """The dense recipe of a run, its schedule `scale` times as long, with the given batch size if there is one."""
     recipe = regime.dense
     return replace(
         recipe,

@@ -1,4 +1,4 @@
-"""A run folder in which nothing is written: a run on it says which files it would reuse, and why not the others."""
+"""A run folder in which nothing is written: a run on it tells which files it would reuse, and why not the others."""
 
 from configs.run_files import DENSE_RESULTS_FILE
 from configs.run_folder import Artefact, RunFolder
@@ -7,11 +7,11 @@ READ_BY_NO_STAGE = (DENSE_RESULTS_FILE,)
 
 
 class WouldMake(Exception):
-    """A file has to be made before anything can be said of those that follow from it."""
+    """A file would have to be made before anything is known about those that depend on it."""
 
 
 class RehearsedArtefact(Artefact):
-    """A file that is looked at and never made."""
+    """A file that is checked and never made."""
 
     folder: "RehearsedFolder"
 

@@ -1,4 +1,4 @@
-"""What the files of a run are called."""
+"""Names of the files of a run."""
 
 from configs.settings import Settings
 
@@ -6,8 +6,8 @@ CONFIG = "config.json"
 IMAGE_LIST = "images.csv"
 DENSE_MODEL_FILE, DENSE_RESULTS_FILE = "Trained_DenseModel.pth", "Results_DenseModel.json"
 POOLED_FILE, STATISTICS_FILE = "DenseFeatures_train.npy", "DenseFeatures_train.npz"
-BESIDE = "Evaluated_"  # what the names of files begin with that leave a run's own, or its authors', where they are
-SPARSE_MODEL = "_FinetunedModel.pth"  # what the names of sparse models end with
+BESIDE = "Evaluated_"  # prefix of files made from other images than the model's own, which keeps those of its run
+SPARSE_MODEL = "_FinetunedModel.pth"  # suffix of sparse models
 
 
 def sparse_model_file(settings: Settings) -> str:

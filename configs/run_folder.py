@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"
-UNFINISHED = ".partial"  # what the names of checkpoints end with
+UNFINISHED = ".partial"  # suffix of checkpoints
 
 
 def _is_entry(entry: Any) -> bool:
@@ -56,7 +56,7 @@ class Artefact:
         return why is None
 
     def why_outdated(self, only: Collection[str] | None = None) -> str | None:
-        """Why the file has to be made, None if it is current; `only`: the settings that count, None for all."""
+        """Why the file has to be made, None if it is current; `only`: settings to compare, None for all."""
         if not self.path.is_file():
             return "it is not there"
         entry = self.folder.manifest().get(self.name)
@@ -78,13 +78,14 @@ class Artefact:
         together: bool = False,
         again: bool = False,
     ) -> T:
-        """What the file holds, made first unless the file is current.
+        """The content of the file, which is made first unless it is current.
 
         Args:
             load: called with the path of the file.
             make: fills the file, as in `write`.
-            what: name of the content in the log, for the line that says it is reused; None: no such line.
+            what: name of the content in the log line about its reuse; None: no such line.
             together: as in `write`.
+            again: whether to make it even if it is current.
 
         Raises:
             RunError: as `write`.
@@ -134,18 +135,18 @@ class RunFolder:
         return self.path / name
 
     def artefact(self, name: str, depends_on: dict) -> Artefact:
-        """A file of this run that is valid for the given settings only."""
+        """A file of this run, valid only for the given settings."""
         return Artefact(self, name, depends_on)
 
     def manifest(self) -> dict:
-        """All finished files of this run: name -> settings and SHA-256; without entries that were damaged."""
+        """All finished files of this run: name -> settings and SHA-256; without damaged entries."""
         entries = read_json(self.path / MANIFEST)
         if not isinstance(entries, dict):
             return {}
         return {name: entry for name, entry in entries.items() if _is_entry(entry)}
 
     def digest(self, name: str) -> str:
-        """SHA-256 of a finished file's content: what later stages depend on."""
+        """SHA-256 of a finished file's content, which later stages depend on."""
         return self.manifest()[name]["sha256"]
 
     def enter(self, name: str, entry: dict) -> None:
@@ -160,7 +161,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self):
-        """Hold the folder for one writing process, and clear away what killed ones were writing; may be nested.
+        """Lock the folder for one writing process, and remove what killed ones were writing; may be nested.
 
         Raises:
             RunError: if another process holds it, or the folder cannot be written.

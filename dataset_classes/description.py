@@ -1,4 +1,4 @@
-"""What a finished model needs to know of its dataset, so that it can be used where the dataset is not."""
+"""What a finished model needs to know about its dataset, so that it can be used without the dataset."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ from configs.files import sha256
 from configs.finished_run import RESTORED
 from configs.model_card import ModelCard
 from configs.open_run import OpenRun
-from configs.records import recorded_card
 from configs.run_files import IMAGE_LIST, sparse_model_file
 from configs.run_folder import RunFolder
 from configs.script import warn_once
@@ -44,14 +43,15 @@ class DataDescription:
 
     @classmethod
     def recorded(cls, settings: Settings, folder: RunFolder) -> Self | None:
-        """The description that belongs to a model of a run; None if there is none, or none of ours."""
-        card, source = recorded_card(folder.file(sparse_model_file(settings)))
-        if card is None or card.data is None:
+        """The description in the card of a run's model; None if it has no card, or an unusable one."""
+        path = folder.file(sparse_model_file(settings))
+        card = ModelCard.read(path)
+        if card is None:
             return None
         try:
             return cls.from_dict(card.data)
         except ValueError as error:
-            warn_once(log, f"{source}: {error}; what it says of the data counts as not recorded.")
+            warn_once(log, f"{path}: {error}; its description of the data is ignored.")
             return None
 
     @classmethod
@@ -59,30 +59,30 @@ class DataDescription:
         """What `as_dict` gave; a ValueError names the entry that is missing or of a wrong kind."""
         classes = _entry(data, "data.classes", list)
         if not classes or not all(isinstance(name, str) for name in classes):
-            raise ValueError("data.classes is no list of names")
+            raise ValueError("data.classes is not a list of names")
         mean, std = (_channels(data, f"data.transform.{name}") for name in ("mean", "std"))
         if min(std) <= 0:
             raise ValueError("data.transform.std is not positive")
         size = _pixels(data, "data.transform.resize.size")
         square = _entry(data, "data.transform.resize.square", bool)
         side = _pixels(data, "data.transform.side")
-        interpolation = data["transform"]["resize"].get("interpolation", "bilinear")
+        interpolation = _entry(data, "data.transform.resize.interpolation", str)
         if interpolation not in INTERPOLATIONS:
             raise ValueError("data.transform.resize.interpolation is unknown")
         try:
-            scale = PixelScale.recorded(data.get("scale", {}).get("ranges", {}))
+            scale = PixelScale.recorded(_entry(data, "data.scale.ranges", dict))
         except (AttributeError, TypeError, ValueError):
-            raise ValueError("data.scale is no scale of pixel values") from None
+            raise ValueError("data.scale is not a scale of pixel values") from None
         resize = Resize(size, square, interpolation)
         return cls(classes, FixedTransform(resize, side, mean, std), scale)
 
     def as_dict(self) -> dict:
-        """Plain values that a model's card and a run's config.json can hold."""
+        """As built-in values, for a model's card and config.json."""
         return asdict(self)
 
 
 def model_card(run: OpenRun) -> ModelCard:
-    """What describes a model that is made by a run."""
+    """The card of a model that a run makes."""
     settings, images = run.settings.as_dict(), run.data.fingerprints()
     if run.folder.file(IMAGE_LIST).exists():
         images[LISTED] = sha256(run.folder.file(IMAGE_LIST))
@@ -98,14 +98,14 @@ def _entry(data: Any, path: str, kind: Any) -> Any:
             raise ValueError(f"{path} is missing")
         value = value[name]
     if not isinstance(value, kind):
-        raise ValueError(f"{path} is of a wrong type")
+        raise ValueError(f"{path} has the wrong type")
     return value
 
 
 def _pixels(data: Any, path: str) -> int:
     value = _entry(data, path, int)
     if isinstance(value, bool) or value < 1:
-        raise ValueError(f"{path} is no number of pixels")
+        raise ValueError(f"{path} is not a number of pixels")
     return value
 
 
@@ -113,6 +113,6 @@ def _channels(data: Any, path: str) -> tuple[float, float, float]:
     values = _entry(data, path, list | tuple)
     numbers = [v for v in values if isinstance(v, int | float) and isfinite(v)]
     if len(numbers) != 3 or len(values) != 3:
-        raise ValueError(f"{path} is no list of three numbers")
+        raise ValueError(f"{path} is not a list of three numbers")
     red, green, blue = numbers
     return red, green, blue

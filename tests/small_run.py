@@ -15,9 +15,10 @@ from architectures.sparse_head import SparseHead
 from configs.finished_run import finished_run
 from configs.open_run import OpenRun
 from configs.records import write_config
+from configs.run_files import sparse_model_file
 from conformal.calibrate import calibrate
 from conformal.predictor import ConformalPredictor
-from dataset_classes.description import DataDescription
+from dataset_classes.description import DataDescription, model_card
 from dataset_classes.registry import open_finished
 from sparsification.constants import class_means
 
@@ -79,9 +80,10 @@ def make_small_run(root: Path) -> list[str]:
 
 
 def left_by_main(flags: list[str]) -> tuple[OpenRun, FeatureTables, ConformalPredictor]:
-    """A small run with all that main.py leaves beside its model: tables, calibration and config.json."""
+    """A small run with all that main.py leaves: the model's card, tables, calibration and config.json."""
     settings, folder = finished_run(flags, "")
     run, model = open_finished(settings, folder)
+    model_card(run).add_to(folder.file(sparse_model_file(settings)))
     tables = feature_tables(run, model)
     predictor = calibrate(run, model.class_weight, tables.test)
     write_config(settings, folder, run.hardware.device, DataDescription.of(run.data.test).as_dict())

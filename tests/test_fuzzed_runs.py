@@ -19,8 +19,7 @@ from configs.finished_run import finished_run
 from configs.model_card import ModelCard
 from configs.settings import Settings, parse_settings
 from configs.stages import StageFlags
-from dataset_classes.description import DataDescription, model_card
-from dataset_classes.registry import open_finished
+from dataset_classes.description import DataDescription
 
 FOLDER_MUTATIONS, COMMAND_LINES = 120, 120
 ODD_VALUES: tuple = (
@@ -37,10 +36,7 @@ def finished(tmp_path_factory, narrow_networks):
     """A finished run folder of a narrow network, an image, and the table that predict.py makes of it."""
     root = tmp_path_factory.mktemp("finished")
     flags = make_small_run(root)
-    run, _ = open_finished(*finished_run(flags, ""))
-    folder = run.folder
-    model_card(run).add_to(folder.file("chiqpm_6_3_FinetunedModel.pth"))
-    left_by_main(flags)
+    folder = left_by_main(flags)[0].folder
     for other in ("qpm", "qsenn", "sldd"):
         folder.file(f"{other}_6_3_FinetunedModel.pth").unlink()
     image = next(root.glob("data/test/*/0.png"))

@@ -18,6 +18,7 @@ import predict
 import prediction.model
 from configs.errors import RunError
 from configs.finished_run import finished_run
+from configs.model_card import ModelCard
 from conformal.split import calibration_split
 from dataset_classes.contents import read_content
 from dataset_classes.image_files import read_image
@@ -193,7 +194,9 @@ def test_a_calibration_of_another_model_is_not_used(finished, tmp_path, capsys):
     path = folder / "chiqpm_6_3_FinetunedModel.pth"
     state = torch.load(path, weights_only=True)
     state["linear.mean"] += 0.1
+    card = ModelCard.read(path)
     torch.save(state, path)
+    card.add_to(path)
     image = next(iter(finished[1]["chiqpm"]))
     assert call("--folder", folder, "--image", image, "--data_root", tmp_path / "nowhere") == 1
     assert "has no calibration of this model" in capsys.readouterr().err

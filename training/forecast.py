@@ -23,7 +23,15 @@ from training.frozen_maps import stored_bytes
 from training.loop import training_step
 from training.monitor import memory_used
 from training.places import searched_images
-from training.plan import DENSE, FORWARD_COST, PLACES_COST, PlannedPhase, has_kept_part, planned_phases, trains_reduced
+from training.plan import (
+    DENSE,
+    FORWARD_COST,
+    PLACES_COST,
+    PlannedPhase,
+    maps_are_stored,
+    planned_phases,
+    trains_reduced,
+)
 
 MEASURED_STEPS = 3
 FLOAT_BYTES = 4
@@ -219,7 +227,7 @@ def cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) ->
     cost, first = 0.0, 1
     for phase in phases:
         n = phase.epochs // settings.eval_every if settings.eval_every else 0
-        stored = n - min(n, first) if has_kept_part(settings, phase.stage) else 0
+        stored = n - min(n, first) if maps_are_stored(settings, phase.stage) else 0
         if phase.stage == stage:
             cost += phase.cost * (n - stored) + phase.stored_cost * stored
         first = 0 if n else first

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from architectures.backbones.base import Backbone
-from architectures.backbones.frozen import KeptPart
+from architectures.backbones.frozen import FrozenPart
 from architectures.inference import measured_columns
 from configs import processes
 from configs.hardware import machine_memory
@@ -55,7 +55,7 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
         images = dataset if view is None else SeededImages(dataset, view)
         dtype = STORED_WATCHED if view is None else STORED
         columns = measured_columns(
-            KeptPart(backbone),
+            FrozenPart(backbone),
             images,
             run.hardware,
             f"Maps to keep, {len(run.frozen_maps) + 1}",
@@ -79,11 +79,11 @@ def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredB
         run: its training images, and the watched ones if their accuracy is measured.
         views: how many there are of every training image; None: a new one in every epoch.
     """
-    if not backbone.has_kept_part:
+    if not backbone.has_frozen_part:
         return StoredBytes()
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         image, _ = run.data.train[0]
-        n_values = backbone.eval().kept_maps(run.hardware.to_device(image[None])).numel()
+        n_values = backbone.eval().frozen_maps(run.hardware.to_device(image[None])).numel()
     room = SHARE_OF_MEMORY * machine_memory() / processes.local_count()
     training = n_values * STORED.itemsize * len(run.data.train) * (views or 0)
     if training > room:

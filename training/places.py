@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from architectures.activations import distances_of_cells, relative_peaks
 from architectures.backbones.base import Backbone
-from architectures.backbones.frozen import KeptPart
+from architectures.backbones.frozen import FrozenPart
 from architectures.backbones.placed import PlacedBackbone, place_scores
 from architectures.inference import first_of_every_class, measured_columns
 from configs import processes
@@ -97,15 +97,13 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
     if not isinstance(backbone, PlacedBackbone):
         return
     recipe, seen = run.settings.places, searched_images(run, backbone)
-    backbone.reduce_strides(False)  # of layers behind the middle one: its maps stay the same, in a quarter of the time
     columns = measured_columns(
-        KeptPart(backbone, backbone.middle_maps),
+        FrozenPart(backbone, backbone.middle_maps),
         seen,
         run.hardware,
         "Maps to find places in",
         lambda maps, _: {"maps": maps.half()},
     )
-    backbone.reduce_strides(run.settings.reduced_strides)
     find = partial(find_places, columns["maps"], backbone.n_places, recipe, run.settings.seed)
     weight, bias = processes.broadcast(find)
     if len(weight) < backbone.n_places:

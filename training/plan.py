@@ -55,7 +55,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
         last_stage = stage != DENSE and trains_last_stage(settings)
         views = settings.dense.views if stage == DENSE else settings.finetuning.views
         new_views, stored_cost = None, STORED_COST
-        if views and has_kept_part(settings, stage):
+        if views and maps_are_stored(settings, stage):
             if last_stage and not any(p.stage == stage for p in phases):
                 stored = 0  # those of dense training were made by other layers
             new_views = range(stored, views)
@@ -80,8 +80,8 @@ def _epochs_by_strides(settings: Settings, dense: bool) -> Iterator[tuple[str, i
         yield settings.model_name, epochs, not round_is_reduced(settings, index)
 
 
-def has_kept_part(settings: Settings, stage: str) -> bool:
-    """Whether a first part of the network is not trained in a stage, so that its maps can be stored."""
+def maps_are_stored(settings: Settings, stage: str) -> bool:
+    """Whether a stage trains behind frozen layers, whose maps can then be stored."""
     return settings.freeze_backbone or (stage != DENSE and trains_last_stage(settings))
 
 

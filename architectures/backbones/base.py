@@ -17,12 +17,12 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         n_features: number of feature maps, F.
-        receptive_field: side, in pixels, of the part of the image that a cell of the maps depends on; None where that
-            is (practically) the whole image.
-        first_centre: where the middle of what the first cell sees is, pixels from the edge of the image.
-        pooling: how a feature of an image follows from its map: `mean` or `max`.
-        ends_in_relu: whether the network's last maps are >= 0 anyway.
-        frozen: whether the network is not trained, no more than the adapter.
+        receptive_field: side, in pixels, of the part of the image that a cell of the maps depends on; None if that is
+            (practically) the whole image.
+        first_centre: centre of the first cell's receptive field, pixels from the edge of the image.
+        pooling: how a map is reduced to a feature of the image: `mean` or `max`.
+        ends_in_relu: whether the network's last maps are >= 0 already.
+        frozen: whether nothing but the adapter is trained.
         adapter: 1 x 1 convolutions behind the network, or None.
     """
 
@@ -37,7 +37,7 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.frozen = False
         self.register_module("adapter", None)
-        self._kept: list[nn.Module] = []  # what is not trained, though the rest is
+        self._frozen_modules: list[nn.Module] = []
 
     @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class Backbone(nn.Module, ABC):
         return maps.amax(dim=(2, 3)) if self.pooling == "max" else maps.mean(dim=(2, 3))
 
     def seen_pixels(self, cell: int, n_cells: int, side: int) -> tuple[float, float]:
-        """First and last edge of what a cell sees along one side of the image, pixels.
+        """First and last edge of a cell's receptive field along one side of the image, pixels.
 
         Args:
             cell: its row or column.
@@ -83,59 +83,59 @@ class Backbone(nn.Module, ABC):
         return max(0.0, centre - reach), min(float(side), centre + reach)
 
     def reduce_strides(self, reduced: bool) -> None:
-        """Let late stages keep the resolution of their input, or halve it as usual; no effect if there are none."""
+        """Let late stages keep the resolution of their input, or halve it as usual; no effect on other backbones."""
 
     def freeze(self) -> None:
-        """Train no more than a 1 x 1 convolution behind the network, which changes nothing at first.
+        """Train only a 1 x 1 convolution behind the network, the identity at first.
 
-        Maps are mixed before they are made >= 0, so nothing is lost of networks whose maps have signs.
+        It mixes maps before the ReLU, so the negative values of a network's maps are not lost.
         """
-        self._keep(self.children())
+        self._freeze_modules(self.children())
         self.frozen = True
         self.adapter = nn.Conv2d(self.n_features, self.n_features, 1)
         nn.init.dirac_(self.adapter.weight)
         nn.init.zeros_(self.adapter.bias)
 
     def train_last_stage(self) -> bool:
-        """Train the last stage of the network, frozen or not, and what follows it, but nothing before it.
+        """Train only the last stage of the network, frozen until then or not, and what follows it.
 
         Returns:
-            Whether it has a stage that can be trained alone; if not, nothing happens.
+            Whether the network has a stage that can be trained alone; if not, nothing changes.
         """
         return False
 
-    def _keep(self, modules: Iterable[nn.Module]) -> None:
+    def _freeze_modules(self, modules: Iterable[nn.Module]) -> None:
         """Train all but these modules; their batch normalisation keeps its statistics."""
         self.frozen = False
-        self._kept = list(modules)
+        self._frozen_modules = list(modules)
         self.requires_grad_(True)
-        for module in self._kept:
+        for module in self._frozen_modules:
             module.requires_grad_(False)
         self.train(self.training)
 
     @property
-    def has_kept_part(self) -> bool:
-        """Whether a first part of the network is not trained, so that what it makes of an image stays the same."""
-        return bool(self._kept)
+    def has_frozen_part(self) -> bool:
+        """Whether the first layers are frozen, so that their maps of an image never change."""
+        return bool(self._frozen_modules)
 
-    def kept_maps(self, images: Tensor) -> Tensor:
-        """What the part that is not trained makes of normalised images: `[B, 3, S, S]` -> `[B, F', H', W']`."""
+    def frozen_maps(self, images: Tensor) -> Tensor:
+        """Maps of the frozen part, from normalised images: `[B, 3, S, S]` -> `[B, F', H', W']`."""
         return self.maps(images) if self.frozen else self._before_last_stage(images)
 
-    def from_kept(self, kept: Tensor, wanted: Tensor | None) -> Tensor:
-        """Feature maps from what `kept_maps` returned; otherwise as `forward`."""
-        return self._features(kept if self.frozen else self._after_last_stage(kept), wanted)
+    def from_frozen(self, maps: Tensor, wanted: Tensor | None) -> Tensor:
+        """Feature maps from what `frozen_maps` returned; otherwise as `forward`."""
+        return self._features(maps if self.frozen else self._after_last_stage(maps), wanted)
 
     def _before_last_stage(self, images: Tensor) -> Tensor:
-        """What the last stage is given, for images; of a backbone with a stage that can be trained alone."""
+        """Input of the last stage, for images; only for backbones that can train it alone."""
         raise NotImplementedError
 
     def _after_last_stage(self, maps: Tensor) -> Tensor:
-        """The last maps, from what the last stage is given."""
+        """The last maps, from the input of the last stage."""
         raise NotImplementedError
 
     def scale_maps(self, indices: Tensor, factors: Tensor) -> None:
-        """Multiply maps of a frozen network, by means of the adapter.
+        """Multiply maps of a frozen network by scaling its adapter.
 
         Args:
             indices: of the maps, `[n]`.
@@ -148,9 +148,9 @@ class Backbone(nn.Module, ABC):
         last.bias[indices] *= factors
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module; what is not trained is never in training mode."""
+        """As for any module, but frozen parts stay in evaluation mode."""
         super().train(mode)
-        for module in self._kept:
+        for module in self._frozen_modules:
             module.eval()
         return self
 
@@ -169,8 +169,8 @@ class BackboneSpec:
             in the papers.
         interpolation: how its images are resized.
         receptive_field: see `Backbone`.
-        kept_only: whether it has to be frozen.
-        has_strides: whether `reduce_strides` reduces any.
+        must_be_frozen: whether it can only be used with `--freeze_backbone`.
+        has_strides: whether `reduce_strides` has any effect.
     """
 
     name: str
@@ -183,5 +183,5 @@ class BackboneSpec:
     std: tuple[float, float, float] | None = None
     interpolation: str = "bilinear"
     receptive_field: int | None = None
-    kept_only: bool = False
+    must_be_frozen: bool = False
     has_strides: bool = False

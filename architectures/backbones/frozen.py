@@ -1,4 +1,4 @@
-"""A backbone in two parts: its network, or the first stages of it, which is not trained, and what follows, which is."""
+"""A backbone in two parts: its network, or the first stages of it, which is frozen, and the rest, which is trained."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,17 @@ from architectures.backbones.base import Backbone
 from architectures.classifier import InterpretableClassifier
 
 
-class KeptPart(nn.Module):
-    """A part that is not trained: `[B, 3, S, S]` -> its maps, of any sign, `[B, F', H', W']`.
+class FrozenPart(nn.Module):
+    """The frozen part of a backbone: `[B, 3, S, S]` -> its maps, of any sign, `[B, F', H', W']`.
 
     Args:
-        backbone: whose part it is.
-        maps: of this part, from normalised images; None: of all that is not trained.
+        maps: makes the maps of some of its layers, from normalised images; None: `backbone.frozen_maps`.
     """
 
     def __init__(self, backbone: Backbone, maps: Callable[[Tensor], Tensor] | None = None):
         super().__init__()
         self._backbone = backbone
-        self._maps = maps or backbone.kept_maps
+        self._maps = maps or backbone.frozen_maps
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of normalised images."""
@@ -27,7 +26,7 @@ class KeptPart(nn.Module):
 
 
 class TrainedPart(Backbone):
-    """The part that is trained, as a backbone of its own: it takes the maps of the other in place of images."""
+    """The trained part, as a backbone of its own: it takes maps of the frozen part in place of images."""
 
     def __init__(self, backbone: Backbone):
         super().__init__()
@@ -35,14 +34,14 @@ class TrainedPart(Backbone):
         self._whole = backbone
 
     def maps(self, images: Tensor) -> Tensor:
-        """Maps of the part that is not trained, as they come in."""
+        """Maps of the frozen part, unchanged."""
         return images
 
     def forward(self, images: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Feature maps from maps of the part that is not trained; otherwise as of any backbone."""
-        return self._whole.from_kept(images, wanted)
+        """Feature maps from maps of the frozen part; otherwise as of any backbone."""
+        return self._whole.from_frozen(images, wanted)
 
 
 def trained_part(model: InterpretableClassifier) -> InterpretableClassifier:
-    """A classifier of the same trained parameters that takes maps of the other part in place of images."""
+    """A classifier that shares the trained parameters and takes maps of the frozen part in place of images."""
     return InterpretableClassifier(TrainedPart(model.backbone), model.linear, model.dropout.p)

@@ -1,12 +1,12 @@
-"""Networks whose cells see a small square of the image, so that a feature can only speak of what lies under its peak.
+"""Networks whose cells see a small square of the image, so a feature can only respond to what lies under its peak.
 
 A feature that sees the whole image can be caused by any part of it, wherever its map has its peak; bounding what a cell
 sees is the idea of BagNets (arXiv 1904.00760) and PixPNet (arXiv 2303.13284). At every cell the features compete by a
 softmax, as the prototypes of PIP-Net do (CVPR 2023): what lies there belongs to one of them, and values lie in [0, 1].
-A feature of an image is the maximum of its map: how surely what it stands for is somewhere in the image.
+A feature of an image is the maximum of its map: the confidence that what it stands for is somewhere in the image.
 
-The maps of a sparse model are means over neighbouring cells. Many cells see enough of a look to be sure of it, also
-some at its edge, next to another part; the mean is largest in the middle of them.
+The maps of a sparse model are means over neighbouring cells. Many cells see enough of a look to recognise it, even
+some at its edge, next to another part; the mean peaks in the middle of them.
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ from torch.nn.functional import avg_pool2d
 from architectures.backbones.base import Backbone, BackboneSpec
 
 N_FEATURES = 128
-SMOOTHED = 3  # cells along a side that a mean is over
+SMOOTHED = 3  # cells along a side of the averaging window
 WIDTH = 32  # channels of the first layers
-# Stride of each 3 x 3 convolution; 1 x 1 convolutions follow. The names say what a cell sees before the mean.
+# Stride of each 3 x 3 convolution; 1 x 1 convolutions follow. The names give the receptive field before the mean.
 LAYOUTS = {"local15": (2, 1, 1, 2), "local19": (2, 1, 2, 1)}
 
 
@@ -56,7 +56,7 @@ class LocalBackbone(Backbone):
             return (strength.float() * self.log_sharpness.exp()).softmax(dim=1)
 
     def forward(self, images: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """As of any backbone; maps that are wanted, as those of a sparse model, are means over neighbouring cells."""
+        """As for any backbone; if only some maps are wanted (sparse models), they are means over neighbouring cells."""
         maps = super().forward(images, wanted)
         if wanted is None:
             return maps
@@ -71,7 +71,7 @@ def unit(n_in: int, n_out: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def receptive_field(strides: Iterable[int]) -> int:
-    """Pixels along a side that a cell of a sparse model sees: 3 x 3 convolutions with these strides, and the mean."""
+    """Receptive field of a sparse model's cell, pixels: 3 x 3 convolutions with these strides, and the mean."""
     field, step = 1, 1
     for stride in strides:
         field += 2 * step
@@ -80,7 +80,7 @@ def receptive_field(strides: Iterable[int]) -> int:
 
 
 def names() -> Iterable[str]:
-    """The local networks there are."""
+    """All local networks."""
     return LAYOUTS.keys()
 
 

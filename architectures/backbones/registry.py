@@ -15,7 +15,7 @@ from configs.settings import Settings
 
 
 class Family(Protocol):
-    """What the module of a family of backbones offers."""
+    """The functions that the module of a family of backbones has."""
 
     def names(self) -> Iterable[str]:
         """All names of the family."""
@@ -27,10 +27,10 @@ class Family(Protocol):
         """One of them with random weights."""
 
 
-# Pixels along a side: a number with a digit too many fills the memory of the machine.
+# Pixels along a side: a typo of one digit would fill the machine's memory.
 LARGEST = 4096
 
-# Asked in this order; a family whose names take long to find out comes last.
+# Asked in this order; families that take long to list come last.
 FAMILIES: tuple[Family, ...] = (resnet, local, timm_models, truncated, placed)
 
 
@@ -40,9 +40,9 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def backbone_of(settings: Settings) -> BackboneSpec:
-    """What is known of a run's backbone; UsageError if there is none, or it does not have what the settings ask for."""
+    """What is known of a run's backbone; UsageError if it is unknown or lacks what the settings ask for."""
     spec = backbone_spec(settings.arch)
-    if spec.kept_only and not settings.freeze_backbone:
+    if spec.must_be_frozen and not settings.freeze_backbone:
         raise UsageError(f"{spec.name} finds its places in a network that is not trained: add --freeze_backbone")
     check_backbone(
         settings, n_features=spec.n_features, sizes=range(spec.min_size, (spec.max_size or LARGEST) + 1, spec.size_step)

@@ -63,12 +63,12 @@ class ResNetBackbone(Backbone):
 
     def train_last_stage(self) -> bool:
         """Train layer4 and what follows it."""
-        self._keep(c for c in self.children() if c not in (self.layer4, self.adapter))
+        self._freeze_modules(c for c in self.children() if c not in (self.layer4, self.adapter))
         return True
 
 
 def names() -> Iterable[str]:
-    """The ResNets there are."""
+    """All ResNets."""
     return LAYOUTS.keys()
 
 

@@ -3,9 +3,9 @@
 What has to be known of a network (size, features, where its strides are) comes from a pass on the meta device, which
 needs no weights and takes a fraction of a second.
 
-Maps are made >= 0 by a ReLU behind the network. One that ends in ReLU does not notice. Below SiLU, GELU and hard-swish
-there is little to cut: their lowest values are -0.28, -0.17 and -0.38. One that ends in a sum or a normalisation
-(ConvNeXt, transformers) keeps of each feature what lies above 0, and learns what to put there. Adding a constant
+A ReLU behind the network makes maps >= 0. It changes nothing where the network ends in ReLU, and little after SiLU,
+GELU and hard-swish, whose lowest values are -0.28, -0.17 and -0.38. A network that ends in a sum or a normalisation
+(ConvNeXt, transformers) keeps the positive part of each feature, and learns what to put there. Adding a constant
 instead would make every feature present everywhere; splitting each in two would tie features to their opposites.
 """
 
@@ -30,29 +30,29 @@ from configs.recipes import PAPER_ARCHS, TIMM
 
 log = logging.getLogger(__name__)
 
-# With reduced strides no cell is larger than so many pixels, as in the papers' ResNets (28 x 28 cells of 224 pixels).
+# Side of the largest cells with reduced strides, pixels, as in the papers' ResNets (28 x 28 cells of 224 pixels).
 FINE_CELL = 8
-PADDED_AS_NEEDED = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)  # as TensorFlow does: more behind than before
-SMALLEST_STAGE = 0.1  # of a network's weights, that it is worth to train alone
-# torch means to say that a kernel of 2 x 2 pixels costs a copy of its input.
+PADDED_AS_NEEDED = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)  # as in TensorFlow: more behind than before
+SMALLEST_STAGE = 0.1  # share of a network's weights that makes its last stage worth training alone
+# torch warns that a kernel of 2 x 2 pixels costs a copy of its input.
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a pass on the meta device tells of a network."""
+    """What a pass on the meta device reveals about a network."""
 
-    spec: BackboneSpec  # what the registry says of it
+    spec: BackboneSpec
     options: dict  # arguments that timm builds it with
-    idle: tuple[str, ...]  # children that take no part in the maps, as a classifier's layers
+    idle: tuple[str, ...]  # children that take no part in the maps, such as a classifier's layers
     # Convolutions and poolings whose input has cells of `FINE_CELL` pixels or more, by name, and how many times
     # `FINE_CELL` that is: what reduced strides change
     late: dict[str, int]
-    finer: int  # how many cells of the maps with reduced strides lie along one of the ordinary maps
+    finer: int  # along a side, how many cells of the maps with reduced strides make up an ordinary one
     first: int  # which of these cells, along a side, has the value of the first ordinary one
-    classifier: str | None  # name of timm's classifier if it takes the average of the maps and nothing lies between
-    last_stage: str | None  # name of the last stage, as timm has it; None of vision transformers
-    early: tuple[str, ...]  # names of the modules that have done their work before it
+    classifier: str | None  # name of timm's classifier if its input is just the average of the maps
+    last_stage: str | None  # timm's name of the last stage; None for vision transformers
+    early: tuple[str, ...]  # names of the modules that are done before it
 
 
 class _Reached(Exception):
@@ -62,12 +62,12 @@ class _Reached(Exception):
 class TimmBackbone(Backbone):
     """A network of timm up to its last maps.
 
-    Reduced strides become 1 where a cell is `FINE_CELL` pixels already. The filters behind them are spread instead
-    (dilated, arXiv 1511.07122), so that pretrained ones see what they are used to: every second or fourth cell of the
-    finer maps is a cell of the ordinary ones. The cells between are those of the ordinary network for the image moved
-    by a few pixels, and share no activation with their neighbours, so such maps are uneven. And where padding is not
-    the same on both sides, they are moved against the ordinary ones, by 12 pixels in networks from TensorFlow. So every
-    cell is spread over the cells that make up an ordinary one, where that lies (`spread`).
+    With reduced strides, strides become 1 where a cell has `FINE_CELL` pixels already, and the filters behind them are
+    dilated (arXiv 1511.07122), so that pretrained ones see what they are used to: every second or fourth cell of the
+    finer maps is a cell of the ordinary ones. The cells between are those of the ordinary network for the image shifted
+    by a few pixels, and share no activation with their neighbours, so such maps are uneven. Where padding differs
+    between the two sides, they are also shifted against the ordinary ones, by 12 pixels in networks from TensorFlow. So
+    every cell is spread over the cells that make up an ordinary one, where that one lies (`spread`).
 
     Args:
         network: as timm builds it with `layout.options`.
@@ -114,25 +114,25 @@ class TimmBackbone(Backbone):
         return spread(maps, self.layout.finer, self.layout.first) if self._reduced else maps
 
     def train_last_stage(self) -> bool:
-        """Train the last stage, as timm has it, and what follows it, if that works on the maps before it alone.
+        """Train timm's last stage and what follows it, if they need nothing but the maps before them.
 
-        Nor is a stage trained alone that has less than `SMALLEST_STAGE` of the weights.
+        A stage with less than `SMALLEST_STAGE` of the weights is not trained alone either.
         """
         early = [self.network.get_submodule(key) for key in self.layout.early]
         if self.layout.last_stage is None or not self._is_worth_it(early) or not self._stands_alone():
             return False
-        self._keep(early)
+        self._freeze_modules(early)
         return True
 
     def _is_worth_it(self, early: Iterable[nn.Module]) -> bool:
-        """Whether what is left beside the early modules has enough of the weights."""
+        """Whether the modules behind the early ones have enough of the weights."""
         parameters = set(self.network.parameters())
         late = parameters.difference(*(module.parameters() for module in early))
         return sum(p.numel() for p in late) >= SMALLEST_STAGE * sum(p.numel() for p in parameters)
 
     @torch.no_grad()
     def _stands_alone(self) -> bool:
-        """Whether the last stage, and what follows, makes the last maps from the maps before it alone."""
+        """Whether the last stage and what follows it need nothing but the maps before them."""
         side = self.layout.spec.min_size
         image = torch.linspace(-1, 1, 3 * side**2).view(1, 3, side, side).to(next(self.parameters()))
         was_training = self.training
@@ -159,7 +159,7 @@ class TimmBackbone(Backbone):
 
     def _after_last_stage(self, maps: Tensor) -> Tensor:
         side = self.layout.spec.min_size
-        with self._at_last_stage(lambda stage, inputs: (maps,)):  # in place of those of some small image
+        with self._at_last_stage(lambda stage, inputs: (maps,)):  # in place of the maps of a small blank image
             return network_maps(self.network, maps.new_zeros(1, 3, side, side))
 
     @contextmanager
@@ -196,7 +196,7 @@ def timm_network(name: str, **options) -> Any:
 
 @cache
 def layout_of(name: str) -> Layout:
-    """What passes on the meta device tell of a network; UsageError, which says why, if it makes no maps of images."""
+    """What passes on the meta device reveal about a network; UsageError, which says why, if it makes no maps."""
     try:
         with torch.device("meta"):
             return _look_at(name)
@@ -250,7 +250,7 @@ def _look_at(name: str) -> Layout:
 
 
 def _has_patches(network: nn.Module) -> bool:
-    """Whether maps have to be put together from the tokens of patches."""
+    """Whether maps have to be assembled from the tokens of patches."""
     return hasattr(network, "num_prefix_tokens")
 
 
@@ -265,7 +265,7 @@ def network_maps(network: Any, images: Tensor) -> Tensor:
 
 
 def _observed(network: nn.Module, side: int) -> tuple[Tensor, dict[str, tuple[int, int]]]:
-    """The maps of an image, and of every module that took part the sides of its input and output (0: no maps)."""
+    """The maps of an image, and for every module that took part the sides of its input and output (0: no maps)."""
     sides: dict[str, tuple[int, int]] = {}
 
     def observe(key: str):
@@ -296,7 +296,7 @@ def _idle_children(network: nn.Module, sides: dict) -> tuple[str, ...]:
 
 def _last_stage(network: Any, sides: dict, patches: bool) -> dict[str, Any]:
     """`Layout.last_stage` and `Layout.early`."""
-    done = list(sides)  # in the order in which they had done their work
+    done = list(sides)  # in the order in which they ran
     info = getattr(network, "feature_info", None)
     stage = None if patches or not info else list(info)[-1]["module"]
     first = next((i for i, key in enumerate(done) if f"{key}.".startswith(f"{stage}.")), None)
@@ -306,7 +306,7 @@ def _last_stage(network: Any, sides: dict, patches: bool) -> dict[str, Any]:
 
 
 def _smallest(network: nn.Module, cell: int, side: int) -> int:
-    """Side of the smallest images that leave a cell of the maps: usually one cell."""
+    """Side of the smallest images that yield a map: usually one cell."""
     for size in range(cell, side, cell):
         try:
             network_maps(network, torch.empty(1, 3, size, size))
@@ -331,9 +331,9 @@ def _late_strides(network: nn.Module, side: int, sides: dict) -> dict[str, int]:
 
 
 def ordinary_cells(network: nn.Module, late: dict[str, int]) -> tuple[int, int]:
-    """`Layout.finer` and `Layout.first`, which follows from where the strided filters have their padding.
+    """`Layout.finer` and `Layout.first`, which depends on the padding of the strided filters.
 
-    Of the modules that subsample the same cells, those of a block's branches, the largest filter counts.
+    Where several branches of a block subsample the same cells, the largest filter counts.
     """
     moved: dict[int, tuple[int, int]] = {}
     for key, times in late.items():
@@ -346,7 +346,7 @@ def ordinary_cells(network: nn.Module, late: dict[str, int]) -> tuple[int, int]:
 
 
 def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
-    """Whether the maps have cells of `FINE_CELL` pixels once the strides are reduced."""
+    """Whether reducing the strides does give maps with cells of `FINE_CELL` pixels."""
     backbone = TimmBackbone(network, layout)
     side = layout.spec.img_size
     try:
@@ -357,10 +357,10 @@ def _becomes_finer(network: nn.Module, layout: Layout) -> bool:
 
 
 def spread(maps: Tensor, finer: int, first: int) -> Tensor:
-    """Maps with reduced strides, each cell spread evenly over as many cells as make up an ordinary one.
+    """Maps with reduced strides, each cell spread evenly over the cells that make up an ordinary one.
 
-    It is spread over those that lie where the ordinary cell of the same value does: cell i of the ordinary maps, which
-    is cell `first + finer * i`, over those from `finer * i` to `finer * i + finer - 1`. Sums of maps stay the same.
+    Cell i of the ordinary maps is cell `first + finer * i` of these; it is spread over the cells from `finer * i` to
+    `finer * i + finer - 1`, which lie where the ordinary cell does. The sum of a map stays the same.
 
     Args:
         maps: `[B, F, H, W]`.
@@ -371,7 +371,7 @@ def spread(maps: Tensor, finer: int, first: int) -> Tensor:
 
 
 def _shares(cells: int, finer: int, first: int, device: torch.device) -> Tensor:
-    """Which share of every cell (column) goes to which one (row), `[cells, cells]`."""
+    """The share of every cell (column) that each cell (row) receives, `[cells, cells]`."""
     places = torch.arange(cells, device=device)
     to, start = places[:, None], places - first
     reached = (to >= start) & (to < start + finer)

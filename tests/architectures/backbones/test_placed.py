@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from architectures.backbones.frozen import KeptPart, trained_part
+from architectures.backbones.frozen import FrozenPart, trained_part
 from architectures.backbones.placed import PlacedBackbone, place_scores, visibility, windows
 from architectures.backbones.registry import backbone_of, backbone_spec, build_backbone
 from architectures.classifier import build_dense_model
@@ -58,23 +58,23 @@ def test_training_sees_places_as_equally_visible(model):
     with torch.inference_mode():
         visible = visibility(scores_of_places(model.backbone, images))[:, torch.arange(model.backbone.n_features) % 4]
         features = model(images).features
-        part, kept = trained_part(model), KeptPart(model.backbone)(images)
-        torch.testing.assert_close(part.train()(kept).features * visible, features)
+        part, frozen = trained_part(model), FrozenPart(model.backbone)(images)
+        torch.testing.assert_close(part.train()(frozen).features * visible, features)
 
 
 @pytest.mark.parametrize("reduced", [False, True])
-def test_the_parts_that_are_trained_and_kept_are_the_whole(model, reduced):
+def test_the_trained_and_the_frozen_part_make_the_whole(model, reduced):
     backbone = model.backbone
     backbone.reduce_strides(reduced)
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
         whole = model(images).logits
-        torch.testing.assert_close(trained_part(model)(KeptPart(backbone)(images)).logits, whole)
+        torch.testing.assert_close(trained_part(model)(FrozenPart(backbone)(images)).logits, whole)
         assert backbone.train_last_stage()
         model.eval()
-        kept = KeptPart(backbone)(images)
-        torch.testing.assert_close(trained_part(model)(kept).logits, whole, rtol=1e-4, atol=1e-4)
-    assert kept.shape[-1] == (SIDE // 8 if reduced else SIDE // 16 // 2 * 2)
+        frozen = FrozenPart(backbone)(images)
+        torch.testing.assert_close(trained_part(model)(frozen).logits, whole, rtol=1e-4, atol=1e-4)
+    assert frozen.shape[-1] == (SIDE // 8 if reduced else SIDE // 16 // 2 * 2)
 
 
 def test_places_are_never_trained(model):
