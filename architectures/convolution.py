@@ -1,9 +1,9 @@
-"""Convolutions at the pace of matrix products, for training on a CPU.
+"""Convolutions as fast as matrix products, for training on a CPU.
 
-Maps that stay large at many channels make 3 x 3 convolutions most of a training step. Winograd's F(4x4, 3x3) needs a
-fourth of their multiplications: it transforms tiles of the maps and the filters, multiplies, and transforms back
-(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, section 4.3). A 1 x 1
-convolution of channels-last maps is one matrix product. PyTorch's library for CPUs sums up directly, that for GPUs
+With maps that stay large at many channels, 3 x 3 convolutions take most of a training step. Winograd's F(4x4, 3x3)
+needs a quarter of their multiplications: it transforms tiles of the maps and the filters, multiplies, and transforms
+back (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, section 4.3). A 1 x 1
+convolution of channels-last maps is one matrix product. PyTorch's CPU library always sums directly; its GPU library
 chooses among such algorithms itself. `python -m benchmarks` compares training steps.
 """
 
@@ -16,10 +16,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 TILE = 4  # pixels of the output along the side of a tile
-PATCH = TILE + 2  # pixels of the input that they depend on
+PATCH = TILE + 2  # pixels of the input along the side of the patch that a tile depends on
 FEWEST_CHANNELS = 128  # with fewer, the transforms cost more than they save
-FEWEST_TILES = 32  # with fewer, transforming the filters does
-# What is the same of two convolutions of one shape, by the names of PyTorch's.
+FEWEST_TILES = 32  # with fewer, transforming the filters costs more
+# PyTorch's arguments that make up the shape of a convolution.
 SHAPE = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 Matrix = Sequence[Sequence[float]]
@@ -54,15 +54,15 @@ FILTER_TRANSFORM = _two_dimensional(_G)  # [36, 9]
 
 
 class Conv2d(nn.Conv2d):
-    """A drop-in for PyTorch's, faster where channels-last maps of many channels are trained on a CPU.
+    """A drop-in for PyTorch's, faster when training on a CPU with channels-last maps of many channels.
 
-    Evaluation, and shapes that gain nothing, take the library's convolution. The ResNets use it. timm's networks keep
-    their own: stride, padding and dilation of theirs change after they are built, with `Backbone.reduce_strides`, and
+    Evaluation, and shapes that gain nothing, use the library's convolution. The ResNets use this class. timm's networks
+    keep their own: their stride, padding and dilation change after they are built, in `Backbone.reduce_strides`, and
     most of their 3 x 3 convolutions have groups. A training step of ResNet-18 takes 0.93 s with it and 1.23 s without
     (32 images of 64 pixels, one thread of a busy Xeon, medians of 6, taken in turn).
 
     Raises:
-        ValueError: for what the fast ways cannot do: bias, groups, dilation, other padding than with zeros.
+        ValueError: for a bias, groups, dilation, or padding other than with zeros.
     """
 
     def __init__(self, *args, **options):
@@ -74,7 +74,7 @@ class Conv2d(nn.Conv2d):
 
     @classmethod
     def like(cls, conv: nn.Conv2d) -> "Conv2d":
-        """A convolution of the same shape with the very weights of another."""
+        """A convolution of the same shape that shares the weights of another."""
         shape: Any = {name: getattr(conv, name) for name in SHAPE}
         own = cls(**shape, bias=conv.bias is not None, device="meta")
         own.weight = conv.weight
@@ -119,7 +119,7 @@ def pointwise_convolution(maps: Tensor, weight: Tensor) -> Tensor:
 class WinogradConvolution(torch.autograd.Function):
     """A 3 x 3 convolution with stride 1 and padding 1: `[B, C, H, W]` and `[K, C, 3, 3]` -> `[B, K, H, W]`.
 
-    In single precision it is off by about 1e-5 of the largest output. Maps come and go channels last.
+    In single precision the error is about 1e-5 of the largest output. Maps are channels-last.
     """
 
     @staticmethod
@@ -143,7 +143,7 @@ class WinogradConvolution(torch.autograd.Function):
 
 
 def _tiles(side: int) -> int:
-    """How many tiles cover so many pixels."""
+    """How many tiles cover this many pixels."""
     return -(-side // TILE)
 
 
@@ -163,7 +163,7 @@ def _transformed_filters_transposed(filters: Tensor) -> Tensor:
 
 
 def _transformed_patches(maps: Tensor) -> Tensor:
-    """`[B, C, H, W]` -> `[36, tiles, C]`: for each tile what it depends on, two pixels of it shared with the next."""
+    """`[B, C, H, W]` -> `[36, tiles, C]`: the patch that each tile depends on; neighbours overlap by two pixels."""
     _, n_channels, height, width = maps.shape
     padded = pad(maps.permute(0, 2, 3, 1), (0, 0, 1, -width % TILE + 1, 1, -height % TILE + 1))
     patches = padded.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE).permute(4, 5, 0, 1, 2, 3)

@@ -28,10 +28,10 @@ Measure = Callable[[Any, Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class FeatureTable(TensorTable):
-    """What a sparse model says about every image of a dataset, without the maps; all on the CPU."""
+    """The outputs of a sparse model for every image of a dataset, without the maps; all on the CPU."""
 
     features: Tensor  # [N, n], what the head multiplies: normalised, after ReLU for CHiQPM
-    pooled: Tensor  # [N, n], mean or maximum of the feature maps, >= 0
+    pooled: Tensor  # [N, n], mean or maximum of each feature map, >= 0
     labels: Tensor  # [N]
     predictions: Tensor  # predicted classes, [N]
     peaks: Tensor  # [N, n, 2], row and column of each map's maximum as fractions of the image (centre of the cell)
@@ -57,14 +57,14 @@ class FeatureTable(TensorTable):
 def measured_batches(
     model: nn.Module, dataset, hardware: Hardware, description: str, measure: Measure
 ) -> Iterator[dict[str, Tensor]]:
-    """What `measure` says about every batch, in the dataset's order, on the CPU; feature maps are dropped.
+    """The columns that `measure` returns for every batch, in the dataset's order, on the CPU.
 
-    The processes of a run share the batches out, and each receives what all of them measured.
+    The processes of a run divide the batches among themselves, and each receives the columns of all.
 
     Args:
         model: put into evaluation mode.
         dataset: yields `(image, label)`.
-        description: what the progress bar says.
+        description: text of the progress bar.
         measure: columns by name, from the model's output for a batch and its labels, on the model's device.
     """
     model.eval()
@@ -85,7 +85,7 @@ def measured_batches(
 def measured_columns(
     model: nn.Module, dataset, hardware: Hardware, description: str, measure: Measure
 ) -> dict[str, Tensor]:
-    """What `measured_batches` yields as columns, `[N, ...]` each; filled in place: joining takes the memory twice."""
+    """The columns of `measured_batches` joined, `[N, ...]` each; filled in place, as `cat` needs twice the memory."""
     columns: dict[str, Tensor] = {}
     end = 0
     for batch in measured_batches(model, dataset, hardware, description, measure):
@@ -102,7 +102,7 @@ def first_of_every_class(labels: Tensor, count: int) -> Tensor:
 
 
 def features_and_peaks(model: InterpretableClassifier, dataset, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
-    """What a model's head multiplies, `[N, n]`, the labels, `[N]`, and where its maps are largest, `[N, n, 2]`."""
+    """Features of a model's head, `[N, n]`, labels, `[N]`, and positions of the maps' maxima, `[N, n, 2]`."""
     table = collect_feature_table(model, dataset, hardware, with_results=False)
     return table.features, table.labels, table.peaks
 
@@ -137,14 +137,14 @@ class FeatureTables(NamedTuple):
 
 
 def feature_tables(run: OpenRun, model: InterpretableClassifier) -> FeatureTables:
-    """The feature tables of a run's sparse model, reused where they are current."""
+    """The feature tables of a run's sparse model, reused if they are current."""
     return FeatureTables(*(feature_table(run, model, split) for split in ("train", "test")))
 
 
 def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> FeatureTable:
     """The feature table of a run's sparse model on a split (`train` or `test`), reused if it is current.
 
-    A downloaded model has no entry in the manifest; its tables depend on the file's content all the same.
+    Tables depend on the content of the model's file, since a downloaded model has no entry in the manifest.
     """
     images = run.data.train_unaugmented if split == "train" else run.data.test
     artefact = run.folder.artefact(
@@ -167,7 +167,7 @@ def feature_table(run: OpenRun, model: InterpretableClassifier, split: str) -> F
 
 
 def recorded_table(settings: Settings, run: RunFolder, split: str) -> dict | None:
-    """The manifest's entry of the feature table of a run's very model, without a look at any data; None without one."""
+    """The manifest's entry for the feature table of a run's present model, without reading data; None if missing."""
     entry = run.manifest().get(feature_table_file(settings, split))
     if entry is None:
         return None
@@ -176,7 +176,7 @@ def recorded_table(settings: Settings, run: RunFolder, split: str) -> dict | Non
 
 
 def saved_feature_table(settings: Settings, run: RunFolder, split: str) -> FeatureTable | None:
-    """The feature table that a run left for its model, without a look at any data; None if there is none."""
+    """The feature table that a run saved for its model, without reading any data; None if there is none."""
     entry = recorded_table(settings, run, split)
     if entry is None:
         return None

@@ -17,7 +17,7 @@ MIN_STD = 1e-6
 
 @dataclass(frozen=True)
 class SparseLayer(TensorTable):
-    """What the selection hands to the head: which features, and what every class makes of them."""
+    """The result of the selection: the features, their normalisation, and the weights of every class."""
 
     selection: Tensor  # indices of the selected backbone features, [n]
     weight: Tensor  # class-feature weights, [C, n]
@@ -85,7 +85,7 @@ class SparseHead(nn.Module):
         return self.of_selected(pooled[:, self.selection])
 
     def of_selected(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """`(logits [B, C], features [B, n])` from the selected pooled features `[B, n]`, features in their std."""
+        """`(logits [B, C], features [B, n])` from the selected pooled features `[B, n]`."""
         features = (pooled - self.mean) / self.std.clamp(min=MIN_STD)
         features = features.relu() if self.relu else features
         return self.layer(features), features

@@ -1,4 +1,4 @@
-"""Dataclasses of tensors that a stage leaves in a file for the next one."""
+"""Dataclasses of tensors that a stage saves in a file for the next one."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPredictor:
-    """The calibrated predictor of a run, also left in the run folder; its images are not needed.
+    """The calibrated predictor of a run, also saved in the run folder; the images themselves are not needed.
 
     The hierarchy for CHiQPM and QPM; THR for Q-SENN and SLDD-Model, whose classes are not sets of features.
 
@@ -43,7 +43,7 @@ def calibrate(run: OpenRun, weight: Tensor, test: FeatureTable) -> ConformalPred
 
 
 def saved_calibration(settings: Settings, run: RunFolder) -> ConformalPredictor | None:
-    """The calibrated predictor that a run left for its model, without a look at any data; None if there is none."""
+    """The calibrated predictor that a run saved for its model, without reading any data; None if there is none."""
     if recorded_table(settings, run, "test") is None:
         return None
     artefact = _artefact(settings, run)

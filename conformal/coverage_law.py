@@ -1,4 +1,4 @@
-"""The exact law of the coverage that split-conformal prediction reaches on finitely many images.
+"""The exact distribution of the coverage that split-conformal prediction reaches on finitely many images.
 
 A pool of images is split at random into n that calibrate and m that are tested. Without ties, the number of covered
 test images is beta-binomial (Vovk 2012; Angelopoulos and Bates, arXiv 2107.07511, section 3.2). Sets that always hold
@@ -18,7 +18,7 @@ def coverage_law(n_calibration: int, n_test: int, coverage: float, always_covere
 
     Args:
         coverage: targeted coverage, a fraction.
-        always_covered: images of the pool whose true class has the lowest score, which every set holds.
+        always_covered: images of the pool whose true class has the lowest possible score, so that every set holds it.
     """
     counts = np.arange(n_test + 1)
     rank = conformal_rank(n_calibration, coverage)

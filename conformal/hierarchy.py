@@ -1,11 +1,11 @@
 """The hierarchy of a prediction (CHiQPM, arXiv 2511.20779: local explanations and eqs. 10-13).
 
-For one image every class orders its k features by activation. A class shares level j with the predicted class while
-their first j features agree, so the ordered features of the prediction are a path from the root of a tree to a leaf,
-and every other class leaves this path at one depth, through one feature. Classes that also have the feature after that
-in common are a branch. All quantities here are constant on branches, which is what keeps prediction sets coherent.
+For one image every class orders its k features by activation. A class shares level j with the predicted class if their
+first j features agree. So the ordered features of the prediction are a path from the root of a tree to a leaf, and
+every other class leaves this path at one depth, through one feature. Classes that share the feature after that as well
+form a branch. All quantities here are constant on branches, which keeps prediction sets coherent.
 
-Pure functions on arrays; the level that is used and the threshold belong to `conformal.scores.hierarchical`.
+Pure functions on arrays; the choice of the level and the threshold are in `conformal.scores.hierarchical`.
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ class Hierarchy:
     path: Tensor  # activations of the predicted class's features, most active first, [N, k]
     depth: Tensor  # number of leading features shared with the predicted class, [N, M], 0..k
     own: Tensor  # activation of the feature through which a class leaves the path, [N, M]; 0 at depth k
-    # Key of the branch that a class is in, [N, M]: equal for classes that leave the path at the same depth through
-    # the same feature and go on with the same one. Silent features (activation 0) do not tell classes apart.
+    # Key of the branch that a class is in, [N, M]: equal for classes that leave the path at the same depth, through
+    # the same feature, and have the same feature next. Silent features (activation 0) do not separate classes.
     branch: Tensor
 
 
@@ -54,8 +54,8 @@ def prediction_hierarchy(
 ) -> Hierarchy:
     """Hierarchy of every prediction over all classes, or over the given `classes`.
 
-    Features of one image are ordered once, by activation; equal activations by index, lower first. Every class then
-    drops its leading feature as long as that is the next feature of the path.
+    The features of an image are sorted once, by activation; ties go to the lower index. Every class then drops its
+    leading feature as long as that is the next feature of the path.
 
     Args:
         features: normalised pooled features after ReLU, `[N, n_features]`.
@@ -78,7 +78,7 @@ def prediction_hierarchy(
         depth += on_path
         dropped = on_path.unsqueeze(1) & (ranks == next_rank.unsqueeze(1))
         ranks.masked_fill_(dropped, n_features)
-    # A class without a feature left has rank n_features, whose activation is the 0 behind the others.
+    # A class with no feature left has rank n_features, whose activation is the 0 appended below.
     own_rank = ranks.amin(dim=1).long()
     following_rank = ranks.masked_fill(ranks == own_rank.unsqueeze(1), n_features).amin(dim=1).long()
     activations = F.pad(activations, (0, 1))

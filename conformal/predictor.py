@@ -1,4 +1,4 @@
-"""Calibrated prediction sets from nonconformity scores: what all scores of `conformal.scores` have in common.
+"""Calibrated prediction sets from nonconformity scores: the common part of all scores of `conformal.scores`.
 
 A predictor is calibrated once, then answers any coverage without recalibration. Sets of the hierarchy always hold the
 predicted class; those of the baselines can be empty, as published.
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # mode -> (threshold of the calibration scores, comparison of a score with it)
 MODES = {"paper": (interpolated_quantile, torch.lt), "exact": (order_statistic, torch.le)}
 
-# Coverages that pages and exported models offer beside those that are asked for.
+# Coverages that pages and exported models offer in addition to those asked for.
 EVERY_PERCENT = tuple(percent / 100 for percent in range(50, 100))
 
 # (sample, class) pairs worked on at a time: bounds the memory of [N, C, k] intermediates to a few hundred MiB.
@@ -60,7 +60,7 @@ class ConformalPredictor(ABC):
             raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
         self.mode = mode
         self._quantile, self._conforms = MODES[mode]
-        self._calibration: Any = None  # what `calibrate` remembers of the true classes
+        self._calibration: Any = None  # what `calibrate` keeps about the true classes
 
     @abstractmethod
     def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
@@ -72,7 +72,7 @@ class ConformalPredictor(ABC):
             labels: `[N]` integers.
 
         Raises:
-            ValueError: if they are not of as many images.
+            ValueError: if they differ in the number of images.
         """
 
     def _calibrated(self):
@@ -89,7 +89,7 @@ class ConformalPredictor(ABC):
         """Scores of all classes, `[N, C]`."""
 
     def _level_of_scores(self, coverage: float) -> int | None:
-        """Level at which classes are scored for this coverage; None where scores know no level."""
+        """Level at which classes are scored for this coverage; None if scores have no level."""
         return None
 
     def threshold(self, coverage: float) -> float:
@@ -120,7 +120,7 @@ class ConformalPredictor(ABC):
             coverage: targeted probability that the set holds the true class, as a fraction.
 
         Raises:
-            ValueError: as `threshold`, or if features and logits are not of as many images.
+            ValueError: as `threshold`, or if features and logits differ in the number of images.
         """
         return next(self.predict_each(features, logits, [coverage]))
 

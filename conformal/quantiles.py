@@ -9,7 +9,7 @@ ROUNDING = 1e-9
 
 
 def conformal_rank(n_scores: int, coverage: float) -> int:
-    """Which of n scores in ascending order is the threshold, from 1; n + 1 where n is too small."""
+    """Rank of the threshold among n scores in ascending order, from 1; n + 1 if n is too small."""
     return max(1, math.ceil((n_scores + 1) * coverage - ROUNDING))
 
 

@@ -1,4 +1,4 @@
-"""Prediction sets from softmax probabilities alone: what THR, APS and RAPS have in common."""
+"""Prediction sets from softmax probabilities alone: the common part of THR, APS and RAPS."""
 
 from typing import Self
 
@@ -10,10 +10,10 @@ from conformal.predictor import ConformalPredictor, in_chunks, validated
 
 
 class SoftmaxPredictor(ConformalPredictor):
-    """Prediction sets from the softmax probabilities alone; features are accepted and not used.
+    """Prediction sets from the softmax probabilities alone; features are accepted but not used.
 
-    The functions that build one take the weights first, as the hierarchical predictor does, so that methods can be
-    exchanged; probabilities have no use for them.
+    The functions that build one take the weights first, though they do not use them, so that methods are
+    interchangeable with the hierarchical predictor.
 
     Args:
         score: `score(probabilities [N, C], position [N, 1]) -> [N, C]`.

@@ -1,4 +1,4 @@
-"""Which test images calibrate and which are left to measure coverage on."""
+"""Which test images calibrate and which remain for measuring coverage."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def calibration_split(
 
     Args:
         labels: of the test images, `[N]`.
-        seed: of the run; None (a downloaded model has none) draws as 0 does.
+        seed: of the run; None, as for a downloaded model, is the same as 0.
         per_class: calibration images of every class; a class with fewer than twice as many gives half of its images.
             Where no class has two, half of all images calibrate.
     """

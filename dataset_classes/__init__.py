@@ -1,1 +1,1 @@
-"""The images: a file per dataset, their transforms, and the checks of what is wrong with them."""
+"""The images: a file per dataset, transforms, and checks."""

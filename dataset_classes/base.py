@@ -1,4 +1,4 @@
-"""What every dataset offers: images, labels, readable class names, channel statistics, class similarity."""
+"""The base of all datasets: images, labels, readable class names, channel statistics, class similarity."""
 
 import copy
 import os
@@ -22,7 +22,7 @@ from dataset_classes.keypoints import Keypoints
 from dataset_classes.pixels import PixelScale
 from dataset_classes.transforms import FixedTransform, ImageTransform
 
-# For resized images: all of CUB2011 or StanfordCars at 224 pixels, but never more than a quarter of a small machine.
+# For resized images: all of CUB2011 or StanfordCars at 224 pixels, but at most a quarter of a small machine's memory.
 CACHE_BYTES = min(2**32, machine_memory() // 4)
 NEEDS_NO_DOWNLOAD = "or try --dataset SyntheticBirds, which needs no download"
 
@@ -40,8 +40,8 @@ class ImageDataset(Dataset):
         transform: from PIL image to tensor; None leaves the image as it is.
         square: whether images are resized to a square, or by their short side and then cropped.
         balanced: whether training shows all classes equally often.
-        upright: whether a camera's orientation mark is obeyed; official boxes belong to the unturned file.
-        scale: which values of images with other than 8 bits are black and white.
+        upright: whether to apply a camera's orientation tag; official boxes belong to the file as stored.
+        scale: which values are black and white in images that do not have 8 bits.
         root: folder of the dataset.
     """
 
@@ -87,17 +87,17 @@ class ImageDataset(Dataset):
         return transform.finish(self._resized_image(index, resize)), label
 
     def require_readable(self) -> None:
-        """Read every image, of several processes each its share; a RunError names the first that cannot be read."""
+        """Read every image, divided among the processes; a RunError names the first that cannot be read."""
 
         def read(index: int) -> None:
-            self.image(index)  # and forget it: many are larger than memory
+            self.image(index)  # not returned: all together may be larger than memory
 
         own = range(processes.rank(), len(self), processes.count())
         for _ in in_threads(read, own, desc="Reading test images", unit="image"):
             pass
 
     def preload(self, threads: int) -> None:
-        """Resize all images, if they can be kept: loading processes that start later then share them."""
+        """Resize all images, if there is room to keep them, so that loading processes started later share them."""
         resize = getattr(self.transform, "resize", None)
         if resize is not None and self._resized.has_room_for(resize.size, resize.size):
             with ThreadPoolExecutor(threads) as pool:
@@ -107,16 +107,16 @@ class ImageDataset(Dataset):
         return self._resized.get(int(index), resize, lambda: self.image(index))
 
     def image(self, index: int) -> Image.Image:
-        """Image `index` in RGB, cropped to its box if there is one; RunError, which names it, if that cannot be had."""
+        """Image `index` in RGB, cropped to its box if there is one; RunError, which names it, if that fails."""
         image = self.full_image(index)
         return image if self.boxes is None else crop(image, self.boxes[index], self.paths[index])
 
     def full_image(self, index: int) -> Image.Image:
-        """Image `index` in RGB as it is stored."""
+        """Image `index` in RGB, not cropped."""
         return read_image(self.paths[index], upright=self.upright, scale=self.scale)
 
     def missing_images(self) -> list[str]:
-        """Paths that the annotations name and that do not exist."""
+        """Paths in the annotations that do not exist."""
         return [path for path in self.paths if is_missing(path)]
 
     def digests(self) -> list[str]:
@@ -133,7 +133,7 @@ class ImageDataset(Dataset):
         return [content.digest for content in found]
 
     def fingerprint(self) -> str:
-        """A short name of the images' contents, labels and classes: equal for a dataset that was only moved."""
+        """A short digest of the images' contents, labels and classes; a dataset that is moved keeps it."""
         names = ["/".join(Path(path).parts[-2:]) for path in self.paths]
         return fingerprint(
             {
@@ -147,11 +147,11 @@ class ImageDataset(Dataset):
         )
 
     def class_attributes(self) -> np.ndarray | None:
-        """How strongly each class shows each attribute, `[C, A]`, or None where the dataset does not say."""
+        """How strongly each class shows each attribute, `[C, A]`, or None if the dataset does not tell."""
         return self._attributes
 
     def image_attributes(self) -> np.ndarray | None:
-        """What people saw on each image, or None where the dataset does not say.
+        """Attributes that annotators saw in each image, or None if the dataset does not tell.
 
         Returns:
             `[M, 4]` integers: image (its index here, from 1), attribute (from 1), whether it is present (0/1), and how
@@ -160,14 +160,14 @@ class ImageDataset(Dataset):
         return None
 
     def keypoints(self) -> Keypoints | None:
-        """Where the parts are in every image under the test transform, or None where the dataset does not say."""
+        """Where the parts are in every image under the test transform, or None if the dataset does not tell."""
         return None
 
     def check_annotations(self) -> None:
-        """Read what the evaluation alone needs: a RunError names what is broken there, before the training."""
+        """Read the annotations that only the evaluation needs, so that a RunError about them comes before training."""
 
     def attributes_fingerprint(self) -> str:
-        """A short name of the attributes: what depends on them has to be computed again where it changes."""
+        """A short digest of the attributes; results that use them are computed again when it changes."""
         attributes = self.class_attributes()
         return fingerprint({"attributes": None if attributes is None else attributes.tolist()})
 
@@ -177,7 +177,7 @@ class ImageDataset(Dataset):
         return None if attributes is None else cosine_similarity(attributes)
 
     def with_transform(self, transform: Callable | None) -> "ImageDataset":
-        """The same images (and the same memory of resized ones) under another transform."""
+        """The same images, sharing the cache of resized ones, under another transform."""
         twin = copy.copy(self)
         twin.transform = transform
         return twin
@@ -205,8 +205,8 @@ class ImageDataset(Dataset):
 class ImageCache:
     """Resized images in memory, at most `max_bytes` of them.
 
-    Every image has an equal share of the room and is kept if it fits into that: small images all stay, large or very
-    many images all go. Worker processes start with what the memory holds by then, see `ImageDataset.preload`.
+    Every image has an equal share of the memory and is kept if it fits into it: either all images of a size are kept,
+    or none. Worker processes start with what is cached by then, see `ImageDataset.preload`.
     """
 
     def __init__(self, max_bytes: int, n_images: int):
@@ -234,7 +234,7 @@ def relative_name(path: str, root: Path) -> str:
 
 
 def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
-    """Cosine of every two rows of `attributes` `[C, A]`, `[C, C]`, with diagonal 0; a row of zeros is like no other."""
+    """Cosine similarity of the rows of `attributes` `[C, A]`: `[C, C]`, 0 on the diagonal and for rows of zeros."""
     unit = attributes / np.maximum(np.linalg.norm(attributes, axis=1, keepdims=True), 1e-8)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, 0)
@@ -242,7 +242,7 @@ def cosine_similarity(attributes: np.ndarray) -> np.ndarray:
 
 
 def require(path: Path, dataset: str, root: Path, source: str) -> Path:
-    """`path`, which must exist: else a RunError says where it was expected and where it is, or where to get it."""
+    """`path`, which must exist; if not, a RunError says where it was expected and where it is, or where to get it."""
     if not path.exists():
         expected = path.relative_to(root)
         advice = f"Get it from {source} and unpack it there, set --data_root, {NEEDS_NO_DOWNLOAD}."

@@ -1,7 +1,7 @@
 """Drawn birds whose parts are known: vector shapes, antialiased, in the spirit of FunnyBirds (ICCV 2023).
 
-A bird is a look for each of its five parts. Every shape is drawn twice, once in colour and once into a map that says
-which part covers which pixel; the map yields where each part is and whether clutter hides it.
+A bird is a look for each of its five parts. Every shape is drawn twice, once in colour and once into a map of which
+part covers which pixel; the map tells where each part is and whether clutter hides it.
 """
 
 from dataclasses import dataclass

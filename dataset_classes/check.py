@@ -2,12 +2,11 @@
 
     python -m dataset_classes.check --dataset CUB2011 --data_root PATH
 
-takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled
-(missing or unreadable images, broken annotations, boxes beside their image or most of them over its edge, a single
-class, too few images in a class or for testing, a picture under two labels, classes whose names look alike, almost
-black images);
-what even published datasets contain is reported and passes (the same image in both splits, some boxes cut by the
-edge, classes without test images).
+takes the flags of `main.py` and changes nothing. It exits with 1 if training could not run or would be misled: missing
+or unreadable images, broken annotations, boxes outside their image or most of them over its edge, a single class, too
+few images in a class or for testing, a picture under two labels, classes whose names look alike, almost black images.
+Flaws that even published datasets have are only reported: the same image in both splits, some boxes cut by the edge,
+classes without test images.
 """
 
 import hashlib
@@ -42,7 +41,7 @@ class Report:
     classes: list[str]
     problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    notes: list[str] = field(default_factory=list)  # what is worth knowing
+    notes: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """The report as text."""
@@ -65,7 +64,7 @@ class Report:
 
 
 def check_dataset(train: ImageDataset, test: ImageDataset) -> Report:
-    """Read every image of both splits and report what is wrong with them."""
+    """Read every image of both splits and report all problems."""
     splits = {"train": train, "test": test}
     n_classes = len(train.classes)
     counts = {name: np.bincount(data.labels, minlength=n_classes) for name, data in splits.items()}

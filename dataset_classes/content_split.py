@@ -1,4 +1,4 @@
-"""Which images of one folder test: each is decided by its content."""
+"""Splits the images of one folder into training and test images, each by its content."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ ClassImages = dict[str, list[str]]  # image files by class name
 def split_by_content(classes: ClassImages, root: Path, known: ImageList | None) -> tuple[ClassImages, ClassImages]:
     """Training and test images, decided for each image by its content.
 
-    An image tests if its digest, as a fraction, is below `TEST_SHARE`: images that come or go move no others, and
-    copies are always on one side. Only where a class would have no test image, or fewer than 2 for training, those
-    with the lowest or highest digest change sides. Images on the list of an earlier split stay where they are.
+    An image is a test image if its digest, as a fraction, is below `TEST_SHARE`: adding or removing images moves no
+    others, and copies are always on the same side. Only where a class would have no test image, or fewer than 2 for
+    training, do those with the lowest or highest digest change sides. Images on the list of an earlier split stay.
     """
     paths = [path for images in classes.values() for path in images]
     digest_of = dict(zip(paths, digests(paths, root), strict=True))
@@ -56,7 +56,7 @@ def side_of(digest: str) -> str:
 
 
 def digests(paths: list[str], root: Path) -> list[str]:
-    """The digest of every file's content; of its name where it cannot be read, which others will report."""
+    """The digest of every file's content, or of its name if it cannot be read, which is reported elsewhere."""
     return [
         content.digest or hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
         for path, content in zip(paths, contents(paths, root), strict=True)

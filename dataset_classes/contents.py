@@ -1,8 +1,8 @@
-"""What image files hold: a digest of every byte, and the values of images with other than 8 bits.
+"""The contents of image files: a digest of every byte, and the range of values in images that do not have 8 bits.
 
-Reading all images takes time once. What was found is remembered with the file's path, size, times and inode, so that
-the second time costs a `stat` of every file. A file that changed within the last seconds is not remembered: another
-change might leave all of them the same. The time of the last change (ctime) counts, too, since programs set mtime back.
+Reading all images takes time only once: the result is remembered with the file's path, size, times and inode, so that
+the second time costs one `stat` per file. A file that changed within the last seconds is not remembered, since another
+change might leave all of these the same. The inode's change time (ctime) counts too: programs can set mtime back.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from dataset_classes.remembered import remember, remembered
 DIGEST_BYTES = 16
 SETTLED_NS = 2 * 10**9  # file systems count time in steps of up to 2 seconds
 KIND = "contents"  # folder in the user's cache
-BATCH = 4096  # items in work at a time, so that millions need no more memory
+BATCH = 4096  # items queued at a time, which bounds memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,15 +35,15 @@ Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds."""
+    """The content of a file."""
 
     digest: str | None  # BLAKE2b of all its bytes, 32 hexadecimal digits; None if it cannot be read
-    values: Extremes | None = None  # of an image with other than 8-bit values
+    values: Extremes | None = None  # of an image that does not have 8 bits
     error: str | None = None
 
 
 def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
-    """What every file holds, in order, as remembered under the name of the dataset's folder, `root`."""
+    """The content of every file, in order; remembered by the dataset's folder, `root`."""
     key = {"root": os.path.abspath(root)}
     paths = [os.path.abspath(path) for path in paths]
     known = _known(key)
@@ -64,7 +64,7 @@ def contents(paths: Sequence[str], root: str | Path) -> list[Content]:
 
 
 def in_threads(work: Callable[[T], R], items: Sequence[T], **shown: str) -> Iterator[R]:
-    """The work on every item, in order, by as many threads as there are cores, under a progress bar."""
+    """The results of `work` for all items, in order, from as many threads as there are cores, with a progress bar."""
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress(items, **shown) as bar:
         for start in range(0, len(items), BATCH):
             for done in pool.map(work, items[start : start + BATCH]):
@@ -73,20 +73,20 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], **shown: str) -> Iter
 
 
 def require_regular(path: str) -> None:
-    """Raise an OSError unless this is a file: reading a pipe or a device may never end."""
+    """Raise an OSError unless this is a regular file: reading a pipe or a device may never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("it is a folder, a pipe or a device and no file")
 
 
 def read_content(path: str) -> Content:
-    """What a file holds."""
+    """The content of a file."""
     try:
         require_regular(path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=DIGEST_BYTES)).hexdigest()
             file.seek(0)
             return Content(digest, _values(file))
-    except (OSError, ValueError) as error:  # a table may name what no file can be called
+    except (OSError, ValueError) as error:  # ValueError: a table may hold what cannot be a file name
         return Content(None, error=reason(error))
 
 
@@ -94,7 +94,7 @@ def _values(file) -> Extremes | None:
     try:
         with Image.open(file) as image:
             return extremes(image)
-    except Exception:  # of damaged files Pillow raises many kinds; who needs the pixels will say so
+    except Exception:  # Pillow raises many kinds for damaged files; they are reported when the pixels are read
         return None
 
 
@@ -107,7 +107,7 @@ def _stamp(path: str) -> Stamp | None:
 
 
 def _known(key: dict) -> dict[str, tuple[Stamp, Content]]:
-    """What is remembered of a dataset; nothing if that is damaged."""
+    """The remembered contents of a dataset; empty if they are damaged."""
     entries = remembered(KIND, key)
     try:
         return {path: _from_list(entry) for path, entry in entries.items()}

@@ -23,7 +23,7 @@ from dataset_classes.transforms import FixedTransform
 log = logging.getLogger(__name__)
 
 SOURCE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
-# What the evaluation alone needs.
+# Files that only the evaluation needs.
 IMAGE_ATTRIBUTES = "attributes/image_attribute_labels.txt"
 BOXES, PARTS, PART_LOCATIONS = "bounding_boxes.txt", "parts/parts.txt", "parts/part_locs.txt"
 
@@ -31,7 +31,7 @@ BOXES, PARTS, PART_LOCATIONS = "bounding_boxes.txt", "parts/parts.txt", "parts/p
 class CUB2011(ImageDataset):
     """One split of CUB; with `crop_gt` the images are cropped to the bird.
 
-    The crops come from `PPCUB200/CUB_200_2011/{train,test}_cropped` where that folder exists, and are otherwise cut
+    The crops come from `PPCUB200/CUB_200_2011/{train,test}_cropped` if that folder exists; otherwise images are cropped
     while loading.
 
     Raises:
@@ -67,7 +67,7 @@ class CUB2011(ImageDataset):
             attributes=attributes,
         )
         self._index, self._cropped = index, crop_gt
-        self._row_of = dict(zip(self.paths, chosen.tolist(), strict=True))  # in the index; also of a subset
+        self._row_of = dict(zip(self.paths, chosen.tolist(), strict=True))  # in the index; also valid for subsets
 
     @classmethod
     def both(cls, data_root, *, known=None, **options):
@@ -95,7 +95,7 @@ class CUB2011(ImageDataset):
         return np.column_stack([images, table[:, 1:]])[images > 0]
 
     def keypoints(self) -> Keypoints | None:
-        """The points of `parts/part_locs.txt` under the test transform; None, which the log says, without the file."""
+        """The points of `parts/part_locs.txt` under the test transform; None, with a line in the log, without it."""
         needed = [self._index.root / file for file in (PART_LOCATIONS, *([BOXES] if self._cropped else []))]
         if missing := [path for path in needed if not path.exists()]:
             log.info("There is no %s: it is not known where parts are.", missing[0])
@@ -117,7 +117,7 @@ class CUB2011(ImageDataset):
             _ = self._index.parts
 
     def _kept_edges(self) -> list[tuple[int, int, int, int]]:
-        """What is left of every image before it is resized: left, top, right and bottom edge, pixels."""
+        """Edges of every image's crop before it is resized: left, top, right and bottom, pixels."""
         if not self._cropped:
             return [(0, 0, *image_size(path)) for path in self.paths]
         if self.boxes is not None:
@@ -127,27 +127,27 @@ class CUB2011(ImageDataset):
         return [edges(box, (sys.maxsize, sys.maxsize)) for box in self._index.boxes[self._rows]]
 
     def attributes_fingerprint(self) -> str:
-        """As in `ImageDataset`, and of all that is in the files of image attributes, parts and boxes."""
+        """As in `ImageDataset`, also covering the files of image attributes, parts and boxes."""
         files = [str(self._index.root / file) for file in (IMAGE_ATTRIBUTES, PART_LOCATIONS, PARTS, BOXES)]
         digests = [content.digest for content in contents(files, self.root)]
         return fingerprint({"classes": super().attributes_fingerprint(), "files": digests})
 
     @classmethod
     def read_index(cls, root: Path) -> "Index":
-        """Which images there are, and of which class and split."""
+        """The images, with their classes and splits."""
         require(root / cls.folder, cls.name, root, SOURCE)
         return read_index(root / cls.folder, cls.name)
 
     def image_folder(self, root: Path, split: str) -> Path:
-        """The folder that the image names of the index belong to."""
+        """The folder that the paths in the index are relative to."""
         return root / self.folder / "images"
 
 
 @dataclass(frozen=True)
 class Index:
-    """What the text files in `root` say: one entry per image in the order of `images.txt`, and the classes by id.
+    """The text files in `root`: one entry per image in the order of `images.txt`, and the classes by id.
 
-    Files that not every run needs are read when first asked for; a RunError names one that is missing or broken.
+    Files that not every run needs are read on first access; a RunError names one that is missing or broken.
     """
 
     dataset: str
@@ -182,7 +182,7 @@ class Index:
 
     @cached_property
     def parts(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Names of the parts, their pixels (x, y), `[N, P, 2]`, and which of them can be seen, `[N, P]` bool."""
+        """Names of the parts, their positions (x, y) in pixels, `[N, P, 2]`, and which are visible, `[N, P]` bool."""
         named = read_rows(self.root / "parts", "parts", 1, str, self.dataset)
         row_of = {int(image): row for row, image in enumerate(self.image_ids)}
         column_of = {int(part): column for column, part in enumerate(named)}
@@ -196,7 +196,7 @@ class Index:
 
 
 def read_index(root: Path, dataset: str) -> Index:
-    """What the text files say that every run needs; RunError if one is missing or broken, or they do not fit."""
+    """The text files that every run needs; RunError if one is missing or broken, or they contradict each other."""
     images = read_rows(root, "images", 1, str, dataset)
     labels = read_rows(root, "image_class_labels", 1, whole, dataset)
     if len(labels) > len(images):
@@ -259,7 +259,7 @@ def read_rows(root: Path, name: str, width: int, kind, dataset: str) -> dict[str
 def read_table(path: Path, usecols: Sequence[int] | None = None) -> np.ndarray:
     """The numbers of a text file, or of some columns, `[lines, columns]`; RunError if it holds none, or others."""
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # about an empty file
             table = np.loadtxt(path, usecols=usecols, ndmin=2)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is not a table of numbers ({reason(error)}).") from None
@@ -287,7 +287,7 @@ def whole(text: str) -> int:
 def read_class_attributes(root: Path, kept, class_ids: list[int]) -> np.ndarray | None:
     """Share of people who saw each attribute on each class, `[C, 312]` in percent; None without the file.
 
-    The rows belong to the lines of `classes.txt`; a file of all 200 classes beside fewer of them, to the class ids.
+    Rows follow the lines of `classes.txt`; if the file has all 200 classes and `classes.txt` fewer, the class ids.
 
     Raises:
         RunError: if the file is no table of numbers, or has too few rows.

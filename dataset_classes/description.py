@@ -32,7 +32,7 @@ class DataDescription:
 
     classes: list[str]  # the index is the label
     transform: FixedTransform  # the test transform
-    # Which values of images with other than 8 bits are black and white
+    # Which values are black and white in images that do not have 8 bits
     scale: PixelScale = field(default_factory=PixelScale)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Images in folders as people keep them: of every format that Pillow opens, without what other programs left there."""
+"""Images in users' folders: every format that Pillow opens, without the files that other programs leave there."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from configs.run_folder import MANIFEST
 
 # Formats that Pillow recognises and cannot decode by itself.
 NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
-# What other programs leave beside images, in lower case; names that begin with a dot are always left out.
+# Files that other programs leave beside images, in lower case; names that begin with a dot are always skipped.
 LEFTOVERS = {
     "@eadir", "@tmp", "@recycle", "#recycle", "#snapshot",  # network disks
     "__macosx", "network trash folder", "temporary items", "icon\r",  # macOS
@@ -23,7 +23,7 @@ LEFTOVERS = {
     "lost+found", "__pycache__",
     "trainvizqpmclasscomparisons", "testvizqpmclasscomparisons", "chiqpmexplanations", "classtree.png",  # our figures
 }  # fmt: skip
-# Inside a class; a class may be called so.
+# Skipped inside a class; a class itself may have such a name.
 THUMBNAILS = {"thumbnails", "_thumbnails", "thumbs", "_thumbs"}
 PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 SHOWN = 6  # kinds of skipped files that are named
@@ -31,15 +31,15 @@ SHOWN = 6  # kinds of skipped files that are named
 
 @dataclass
 class Skipped:
-    """What was left out while looking for images: how often, by ending or name."""
+    """Counts of what was skipped while looking for images, by ending or name."""
 
     endings: Counter = field(default_factory=Counter)
     leftovers: Counter = field(default_factory=Counter)
-    links: int = 0  # to folders that have been looked into already
+    links: int = 0  # to folders that were visited already
     special: int = 0  # pipes, sockets, devices
 
     def line(self) -> str:
-        """What was left out, in one line; empty if nothing was."""
+        """What was skipped, in one line; empty if nothing was."""
         parts = []
         if self.endings:
             advice = "" if PACKED.isdisjoint(self.endings) else "; unpack what is packed"
@@ -88,10 +88,10 @@ def is_leftover(name: str) -> bool:
 
 
 def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
-    """The image files in `folder` at any depth, in the order of their paths; each folder is looked into once.
+    """The image files in `folder` at any depth, in the order of their paths; each folder is visited once.
 
     Args:
-        skipped: is told of what was left out.
+        skipped: counts what is skipped.
 
     Raises:
         RunError: if a folder cannot be read; names it.
@@ -108,7 +108,7 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
             continue
         seen.add(identity)
         entries = list(scan(place))
-        # The figures of a run folder, finished or not, are no images of a class.
+        # The figures in a run folder, finished or not, are not images of a class.
         names = {entry.name for entry in entries}
         if CONFIG in names and names & {MANIFEST, IMAGE_LIST}:
             skipped.leftovers["run folder"] += 1
@@ -129,7 +129,7 @@ def find_images(folder: str | Path, skipped: Skipped) -> list[str]:
 
 
 def class_folders(folder: str | Path, skipped: Skipped) -> dict[str, str]:
-    """Paths of the sub-folders, sorted by name; RunError if they cannot be read, or a name is no text."""
+    """Paths of the sub-folders, sorted by name; RunError if they cannot be read, or a name is not UTF-8."""
     found = {}
     for entry in scan(folder):
         if not _is_folder(entry):
@@ -153,7 +153,7 @@ def scan(folder: str | Path) -> Iterator[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
-        os.stat(os.path.join(folder, "."))  # a folder may be listed whose files cannot be opened
+        os.stat(os.path.join(folder, "."))  # some folders can be listed though their files cannot be opened
     except OSError as error:
         raise _cannot_look_into(folder, error) from None
     yield from found
@@ -179,7 +179,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_special(entry: os.DirEntry) -> bool:
-    """Whether this is there and no regular file: opening it might wait forever."""
+    """Whether this exists but is not a regular file: opening it might block forever."""
     try:
         return os.path.exists(entry.path) and not entry.is_file()
     except OSError:
@@ -187,5 +187,5 @@ def _is_special(entry: os.DirEntry) -> bool:
 
 
 def _kind_of_leftover(entry: os.DirEntry) -> str:
-    """What hidden files are called together: "._1.jpg" and "._2.jpg" are of one kind."""
+    """Name under which a left-over is counted: "._1.jpg" and "._2.jpg" are of one kind."""
     return "._*" if entry.name.startswith("._") else entry.name

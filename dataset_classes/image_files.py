@@ -13,12 +13,12 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
     """The first frame of an image file in RGB.
 
     Args:
-        upright: turn the image as the camera noted it in the file.
-        scale: which values are black and white, of the dataset that the image belongs to; by default 65535 of 16 bits
-            is white, and images of other numbers are refused.
+        upright: turn the image as its orientation tag says.
+        scale: which values are black and white in the dataset of the image; by default 65535 is white in 16-bit images,
+            and integers or floats are refused.
 
     Raises:
-        RunError: if the file is missing, damaged or no image, or its scale is unknown; names the file.
+        RunError: if the file is missing, damaged or not an image, or its scale is unknown; names the file.
     """
     try:
         require_regular(path)
@@ -30,7 +30,7 @@ def read_image(path: str, *, upright: bool = True, scale: PixelScale = FORMAT_SC
         raise RunError(f"{path} is not an image (or is damaged); replace or remove it.") from None
     except MemoryError:
         raise
-    except Exception as error:  # of damaged files Pillow raises many kinds
+    except Exception as error:  # Pillow raises many kinds for damaged files
         raise RunError(f"The image {path} cannot be read ({reason(error)}); replace or remove it.") from None
 
 
@@ -45,27 +45,27 @@ def image_size(path: str) -> tuple[int, int]:
 
 
 def has_more_frames(path: str) -> bool:
-    """Whether the file of an image that can be read holds further frames or pages, which nobody looks at."""
-    if not os.path.isfile(path):  # it is drawn by the program
+    """Whether the file of a readable image holds further frames or pages, which are ignored."""
+    if not os.path.isfile(path):  # drawn by the program
         return False
     with Image.open(path) as image:
-        # What phones write beside a photo (MPO) are previews of it.
+        # The further frames of a phone's photo (MPO) are previews of it.
         return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 def is_missing(path: str) -> bool:
-    """Whether there is no such file; RunError if nobody may know."""
+    """Whether there is no such file; RunError if permissions keep it unknown."""
     try:
         require_regular(path)
     except PermissionError as error:
         raise RunError(f"The image {path} cannot be read ({error.strerror}).") from None
-    except (OSError, ValueError):  # a damaged list may name what no file can be called
+    except (OSError, ValueError):  # ValueError: a damaged list may hold what cannot be a file name
         return True
     return False
 
 
 def crop(image: Image.Image, box, path: str) -> Image.Image:
-    """The part of `image` inside `box` (x, y, width, height in pixels); RunError if that is no pixel of it."""
+    """The part of `image` inside `box` (x, y, width, height in pixels); RunError if there is none."""
     left, top, right, bottom = edges(box, image.size)
     if left >= right or top >= bottom or min(box[2:]) < 1:
         raise RunError(

@@ -27,7 +27,7 @@ from dataset_classes.pixels import ALMOST_BLACK, PixelScale
 from dataset_classes.remembered import remember, remembered
 
 log = logging.getLogger(__name__)
-STATISTICS_IMAGES = 2000  # at most; more do not change the third digit
+STATISTICS_IMAGES = 2000  # at most; more would not change the third digit
 STATISTICS_SIDE = 128  # pixels, the longer side
 
 
@@ -52,13 +52,13 @@ class ImageFolder(ImageDataset):
 
     @classmethod
     def both(cls, data_root, *, known: ImageList | None = None, **options):
-        """Both splits; the folders are looked through once."""
+        """Both splits; the folders are searched once."""
         found = find_splits(Path(data_root), known)
         return cls(data_root, "train", found=found), cls(data_root, "test", found=found)
 
     @functools.cached_property
     def scale(self) -> PixelScale:  # type: ignore[override]
-        """Black and white of images with other than 8 bits, the same for all images of the dataset."""
+        """Black and white of images that do not have 8 bits, the same for all images of the dataset."""
         found = zip(self._all_paths, contents(self._all_paths, self.root), strict=True)
         values = {path: content.values for path, content in found if content.values}
         scale = PixelScale.of(values.values())
@@ -72,12 +72,12 @@ class ImageFolder(ImageDataset):
 
     @functools.cached_property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Channel means of the training images, measured when first asked for."""
+        """Channel means of the training images, measured on first access."""
         return self._statistics[0]
 
     @functools.cached_property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Channel standard deviations of the training images, measured when first asked for."""
+        """Channel standard deviations of the training images, measured on first access."""
         return self._statistics[1]
 
 
@@ -96,7 +96,7 @@ def warn_of_brightest(highest: dict[str, float]) -> None:
 def channel_statistics(paths: list[str], root: Path, scale: PixelScale) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colour channels, pixels in [0, 1], over (a sample of) the images.
 
-    Remembered in the user's cache folder, by what the files hold.
+    Remembered in the user's cache folder, by the contents of the files.
     """
     key = {"images": digests(paths, root), "scale": scale.ranges}
     known = remembered("channel_statistics", key)
@@ -107,7 +107,7 @@ def channel_statistics(paths: list[str], root: Path, scale: PixelScale) -> tuple
 
 
 def measure_channels(paths: list[str], scale: PixelScale) -> dict[str, list[float]]:
-    """Mean and standard deviation over at most `STATISTICS_IMAGES` of the images, each counting alike."""
+    """Mean and standard deviation over at most `STATISTICS_IMAGES` of the images, all with equal weight."""
     chosen = np.random.default_rng(0).permutation(len(paths))[:STATISTICS_IMAGES]
     sums = np.zeros((2, 3))
     for i in progress(chosen, desc="Measuring channel statistics", unit="image"):
@@ -117,7 +117,7 @@ def measure_channels(paths: list[str], scale: PixelScale) -> dict[str, list[floa
         sums += pixels.mean(0), (pixels**2).mean(0)
     mean, mean_square = sums / len(chosen)
     std = np.sqrt(np.maximum(mean_square - mean**2, 0))
-    # Images of one colour divide by no 0.
+    # Images of a single colour must not lead to a division by 0.
     return {"mean": mean.tolist(), "std": np.maximum(std, 1e-3).tolist()}
 
 
@@ -152,5 +152,5 @@ def read_attributes(path: Path, classes: list[str]) -> np.ndarray:
 
 
 def _composed(name: str) -> str:
-    """A class name as people type it: file systems may spell letters in another Unicode form."""
+    """A class name in the Unicode form that people type: file systems may use another one."""
     return unicodedata.normalize("NFC", name).strip()

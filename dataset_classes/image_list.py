@@ -1,10 +1,10 @@
-"""The list of a run's images: a table in the run folder that says what was trained on and what was not.
+"""The list of a run's images: a table in the run folder of the images that were trained on and of the test images.
 
     split,digest,file
     train,5f6c3a...,ant/00.png
 
-An image is known by the digest of its content (BLAKE2b of the whole file), wherever it lies by now; one that was edited
-in place is known by its name.
+An image is identified by the digest of its content (BLAKE2b of the whole file), so it may be moved; one that was edited
+in place is identified by its name.
 """
 
 import csv
@@ -41,7 +41,7 @@ class ImageList:
 
     @cached_property
     def _by_digest(self) -> dict[str, str]:
-        # What is listed on both sides was trained on.
+        # An image on both sides was trained on.
         return {row.digest: row.split for row in sorted(self.rows, key=lambda row: row.split)}
 
     @cached_property
@@ -53,7 +53,7 @@ class ImageList:
         return self._by_digest.get(digest) or self._by_file.get(file)
 
     def warn_of_trained(self, files: Sequence[str], digests: Sequence[str | None]) -> None:
-        """Log how many of some image files, known by the digests of their contents, were trained on."""
+        """Log how many of some image files, identified by the digests of their contents, were trained on."""
         trained = [f for f, digest in zip(files, digests, strict=True) if self._by_digest.get(digest) == "train"]
         if trained:
             log.warning(
@@ -77,7 +77,7 @@ class ImageList:
         except (OSError, csv.Error, ValueError) as error:
             raise RunError(f"{path} cannot be read as a list of images ({reason(error)}).") from None
         if header != HEADER:
-            raise RunError(f"{path} is no list of images: its header is not '{','.join(HEADER)}'.")
+            raise RunError(f"{path} is not a list of images: its header is not '{','.join(HEADER)}'.")
         for number, line in enumerate(lines, start=2):
             if len(line) != 3 or line[0] not in SPLITS or len(line[1]) != 2 * DIGEST_BYTES:
                 raise RunError(f"{path}, line {number}: expected train or test, a digest and a file.")

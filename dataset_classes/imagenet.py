@@ -22,8 +22,8 @@ ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"
 class ImageNet(ImageDataset):
     """One split of ImageNet, or of a subset of its classes; the validation images are the test split.
 
-    Archives that are still packed are unpacked by torchvision first. Class names come from its `meta.bin`, from the
-    full list of 1000, or are the folder names (WordNet ids).
+    Archives are first unpacked by torchvision. Class names come from its `meta.bin` or the full list of 1000; otherwise
+    they are the folder names (WordNet ids).
 
     Raises:
         RunError: if the dataset is missing or broken; names the folder, what was expected and where to get it.
@@ -53,7 +53,7 @@ class ImageNet(ImageDataset):
         super().__init__(paths, labels, class_names(root, wnids), root=data_root)
 
     def missing_images(self) -> list[str]:
-        """None: the images are those that were found."""
+        """None: the dataset consists of the images that were found."""
         return []
 
     def train_transform(self, img_size: int) -> transforms.ImageTransform:
@@ -66,7 +66,7 @@ class ImageNet(ImageDataset):
 
 
 def unpack(root: Path, folder: str) -> None:
-    """Let torchvision unpack the archive of `train` or `val` if that is what there is; RunError if it cannot."""
+    """Let torchvision unpack the archive of `train` or `val` if there is no folder yet; RunError if it cannot."""
     if (root / folder).is_dir() or not (root / ARCHIVES[folder]).exists():
         return
     log.info("Unpacking %s; this takes a while and is done once.", root / ARCHIVES[folder])
@@ -82,7 +82,7 @@ def class_names(root: Path, wnids: list[str]) -> list[str]:
         try:
             names, _ = torch.load(root / "meta.bin", weights_only=True)
             return [names[wnid][0] for wnid in wnids]
-        # Damaged files raise many kinds; the names are not worth a failed run.
+        # Damaged files raise many kinds; missing names are not worth a failed run.
         except Exception as error:
             log.warning("%s cannot be read (%s); classes keep their ids.", root / "meta.bin", error)
     full = wnids == ImageNetInfo().label_names()

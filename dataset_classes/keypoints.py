@@ -1,4 +1,4 @@
-"""Where the parts of an object are in images, for datasets that say so: to measure explanations, never to train."""
+"""Where the parts of an object are in images, if the dataset tells: to measure explanations, never to train."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Keypoints:
-    """The parts in every image of a dataset, as the network gets the image."""
+    """The parts in every image of a dataset, under the transform of the network's input."""
 
     names: tuple[str, ...]  # of the P parts
     locations: np.ndarray  # x and y as fractions of the network's image, [N, P, 2]
-    visible: np.ndarray  # which parts can be seen in it, [N, P] bool
+    visible: np.ndarray  # which parts are visible in it, [N, P] bool
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Locations and visibility as tensors."""
@@ -21,7 +21,7 @@ class Keypoints:
 
     @property
     def sides_merged(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """The parts without left and right: their Q names, and which of them every part belongs to, `[P]`."""
+        """The parts without left and right: their Q names, and the index among them of every part, `[P]`."""
         plain = [name.removeprefix("left ").removeprefix("right ") for name in self.names]
         merged = tuple(dict.fromkeys(plain))
         return merged, np.array([merged.index(name) for name in plain])

@@ -1,4 +1,4 @@
-"""What folders of images mean, a split or classes: what is guessed is said, what is ambiguous is refused."""
+"""What folders of images mean, a split or classes: guesses are logged, and ambiguous layouts are refused."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from dataset_classes.image_list import ImageList
 
 log = logging.getLogger(__name__)
 
-# What the folders of a split are called, in lower case.
+# Names of the folders of a split, in lower case.
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
 ROLES = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -37,7 +37,7 @@ ROLES = {
 UNDERSTOOD = "train or training, test or testing, val, valid, validation, dev, eval or evaluation"
 # A word of a folder's name that makes it look like one of a split.
 SPLIT_WORD = re.compile(r"(?:^|[\W_\d])(train|test|val|valid|eval|dev)(?:ing|idation|uation|set|data|$|[\W_\d])", re.I)
-# What folders are called that hold pictures of all classes, or masks and labels of them.
+# Names of folders that hold pictures of all classes, or their masks and labels.
 NO_CLASS = re.compile(
     r"(jpeg|png|rgb)?[ _-]?(images?|imgs?|pictures|photos)|masks?|labels?|annotations?|trimaps?|gt|ground[ _-]?truth|"
     r"segmentation\w*",
@@ -56,7 +56,7 @@ class Place:
 
     @property
     def role(self) -> str | None:
-        """What a folder of this name is in a split."""
+        """The role in a split of a folder of this name."""
         return ROLES.get(self.name.strip().casefold())
 
     @property
@@ -68,13 +68,13 @@ class Place:
 def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages, ClassImages]:
     """Training and test images by class name, from two folders or by splitting one.
 
-    What is left out or guessed is logged in one line.
+    What is skipped or guessed is logged in one line.
 
     Args:
-        known: where one folder is split, the list of an earlier split, which is kept.
+        known: the list of an earlier split of a single folder, which is kept.
 
     Raises:
-        RunError: if these are no folders of class folders, can be read in two ways, or do not fit together.
+        RunError: if these are not folders of class folders, can be read in two ways, or do not fit together.
     """
     if not root.is_dir():
         is_file = "it is packed: unpack it" if ending_of(root.name) in PACKED else "it is a file"
@@ -108,19 +108,19 @@ def find_splits(root: Path, known: ImageList | None = None) -> tuple[ClassImages
 
 
 def log_skipped(skipped: Skipped) -> None:
-    """Log what was left out."""
+    """Log what was skipped."""
     if skipped.line():
         warn_once(log, skipped.line())
 
 
 def same_name(name: str) -> str:
-    """A spelling that names share which differ in case, blanks or Unicode form only."""
+    """A common spelling of names that differ only in case, blanks or Unicode form."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc"))
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """Folders of training and test images, none where `root` holds the classes itself; RunError if it may be both."""
+    """Folders of training and test images, none if `root` holds the classes itself; RunError if it may be both."""
     places = [look_into(name, path) for name, path in class_folders(root, Skipped()).items()]
     places = [place for place in places if place.loose or place.below or place.role]
     named: dict[str, list[Place]] = defaultdict(list)
@@ -155,8 +155,8 @@ def split_folders(root: Path) -> dict[str, str]:
 
 
 def look_into(name: str, path: str) -> Place:
-    """A folder below the data root, looked into as far as its meaning needs."""
-    unsaid = Skipped()  # who reads the images tells of what is left out
+    """A folder below the data root, with what is needed to tell its meaning."""
+    unsaid = Skipped()  # reported when the images are read
     images = find_images(path, unsaid)
     inside = [os.path.relpath(image, path).split(os.sep) for image in images]
     loose = sum(len(parts) == 1 for parts in inside)
@@ -198,7 +198,7 @@ def refuse_outer_folder(classes: ClassImages, folder: Path) -> None:
 
 
 def refuse_masks(classes: ClassImages, folder: Path) -> None:
-    """Raise a RunError if these are no classes but pictures and what is drawn on them."""
+    """Raise a RunError if these are not classes but pictures and their masks or labels."""
     if len(classes) > 1 and all(NO_CLASS.fullmatch(name) for name in classes):
         names = ", ".join(f"{name}/" for name in classes)
         raise RunError(
@@ -208,7 +208,7 @@ def refuse_masks(classes: ClassImages, folder: Path) -> None:
 
 
 def refuse_splits_inside(classes: ClassImages, folder: Path) -> None:
-    """Raise a RunError if the split lies inside of every class."""
+    """Raise a RunError if every class has a split of its own inside."""
     for name, images in classes.items():
         inside = {os.path.relpath(image, folder / name).split(os.sep)[0] for image in images}
         roles = {ROLES.get(part.casefold()) for part in inside}
@@ -253,7 +253,7 @@ def used_classes(folder: Path, skipped: Skipped) -> ClassImages:
 
 
 def log_deeper(classes: ClassImages, folder: Path) -> None:
-    """Log how many images lie in sub-folders of their class: those may be masks, or classes of their own."""
+    """Log how many images lie in sub-folders of their class: these may be masks, or classes of their own."""
     places = Counter(os.path.dirname(image) for images in classes.values() for image in images)
     names = {os.path.relpath(place, folder): count for place, count in places.items()}
     deeper = Counter({name: count for name, count in names.items() if os.sep in name})

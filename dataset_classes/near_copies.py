@@ -1,17 +1,17 @@
 """Pictures that look the same though their pixels differ: saved again, scaled, or slightly retouched.
 
-A perceptual hash of 64 bits says for every two neighbours in a row of a grey 9 x 8 thumbnail which is the brighter one
-(dHash). Images whose hashes differ in few bits and whose thumbnails hardly differ are near copies.
+A perceptual hash of 64 bits (dHash) records which of two neighbours in a row of a grey 9 x 8 thumbnail is brighter.
+Images whose hashes differ in few bits and whose thumbnails hardly differ are near copies.
 """
 
 import numpy as np
 from PIL import Image
 
 THUMBNAIL = (9, 8)  # width, height
-MAX_BITS = 3  # of 64 that may differ; fewer than the bands below, so that one band is the same
+MAX_BITS = 3  # of 64 that may differ; fewer than the bands below, so that at least one band is the same
 BANDS = 4  # of 16 bits
-NEIGHBOURS = 8  # in the sorted order of a band that are compared: near copies are close, and time stays linear
-MAX_DIFFERENCE = 10  # of 255, in nine of ten places
+NEIGHBOURS = 8  # compared in the sorted order of a band: near copies are close, and time stays linear
+MAX_DIFFERENCE = 10  # of 255, at nine of ten pixels
 MIN_CONTRAST = 8  # of 255, standard deviation: flat pictures look alike to a hash
 
 

@@ -1,9 +1,9 @@
-"""From what an image file holds to 8-bit RGB: one meaning of black and white for a whole dataset.
+"""From the values in an image file to 8-bit RGB, with one meaning of black and white for a whole dataset.
 
-Files of 8 bits say themselves what is white. Others do not: a detector of 12 bits writes values up to 4095 into 16
-bits, a CT scanner writes Hounsfield units, a program writes floats up to 1 or up to 255. A scale that looked at the
-largest value of each image would show two almost equal images at different brightness, so it is decided for the whole
-dataset, the run records it, and new images are read by it. Where it cannot be known, an image is refused.
+In files of 8 bits it is clear which value is white. In others it is not: a detector of 12 bits writes values up to 4095
+into 16 bits, a CT scanner writes Hounsfield units, a program writes floats up to 1 or up to 255. Scaling each image by
+its own largest value would show two almost equal images at different brightness, so the scale is decided for the whole
+dataset, the run records it, and new images are read with it. If it cannot be known, an image is refused.
 """
 
 import warnings
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-# A scan of 100 million pixels is no attack; Pillow refuses images of twice its limit.
+# A scan of 100 million pixels is not an attack; Pillow still refuses images of twice its limit.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Nor is a PNG whose colour profile has megabytes.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 SIXTEEN_BIT, INTEGER, FLOAT = "16-bit", "integer", "float"  # kinds of values other than 8-bit ones
 USUAL_BITS = (8, 10, 12, 14, 16)  # of detectors and files
-STRAY_SHARE = 0.01  # of an image's pixels that may lie far outside of the scale
+STRAY_SHARE = 0.01  # of an image's pixels that may lie far outside the scale
 ALMOST_BLACK = 15  # of 255
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
@@ -48,12 +48,12 @@ class Extremes:
 class PixelScale:
     """Which values are black and white."""
 
-    # By kind of values (`16-bit`, `integer`, `float`), those that are black and white
+    # Black and white, by the kind of values (`16-bit`, `integer`, `float`)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, images: Iterable[Extremes]) -> "PixelScale":
-        """The scale of a dataset whose images (other than 8-bit ones) have these values."""
+        """The scale of a dataset whose images (8-bit ones aside) have these extremes."""
         found: dict[str, tuple[float, float]] = {}
         for image in images:
             low, high = found.get(image.kind, (image.low, image.high))
@@ -66,10 +66,10 @@ class PixelScale:
         return cls({str(kind): (float(low), float(high)) for kind, (low, high) in ranges.items()})
 
     def to_bytes(self, values: np.ndarray, kind: str) -> np.ndarray:
-        """Values from 0 (black) to 255 (white), uint8; what is beyond white or black is cut off.
+        """Values from 0 (black) to 255 (white), uint8; values beyond black or white are clipped.
 
         Raises:
-            ValueError: if nobody can say which value is white, or the image goes by another scale.
+            ValueError: if it is unknown which value is white, or the image seems to have another scale.
         """
         values = np.nan_to_num(values.astype(np.float64), nan=0.0)
         black, white = self.ranges.get(kind) or assumed_range(values, kind)
@@ -84,15 +84,15 @@ class PixelScale:
         return ((values.clip(lowest, highest) - black) * (255 / span)).clip(0, 255).astype(np.uint8)
 
 
-# Of an image that stands for itself: what the file format calls white.
+# For an image that belongs to no dataset: white as in the file format.
 FORMAT_SCALE = PixelScale({SIXTEEN_BIT: (0.0, 65535.0)})
 
 
 def usual_range(kind: str, low: float, high: float) -> tuple[float, float]:
     """Black and white of images whose values go from `low` to `high`.
 
-    Black is 0 unless there are negative values. White of whole numbers is the largest of the usual numbers of bits
-    that reach it, of others the largest value.
+    Black is 0 unless there are negative values. White is the largest value of the fewest usual bits that hold `high`,
+    for whole numbers; for others it is `high`.
     """
     black = min(low, 0.0)
     full = [2.0**bits - 1 for bits in USUAL_BITS if 2**bits > high]
@@ -101,8 +101,8 @@ def usual_range(kind: str, low: float, high: float) -> tuple[float, float]:
 
 
 def assumed_range(values: np.ndarray, kind: str) -> tuple[float, float]:
-    """Black and white of an image where no scale for its kind is known; ValueError if nobody can say."""
-    if kind == SIXTEEN_BIT and values.max() > 65535 / 8:  # else it may have 12 bits, or be dark
+    """Black and white of an image if no scale for its kind is known; ValueError if it cannot be told."""
+    if kind == SIXTEEN_BIT and values.max() > 65535 / 8:  # otherwise it may have 12 bits, or be dark
         return FORMAT_SCALE.ranges[SIXTEEN_BIT]
     raise ValueError(
         f"{kind} values from {values.min():g} to {values.max():g}, of which nobody can say which is white; "
@@ -111,7 +111,7 @@ def assumed_range(values: np.ndarray, kind: str) -> tuple[float, float]:
 
 
 def value_kind(image: Image.Image) -> str | None:
-    """The kind of values of an opened image; None for those that Pillow gives as 8 bits."""
+    """The kind of values of an opened image; None if Pillow gives 8 bits."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return SIXTEEN_BIT
     return {"I": INTEGER, "F": FLOAT}.get(image.mode[:1])
@@ -128,7 +128,7 @@ def extremes(image: Image.Image) -> Extremes | None:
 
 
 def to_rgb(image: Image.Image, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
-    """RGB, transparency over white, values of other than 8 bits scaled (ValueError: nobody knows how)."""
+    """The image in RGB, transparent parts over white; values that do not have 8 bits are scaled, as in `to_bytes`."""
     kind = value_kind(image)
     if kind is not None:
         return Image.fromarray(scale.to_bytes(np.asarray(image), kind)).convert("RGB")
@@ -147,7 +147,7 @@ def is_almost_black(image: Image.Image) -> bool:
 
 
 def turned_upright(image: Image.Image) -> Image.Image:
-    """The image turned as the camera noted it; as it is where that note is damaged."""
+    """The image turned as its orientation tag says; unchanged if that tag is damaged."""
     image.load()
     try:
         turn = TURNS.get(image.getexif().get(ORIENTATION))

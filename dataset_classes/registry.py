@@ -29,16 +29,16 @@ from dataset_classes.transforms import interpolated
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 20  # images, before a training, whether they are black
-UNEVEN = 3  # times as many images in the largest class as in the smallest are worth a word
+LOOKED_AT = 20  # images that are checked for being black before training
+UNEVEN = 3  # ratio of the largest class to the smallest from which the log advises --balanced
 
 
 @dataclass(frozen=True)
 class DataSplits:
     """Training images augmented, the same images under the test transform, and the test images.
 
-    `held_out` are training images, under the test transform, that a run was asked not to train on; `whole` are all
-    training images then. `others`: which of `train` and `test` are not the images that a finished model was made with.
+    `held_out` are training images, under the test transform, that a run was asked not to train on; then `whole` are all
+    training images. `others`: which of `train` and `test` are not the images that a finished model was made with.
     """
 
     train: ImageDataset
@@ -54,9 +54,9 @@ class DataSplits:
         return self.test if self.held_out is None else self.held_out
 
     def without(self, share: float) -> "DataSplits":
-        """The data of which a share of every class's training images is held out, always the same ones.
+        """The data with a share of every class's training images held out, always the same ones.
 
-        Every class keeps 2 images or more.
+        Every class keeps at least 2 images.
         """
         generator = np.random.default_rng(0)
         held_out = np.zeros(len(self.train), dtype=bool)
@@ -70,7 +70,7 @@ class DataSplits:
         return replace(self, train=train, train_unaugmented=unaugmented, held_out=kept_out, whole=self.train)
 
     def fingerprints(self) -> dict[str, str]:
-        """Which images these are, training (also held out) and test images apart."""
+        """Fingerprints of the training (also held-out) and the test images."""
         train = self.train if self.whole is None else self.whole
         return {"train": train.fingerprint(), "test": self.test.fingerprint()}
 
@@ -91,7 +91,7 @@ def both_splits(settings: Settings, known: ImageList | None = None) -> tuple[Ima
     """The training and the test split of a dataset, as the class that its recipe names finds them; not checked yet.
 
     Args:
-        known: the list that the run keeps of its images: a dataset that is split here keeps that split.
+        known: the run's list of its images, whose split a dataset without an official split keeps.
 
     Raises:
         RunError: if the dataset is missing or broken.
@@ -126,7 +126,7 @@ def range_of(counts: np.ndarray) -> str:
 
 
 def open_finished(settings: Settings, folder: RunFolder) -> tuple[OpenRun, InterpretableClassifier]:
-    """A finished run and its model, on the asked hardware; RunError if model or images cannot be read."""
+    """A finished run and its model, on the requested hardware; RunError if model or images cannot be read."""
     hardware = Hardware.choose(settings.device, settings.workers)
     data = data_of_model(settings, folder, backbone_of(settings))
     model = load_finished_model(settings, folder, data.train.classes, hardware)
@@ -136,7 +136,7 @@ def open_finished(settings: Settings, folder: RunFolder) -> tuple[OpenRun, Inter
 def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec) -> DataSplits:
     """The data of a finished model under the transform and scale that it was trained with; errors as in `load_data`.
 
-    Says so if these are not the images that the model was made with.
+    Logs a warning if these are not the images that the model was made with.
     """
     splits = data_of(settings, backbone, listed_images(settings, folder))
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
@@ -159,7 +159,7 @@ def data_of_model(settings: Settings, folder: RunFolder, backbone: BackboneSpec)
 
 
 def listed_images(settings: Settings, folder: RunFolder) -> ImageList | None:
-    """The list of images that a model of a run was made with; None if there is none, or another one by now."""
+    """The list of images that a model of a run was made with; None if there is none, or it was replaced since."""
     path = folder.file(IMAGE_LIST)
     card = ModelCard.read(folder.file(sparse_model_file(settings)))
     if card is not None and path.exists() and card.images.get(LISTED) != sha256(path):
@@ -173,7 +173,7 @@ def load_data(settings: Settings, backbone: BackboneSpec, known: ImageList | Non
 
     Args:
         backbone: may ask for other channel statistics and interpolation than the dataset.
-        known: as in `both_splits`; test images that it lists as trained on are told.
+        known: as in `both_splits`; a warning counts test images that it lists as trained on.
 
     Raises:
         RunError: if the dataset is missing or broken, or too small to train on.
@@ -197,7 +197,7 @@ def load_data(settings: Settings, backbone: BackboneSpec, known: ImageList | Non
 
 
 def warn_of_two_labels(train: ImageDataset) -> None:
-    """Log how many training images have the content of one under another label."""
+    """Log how many training images also lie under another label."""
     label_of: dict[str, int] = {}
     images = zip(train.paths, train.digests(), train.labels.tolist(), strict=True)
     found = [path for path, digest, label in images if label_of.setdefault(digest, label) != label]
@@ -211,7 +211,7 @@ def warn_of_two_labels(train: ImageDataset) -> None:
 
 
 def warn_of_dark(train: ImageDataset) -> None:
-    """Log if most of some training images are almost black."""
+    """Log a warning if most of a sample of the training images are almost black."""
     rows = np.random.default_rng(0).permutation(len(train))[:LOOKED_AT]
     dark = [train.paths[i] for i in rows if is_almost_black(train.full_image(i))]
     if len(dark) > len(rows) / 2:
@@ -223,7 +223,7 @@ def warn_of_dark(train: ImageDataset) -> None:
 
 
 def check_splits(train: ImageDataset, test: ImageDataset, root) -> None:
-    """Raise a RunError unless all images are there: of 2 classes or more, 2 in each for training, and for testing."""
+    """Raise a RunError unless all images exist: at least 2 classes, 2 training images in each, 2 test images."""
     where = f"{train.name} under {root}"
     missing = train.missing_images() + test.missing_images()
     if missing:

@@ -1,4 +1,4 @@
-"""What is measured once and remembered in the user's cache folder, never beside the images: those may be read-only."""
+"""Measurements that are remembered in the user's cache folder, not beside the images, which may be read-only."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def remembered(kind: str, key: dict) -> Any | None:
-    """What was remembered for `key`; None if nothing was, or its file is damaged."""
+    """The value remembered for `key`; None if there is none, or its file is damaged."""
     path = _path(kind, key)
     try:
         checksum, text = path.read_text(encoding="ascii").split("\n", 1)
@@ -25,9 +25,9 @@ def remembered(kind: str, key: dict) -> Any | None:
 
 
 def remember(kind: str, key: dict, value: Any) -> None:
-    """Remember a built-in value for `key`; one line says so where that is impossible.
+    """Remember a built-in value for `key`; if that is impossible, one line in the log says so.
 
-    The file is replaced as a whole: of several processes the last one is remembered, and none reads half a file.
+    The file is replaced as a whole: of several processes the last one wins, and none reads half a file.
     """
     path = _path(kind, key)
     if path is None:

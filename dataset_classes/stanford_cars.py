@@ -16,7 +16,7 @@ LAYOUT = {
 
 
 class StanfordCars(ImageDataset):
-    """One split of Stanford Cars; has no crop to ground truth, so `crop_gt` is without effect.
+    """One split of Stanford Cars; it has no crop to the ground truth, so `crop_gt` has no effect.
 
     Classes without an image in either split are left out, so a subset in the same layout works.
 

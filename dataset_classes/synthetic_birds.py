@@ -1,9 +1,9 @@
 """SyntheticBirds: 48 invented species that are combinations of drawn parts, in the spirit of FunnyBirds (ICCV 2023).
 
 The species come in twelve families of four. Within a family each of three species differs from the first in exactly one
-part, so that telling them apart needs that part. They were drawn by chance so that all pairs of looks are about equally
-frequent: of fewer species, two looks that never meet can pass for one thing. Every image knows where its parts are and
-which of them can be seen.
+part, so that telling them apart needs that part. They were chosen at random such that all pairs of looks are about
+equally frequent: with fewer species, looks of two parts that never meet would seem to be alternatives. For every image
+it is known where its parts are and which of them are visible.
 
     python -m dataset_classes.synthetic_birds --sheet sheet.png
 
@@ -91,7 +91,7 @@ SWAPPED_PER_CLASS = 2  # test images of every class that are drawn again with ot
 
 
 class DrawnImages(ImageDataset):
-    """Images that lie in memory, as drawn, after they were read from one file: `_images` `[N, S, S, 3]` uint8."""
+    """Images that are read from one file and kept in memory as drawn: `_images` `[N, S, S, 3]` uint8."""
 
     name = "SyntheticBirds"
     square = True
@@ -139,12 +139,12 @@ class SyntheticBirds(DrawnImages):
 
     def other_looks(self, index: int) -> list[Image.Image]:
         """Image `index` with every other look of every part, part by part."""
-        split, _, row = Path(self.paths[index]).name.rpartition("_")  # also of a subset
+        split, _, row = Path(self.paths[index]).name.rpartition("_")  # also right for a subset
         images = draw_swapped(split, int(row), self._img_size)
         return [Image.fromarray(image) for image in images.reshape(-1, *images.shape[2:])]
 
     def swapped_looks(self) -> "SwappedLooks":
-        """The first test images of every class again, each with the look of one part swapped."""
+        """The first test images of every class, drawn again with the look of one part swapped."""
         return SwappedLooks(self, self._folder, self._img_size)
 
     def train_transform(self, img_size: int) -> transforms.ImageTransform:
@@ -155,10 +155,10 @@ class SyntheticBirds(DrawnImages):
 class SwappedLooks(DrawnImages):
     """Images that differ from test images in the look of one part: same pose, light, background and clutter.
 
-    Under the transform of `birds`.
+    The transform is that of `birds`.
 
     Attributes:
-        shape: `(C * SWAPPED_PER_CLASS, P, L)`, test images, parts and other looks; the images are in this order.
+        shape: `(C * SWAPPED_PER_CLASS, P, L)`: test images, parts and other looks; the images are in this order.
     """
 
     def __init__(self, birds: SyntheticBirds, folder: Path, img_size: int):
@@ -225,7 +225,7 @@ def generate_swapped(img_size: int) -> dict[str, np.ndarray]:
 def draw_swapped(split: str, row: int, img_size: int) -> np.ndarray:
     """Image `row` of a split with every other look of every part, `[P, L, S, S, 3]`.
 
-    Parts take nothing from the generator, so scene and pose stay.
+    Drawing parts uses no random numbers, so scene and pose stay.
     """
     own = CLASS_PARTS[row // IMAGES_PER_CLASS]
     images = []

@@ -1,7 +1,7 @@
-"""Image transforms of the four papers, split where chance begins.
+"""Image transforms of the four papers, split where randomness begins.
 
-What is the same in every epoch (resizing) comes first and may be kept in memory; what is drawn again comes after it.
-Images are PIL RGB in, normalised tensors `[3, img_size, img_size]` out.
+What is the same in every epoch (resizing) comes first and may be cached; what is random comes after it. PIL images in
+RGB go in, normalised tensors `[3, img_size, img_size]` come out.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LIGHTING_VALUES = torch.tensor([0.2175, 0.0188, 0.0045])
 LIGHTING_VECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
 JITTER = transforms.ColorJitter(0.1, 0.1, 0.1)  # brightness, contrast and saturation, each within 1 +- 0.1
-LONGEST = 16  # times as long as it is wide: of longer images the middle is taken, else they would fill the memory
+LONGEST = 16  # ratio of the sides from which only the middle of an image is used, or it would fill the memory
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """`finish(resize(image))`; `resize` is None where chance acts on the full image."""
+    """`finish(resize(image))`; `resize` is None if the random part needs the full image."""
 
     resize: Resize | None
     finish: Callable
@@ -53,7 +53,7 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class FixedTransform:
-    """A transform without chance, known by its numbers alone: resize, centre crop, normalise."""
+    """A deterministic transform: resize, centre crop, normalise."""
 
     resize: Resize
     side: int  # of the square that is cut from the middle, pixels
@@ -63,18 +63,18 @@ class FixedTransform:
 
     @cached_property
     def finish(self) -> Callable:
-        """What follows the resizing."""
+        """All that comes after resizing."""
         return transforms.Compose([transforms.CenterCrop(self.side), *to_normalised(self.mean, self.std)])
 
     def places(self, fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Where points of an image are in what the network sees.
+        """Positions of points of an image in the network's input.
 
         Args:
             fractions: x and y as fractions of the image, `[..., 2]`.
-            size: width and height of the image.
+            size: width and height of the image, pixels.
 
         Returns:
-            The same as fractions of the network's image; outside [0, 1] where a point is cut off.
+            Fractions of the network's input, `[..., 2]`; outside [0, 1] if a point is cut off.
         """
         scale = self.resize.size / np.array(size if self.resize.square else min(size))
         resized = np.floor(np.array(size) * scale + 1e-6)  # as torchvision rounds
@@ -86,7 +86,7 @@ class FixedTransform:
 
 
 def interpolated(transform: ImageTransform | FixedTransform, interpolation: str) -> ImageTransform | FixedTransform:
-    """The same transform with another way to resize; one that does not resize stays."""
+    """The same transform with another interpolation; one that does not resize is returned unchanged."""
     if transform.resize is None:
         return transform
     return replace(transform, resize=replace(transform.resize, interpolation=interpolation))
@@ -105,7 +105,7 @@ class Lighting:
 
 
 def to_normalised(mean, std) -> list:
-    """PIL image -> tensor with the channel statistics `mean`, `std` removed."""
+    """Steps from a PIL image to a tensor normalised by the channel statistics `mean` and `std`."""
     return [transforms.ToTensor(), transforms.Normalize(mean, std)]
 
 

@@ -12,8 +12,8 @@ SOURCE = "https://worksheets.codalab.org/worksheets/0x362911581fcd4e048ddfd84f47
 class TravelingBirds(CUB2011):
     """One split of TravelingBirds: CUB's training birds from `CUB_fixed/train`, its test birds from `CUB_fixed/test`.
 
-    Both folders hold all birds, on different backgrounds, so only CUB's own split keeps a bird from being on both
-    sides, as in the published code. CUB's text files may lie in `CUB_fixed` or in `CUB200/CUB_200_2011`.
+    Both folders hold all birds, on different backgrounds, so only CUB's own split, as in the published code, keeps a
+    bird from being on both sides. CUB's text files may lie in `CUB_fixed` or in `CUB200/CUB_200_2011`.
 
     Raises:
         RunError: if the dataset or the text files are missing or broken.

@@ -19,7 +19,7 @@ from conformal.hierarchy import (
 from conformal.predictor import ConformalPredictor, Method, in_chunks, validated
 from conformal.quantiles import ROUNDING
 
-# Of mode "exact": what was calibrated with another is redone.
+# Score of mode "exact": a predictor that was calibrated with another one is calibrated again.
 SCORE = "mean probability of a branch, two features off the path"
 
 
@@ -30,15 +30,15 @@ class HierarchicalPredictor(ConformalPredictor):
     from the same data, as published. Mode "exact" ranks branches by the probability of their classes
     (`branch_nonconformity`), which needs no level: one nested family of sets, one quantile, a finite-sample guarantee.
 
-    Features of models without ReLU (QPM) can be negative; then the lowest value of every feature on the calibration
-    images counts as 0, and what lies below it too.
+    Features of models without ReLU (QPM) can be negative; then every feature's lowest value on the calibration images
+    counts as 0, and so do values below it.
 
     Args:
         weight: binary class-feature weights `[C, n_features]`, k ones in every row.
         mode: "exact" or "paper".
 
     Raises:
-        ValueError: if a row has another number of ones or the mode is unknown.
+        ValueError: if the rows differ in their number of ones or the mode is unknown.
     """
 
     def __init__(self, weight: Tensor, mode: str = "exact"):

@@ -8,7 +8,7 @@ from torch import Tensor
 from conformal.predictor import Method
 from conformal.softmax import SoftmaxPredictor
 
-PENALTY, FREE_RANK = 0.01, 5  # of every rank, and ranks without it
+PENALTY, FREE_RANK = 0.01, 5  # penalty per rank, and number of ranks without it
 
 
 def raps_score(probabilities: Tensor, position: Tensor, *, penalty: float, free_rank: int) -> Tensor:
