@@ -1,1 +1,1 @@
-"""What a model reaches and how far its explanations can be trusted: metrics, tables over runs, plots."""
+"""How good a model is and how far its explanations can be trusted: metrics, tables over runs, plots."""

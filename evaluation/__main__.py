@@ -2,10 +2,10 @@
 
     python -m evaluation RUN_FOLDER
 
-The same as --folder RUN_FOLDER: settings are those of the run, and flags override them. A downloaded model has no
-config.json: name its --dataset, --arch, --model_type, --img_size, --reduced_strides and, where images have boxes,
---cropGT. Its results go to Evaluated_Results_*.json, and those of its authors stay; so do the run's own results where
-other images are evaluated.
+This is short for --folder RUN_FOLDER: settings are those of the run, and flags override them. A downloaded model does
+not record its settings: give its --dataset, --arch, --model_type, --img_size, --reduced_strides and, where images have
+boxes, --cropGT. Results of a downloaded model, or on other images than the model's own, go to
+Evaluated_Results_*.json, so that the existing ones stay.
 """
 
 import logging
@@ -31,20 +31,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationFlags:
-    """Flags of this script alone."""
+    """Flags that only this script has."""
 
     per_class: bool = flag(
-        OUTPUT, False, "also say which classes are confused and why: tables, a calibration curve, a page per class"
+        OUTPUT, False, "also show which classes are confused and why: tables, a calibration curve, a page per class"
     )
     faithfulness: bool = flag(
         OUTPUT, False,
-        f"also ask whether the heatmaps mark what the model looks at: {IMAGES} test images are blurred there, and the "
-        "model's weights shuffled (some 60 forward passes an image)",
+        f"also measure whether heatmaps mark what the model looks at: {IMAGES} test images are blurred there, and the "
+        "model's weights are shuffled (some 60 forward passes per image)",
     )  # fmt: skip
 
 
 def main() -> None:
-    """Calibrate and evaluate the sparse model of a run folder; dense results on its own images are as they were."""
+    """Calibrate and evaluate the sparse model of a run folder; dense results are not measured again."""
     arguments = with_first("folder", sys.argv[1:])
     settings, folder, flags = finished_run(arguments, __doc__, EvaluationFlags)
     run, model = open_finished(settings, folder)

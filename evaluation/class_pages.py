@@ -1,4 +1,4 @@
-"""What is written on every class: tables, and a page with its features, the nearest classes and its mistakes."""
+"""Tables of all classes, and a page for each with its features, its nearest classes and its mistakes."""
 
 import base64
 import io
@@ -44,7 +44,13 @@ figure {{ display: inline-block; margin: .5rem; width: {width}px; font-size: .8r
 
 
 def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
-    """Write tables, a calibration curve and a page per class into a folder; the worst classes in a few lines."""
+    """Write tables, a calibration curve and a page per class into a folder; returns a few lines on the worst classes.
+
+    Args:
+        table: of the test images.
+        weight: class-feature weights, `[C, n]`.
+        images: the test images, an `ImageDataset`.
+    """
     classes = images.classes
     prepare_fonts(classes)
     weight = weight.detach().cpu()
@@ -120,7 +126,7 @@ def _features(c: int, table: FeatureTable, weight: Tensor) -> str:
 
 
 def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> str:
-    """The classes with the most features in common, what each has and lacks, and how often they are confused."""
+    """The classes that share the most features, the features of only one of them, and how often they are confused."""
     has = weight != 0
     shared = (has & has[c]).sum(dim=1)
     shared[c] = -1
@@ -139,7 +145,7 @@ def _neighbours(c: int, weight: Tensor, confused: Tensor, names: list[str]) -> s
 
 
 def _mistakes(c: int, mistakes: Mistakes, images) -> str:
-    """Its misclassified images, and what each was taken for, by which feature."""
+    """The class's misclassified images, what each was taken for, and by which feature."""
     rows = (mistakes.true == c).nonzero().flatten().tolist()
     shown = [
         f'<figure><img src="{_thumbnail(images.image(int(mistakes.image[m])))}" alt="">'
@@ -158,7 +164,7 @@ def _thumbnail(image) -> str:
 
 
 def data_uri(image: Image.Image, kind: str, **options) -> str:
-    """An image inside a page, as a file of a kind (`JPEG`, `PNG`); `options` are Pillow's."""
+    """An image as a `data:` URI in some format (`JPEG`, `PNG`); `options` are Pillow's."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,6 +1,6 @@
-"""Stage 5: what the dense and the sparse model reach, under the names of the papers' tables.
+"""Stage 5: results of the dense and the sparse model, under the names of the papers' tables.
 
-Accuracy and SID@5 are measured on the test images, all else on the training images under the test transform, as
+Accuracy and SID@5 are measured on the test images, everything else on the training images under the test transform, as
 published.
 """
 
@@ -34,14 +34,14 @@ from evaluation.results import write_results
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the metrics: results of another are computed again
+VERSION = 2  # of the metrics: results of another version are computed again
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What the dense model says about the test images, without its feature maps; on the CPU."""
+    """Outputs of the dense model on the test images, without its feature maps; on the CPU."""
 
-    features: Tensor  # what the head multiplies, [N, F]
+    features: Tensor  # input of the head, [N, F]
     logits: Tensor  # [N, C]
     labels: Tensor  # [N]
     sid: Tensor  # SID@5 of every image, [N]
@@ -70,7 +70,7 @@ def model_results(
 
     Args:
         weight: class-feature weights, `[C, F]`.
-        train_features: what the head multiplies, on the training images under the test transform, `[N, F]`.
+        train_features: input of the head on the training images under the test transform, `[N, F]`.
         train_labels: `[N]`.
         train_predictions: predicted classes, `[N]`.
         train_data: the training images; may know class similarity and attributes.
@@ -103,7 +103,7 @@ def model_results(
 def class_attribute_table(labels, class_attributes) -> np.ndarray:
     """Attribute table `[N * A, 4]` in which every image has the attributes of its class.
 
-    For datasets that annotate classes, not images. An attribute is present from half of the largest value on.
+    For datasets that annotate classes, not images. An attribute is present if it has at least half the largest value.
 
     Args:
         labels: `[N]`.
@@ -123,7 +123,7 @@ def linear_predictions(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 
 
 def evaluate_dense(run: OpenRun, model: InterpretableClassifier, train_features: Tensor) -> dict:
-    """Results of the dense model, also left in `Results_DenseModel.json`.
+    """Results of the dense model, also saved in `Results_DenseModel.json`.
 
     Args:
         train_features: its pooled features on the training images under the test transform, `[N, F]`.
@@ -164,14 +164,14 @@ def evaluate_sparse(
     beside: bool = False,
     more: dict | None = None,
 ) -> dict:
-    """Results of the sparse model, also left in the run's `Results_*.json` and as plots beside it.
+    """Results of the sparse model, also saved in the run's `Results_*.json` and as plots beside it.
 
     Args:
-        run: the run; its seed drew the calibration images.
-        again: whether to evaluate although the results are current.
-        beside: whether `Results_*.json` stays, because others made the model, or it was made with other images: these
-            results are left in `Evaluated_Results_*.json`, as by the published code.
-        more: further results to leave there; those of an earlier evaluation of the same model stay.
+        run: its seed drew the calibration images.
+        again: whether to evaluate even if the results are current.
+        beside: whether to keep `Results_*.json`, because others made the model, or it was made with other images, and
+            to save these results in `Evaluated_Results_*.json`, as the published code does.
+        more: further results to save; those of an earlier evaluation of the same model stay.
     """
     settings, folder = run.settings, run.folder
     coverages = sorted({*COVERAGES, *settings.coverage})
@@ -202,7 +202,7 @@ def evaluate_sparse(
 
 
 def measured_before(artefact: Artefact) -> dict:
-    """What earlier results of the same model say that is measured on request only; empty without any."""
+    """Earlier results of the same model that are measured only on request; empty without any."""
     same_model = artefact.why_outdated(only=("train", "test")) is None
     results = read_json(artefact.path) if same_model else None
     kept = results.get("Faithfulness") if isinstance(results, dict) else None
@@ -210,11 +210,11 @@ def measured_before(artefact: Artefact) -> dict:
 
 
 def warn_of_silent_features(features: Tensor) -> None:
-    """Log how many features `[N, n]` say the same about every image: they explain nothing."""
+    """Log how many features `[N, n]` have the same value in every image, and so explain nothing."""
     n_silent = int((features.amax(dim=0) == features.amin(dim=0)).sum())
     if n_silent:
         log.warning(
-            "Silent features, %d of %d, say the same about all training images: the dense model may have "
+            "Silent features, %d of %d, have the same value in all training images: the dense model may have "
             "learnt too little; train it longer (a larger --schedule_scale, or pretrained --weights).",
             n_silent,
             features.shape[1],
@@ -222,7 +222,7 @@ def warn_of_silent_features(features: Tensor) -> None:
 
 
 def accuracy_by_level(weight: Tensor, test: FeatureTable) -> dict[str, float]:
-    """Share of test images whose class has the first 1..k features of the prediction: the levels of the hierarchy."""
+    """Level accuracies: share of test images whose class has the first 1..k features of the prediction."""
     levels = HierarchicalPredictor(weight).calibrate(test.features, test.logits, test.labels)
     return {str(i): x for i, x in enumerate(levels.level_accuracies.tolist(), start=1)}
 
@@ -260,7 +260,7 @@ def sparse_results(run: OpenRun, weight: Tensor, tables: FeatureTables, coverage
 
 
 def explanation_truth_of(run: OpenRun, model: InterpretableClassifier, tables: FeatureTables) -> dict[str, float]:
-    """What is known of how true the explanations are, from parts that the dataset knows; empty if it knows none."""
+    """How true the explanations are, measured with the parts that the dataset knows; empty if it knows none."""
     weight, data = model.class_weight.detach().cpu(), run.data
     swapped = swapped_features(run, model)
     if swapped is not None:
@@ -272,7 +272,7 @@ def explanation_truth_of(run: OpenRun, model: InterpretableClassifier, tables: F
 
 
 def swapped_features(run: OpenRun, model: InterpretableClassifier) -> Tensor | None:
-    """Pooled features of test images with the look of one part swapped, `[R, P, L, n]`; None without known parts."""
+    """Pooled features of test images with the look of one part swapped, `[R, P, L, n]`; None for other datasets."""
     swapped_looks = getattr(run.data.test, "swapped_looks", None)
     if swapped_looks is None:
         return None

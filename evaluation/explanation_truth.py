@@ -1,6 +1,6 @@
-"""Explanations against the truth, for images that know where their parts are (SyntheticBirds).
+"""Explanations against the truth, for images whose parts are known (SyntheticBirds).
 
-No metric of the papers: they can only be measured where the parts that make a class are known.
+Not metrics of the papers: they can only be measured where the parts that make a class are known.
 A feature lies on the visible part whose centre is nearest to the peak of its feature map.
 """
 
@@ -32,11 +32,11 @@ def part_under_peak(peaks: Tensor, part_locations: Tensor, part_visibility: Tens
 def causing_part(pooled: Tensor, swapped: Tensor, part_visibility: Tensor) -> Tensor:
     """Index of the visible part whose look every feature depends on most, `[N, n]`.
 
-    That is the part whose exchange for another look lowers the feature most, in the mean over the other looks.
+    That is the part whose replacement by another look lowers the feature most, on average over the other looks.
 
     Args:
         pooled: features of the images, `[N, n]`.
-        swapped: the same of the images drawn with another look of one part, `[N, P, L, n]`.
+        swapped: features of the same images drawn with another look of one part, `[N, P, L, n]`.
         part_visibility: `[N, P]` bool.
     """
     drop = pooled.unsqueeze(1) - swapped.mean(dim=2)  # (N, P, n)
@@ -46,9 +46,9 @@ def causing_part(pooled: Tensor, swapped: Tensor, part_visibility: Tensor) -> Te
 def separating_cases(
     active: Tensor, labels: Tensor, weight: Tensor, class_parts: Tensor, part_visibility: Tensor
 ) -> Tensor:
-    """How many cases there are of every image, feature and part, `[N, n, P]`.
+    """Number of cases for every image, feature and part, `[N, n, P]`.
 
-    A case is an ordered pair (c, d) of classes that differ in exactly one part, a feature that c has and d has not,
+    A case is an ordered pair (c, d) of classes that differ in exactly one part, a feature that c has and d does not,
     and an image of c in which that part is visible and the feature active.
 
     Args:
@@ -61,7 +61,7 @@ def separating_cases(
     differs = class_parts[:, None] != class_parts[None]  # (C, C, P)
     only = (differs & (differs.sum(dim=2, keepdim=True) == 1)).double()
     has = (weight != 0).double()
-    # How many classes d the feature tells from c through a difference in the part alone, (C, n, P).
+    # How many classes d, different from c in the part alone, lack the feature of c, (C, n, P).
     separates = torch.einsum("cdp,cf,df->cfp", only, has, 1 - has)
     return separates[labels] * active.double().unsqueeze(2) * part_visibility.double().unsqueeze(1)
 
@@ -74,7 +74,7 @@ def differing_part_rate(cases: Tensor, parts: Tensor) -> tuple[float, float]:
         parts: the part named for every feature in every image, `[N, n]`: under its peak, or causing it.
 
     Returns:
-        `(rate, chance)`: chance is the rate of all n features on the same images and parts. nan where nothing counts.
+        `(rate, chance)`: chance is the rate of all n features on the same images and parts. nan without cases.
     """
     named = F.one_hot(parts, cases.shape[2]).double()  # (N, n, P)
     by_chance = named.mean(dim=1, keepdim=True)  # (N, 1, P)
@@ -103,7 +103,7 @@ def attribute_constancy(
 
     Returns:
         `(rate, chance)`: over pairs of classes of one feature; chance is the rate over all pairs of assignments, of
-        whatever features. nan where there are no pairs.
+        any features. nan without pairs.
     """
     n_parts = class_parts.shape[1]
     lies_on = F.one_hot(parts, n_parts).double() * active.unsqueeze(2)  # (N, n, P)

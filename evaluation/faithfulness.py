@@ -1,12 +1,12 @@
-"""Whether what the heatmaps mark is what the model looks at, on any dataset.
+"""Whether the heatmaps mark what the model looks at, on any dataset.
 
-Deletion and insertion (Petsiuk et al., BMVC 2018): cells of the image are blurred, those first in which the map is
-largest, and the value that the map explains should fall at once; or the blurred image gets its cells back in the same
-order, and it should rise at once. What is measured is the area under the curve over the share of cells, beside the area
-for cells in random order, which is the same for both. Randomisation (Adebayo et al., NeurIPS 2018): a map that stays as
-it is when the weights are shuffled shows the image, not the model.
+Deletion and insertion (Petsiuk et al., BMVC 2018): cells of the image are blurred, starting where the map is largest,
+and the value that the map explains should fall at once; or the blurred image gets its cells back in the same order, and
+the value should rise at once. The measure is the area under the curve over the share of cells, compared with the area
+for cells in random order, which is the same for both. Randomisation (Adebayo et al., NeurIPS 2018): a map that does not
+change when the weights are shuffled shows the image, not the model.
 
-Some 60 forward passes an image, so that it is measured on request, and on a few images (`IMAGES`).
+This takes some 60 forward passes per image, so it is measured only on request, and on a few images (`IMAGES`).
 """
 
 import copy
@@ -31,10 +31,10 @@ BLUR = 1 / 16  # standard deviation of the blur, as a share of the image's side
 
 
 def steps_of(order: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Which cells are taken after 1, 2, ... of the `STEPS`, without the last, `[STEPS - 1, h, w]` bool.
+    """Cells that have been taken after each of the `STEPS` but the last, `[STEPS - 1, h, w]` bool.
 
     Args:
-        order: indices of the cells, the first to be taken first, `[h * w]`.
+        order: indices of the cells in the order in which they are taken, `[h * w]`.
         cells: h and w.
     """
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
@@ -52,15 +52,15 @@ def partly_blurred(image: Tensor, masks: Tensor) -> Tensor:
 
 
 def area(start: float, values: Tensor, end: float) -> float:
-    """Area under a curve of `STEPS` steps of the same width, from its ends and the `STEPS - 1` values between."""
+    """Area under a curve of `STEPS` steps of equal width, from its ends and the `STEPS - 1` values between them."""
     return (values.sum().item() + (start + end) / 2) / STEPS
 
 
 def class_map(model: InterpretableClassifier, output: ModelOutput) -> Tensor:
-    """How much every cell speaks for the predicted class of a single image, `[h, w]`.
+    """How much every cell supports the predicted class of a single image, `[h, w]`.
 
-    The maps of its features, by their weights; for a dense model this is Grad-CAM (Selvaraju et al., ICCV 2017), whose
-    gradient of a linear head are its weights.
+    The weighted sum of its features' maps; for a dense model this is Grad-CAM (Selvaraju et al., ICCV 2017), since the
+    gradients of a linear head are its weights.
     """
     weight = model.class_weight[output.logits[0].argmax()]
     if isinstance(model.linear, SparseHead):
@@ -69,9 +69,9 @@ def class_map(model: InterpretableClassifier, output: ModelOutput) -> Tensor:
 
 
 def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> int | None:
-    """The feature whose presence speaks most for the predicted class of a single image; None if none does.
+    """The feature whose presence most supports the predicted class of a single image; None if none does.
 
-    One that is absent has no map to ask about, though its absence may speak for a class (Q-SENN, SLDD-Model).
+    An absent feature has no map to test, though its absence may support a class (Q-SENN, SLDD-Model).
     """
     weight = model.class_weight[output.logits[0].argmax()].clamp(min=0)
     present = output.feature_maps[0].amax(dim=(1, 2)) > 0
@@ -81,7 +81,7 @@ def strongest_feature(model: InterpretableClassifier, output: ModelOutput) -> in
 
 
 def blurred_cells(maps: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Which cells are blurred in the images of every curve: masks `[M, h, w]` by its name.
+    """Masks `[M, h, w]` of the cells that are blurred along every curve, by its name.
 
     Args:
         maps: `[h, w]`, by the name of what they explain.
@@ -100,10 +100,10 @@ def blurred_cells(maps: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def curves(model: InterpretableClassifier, image: Tensor, seed: int) -> dict[str, float]:
-    """Areas under the curves of an image's class, and for a sparse model of its strongest feature.
+    """Areas under the curves of an image's predicted class, and for a sparse model of its strongest feature.
 
-    Values are the probability of the predicted class, and the feature (mean or maximum of its map) over what it is in
-    the unchanged image.
+    Values are the probability of that class, and the feature (mean or maximum of its map) relative to its value in the
+    unchanged image.
 
     Args:
         image: transformed, `[3, S, S]`.
@@ -177,7 +177,7 @@ def faithfulness(run: OpenRun, model: InterpretableClassifier) -> dict[str, floa
 
 
 def dense_model(run: OpenRun) -> InterpretableClassifier | None:
-    """The dense model of a run, None if it is not there."""
+    """The dense model of a run, None if it has none."""
     if not run.folder.file(DENSE_MODEL_FILE).exists():
         return None
     return load_dense_model(run).eval()

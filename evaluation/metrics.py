@@ -1,6 +1,4 @@
-"""The metrics of SLDD-Model, Q-SENN, QPM and CHiQPM.
-
-arXiv 2303.13166, 2312.13839, 2502.20130 and 2511.20779.
+"""The metrics of SLDD-Model, Q-SENN, QPM and CHiQPM (arXiv 2303.13166, 2312.13839, 2502.20130 and 2511.20779).
 
 Pure functions, each returning a float; nan where a metric is not defined on its input.
 N samples, F features, C classes, H x W feature maps. Arrays may be torch tensors or numpy arrays.
@@ -33,9 +31,9 @@ def _chunks(*rows: Tensor, width: int) -> Any:
 def sid_at_k(feature_maps: Tensor, logits: Tensor, weight: Tensor, k: int = 5) -> float:
     """Spatial diversity of the k most important features of the predicted class (SID@5), 1/k to 1.
 
-    The maps of the features with the largest weights are divided by their mean magnitude and become distributions over
-    positions; the largest of the k is taken at every position, summed over positions and divided by k. Samples whose
-    class has fewer than k non-zero weights are left out; nan if none is left.
+    The maps of the features with the largest weights are divided by their mean magnitude and turned into distributions
+    over positions by a softmax; the largest of the k at every position is summed over positions and divided by k.
+    Samples whose class has fewer than k non-zero weights are left out; nan if none is left.
 
     Args:
         feature_maps: `[N, F, H, W]`.
@@ -126,7 +124,7 @@ def dependence(features: Tensor, logits: Tensor, weight: Tensor) -> float:
     Samples without any contribution are left out.
 
     Args:
-        features: what the head multiplies, `[N, F]`.
+        features: input of the head, `[N, F]`.
         logits: `[N, C]`.
         weight: `[C, F]`.
     """
@@ -134,7 +132,7 @@ def dependence(features: Tensor, logits: Tensor, weight: Tensor) -> float:
 
 
 def dependence_of_predictions(features: Tensor, predicted: Tensor, weight: Tensor) -> float:
-    """`dependence` from the predicted classes `[N]`."""
+    """As `dependence`, given the predicted classes `[N]`."""
     features, predicted = torch.as_tensor(features).detach(), torch.as_tensor(predicted)
     weight = _real(weight).to(features.device)
     shares = []
@@ -148,8 +146,8 @@ def dependence_of_predictions(features: Tensor, predicted: Tensor, weight: Tenso
 def attribute_alignment(features: Tensor, attribute_table: Tensor | np.ndarray) -> float:
     """How much more active a feature is with its best attribute than without, mean over features.
 
-    In units of the feature's mean activation above its minimum. Annotations of certainty below 3
-    are left out, and so are attributes that are then never present or never absent.
+    In units of the feature's mean activation above its minimum. Annotations with a certainty below 3 are left out, and
+    so are attributes that are then never present or never absent.
 
     Args:
         features: pooled features `[N, F]`, rows in ascending order of image id.
@@ -164,7 +162,7 @@ def attribute_alignment(features: Tensor, attribute_table: Tensor | np.ndarray) 
 
 
 def alignment_matrix(features: Tensor, attribute_table: Tensor | np.ndarray) -> Tensor:
-    """Gain in activation of features with attributes, `[F, A]`; arguments and errors as of `attribute_alignment`.
+    """Gain in activation of features with attributes, `[F, A]`; arguments and errors as in `attribute_alignment`.
 
     nan for attributes that are never present or never absent.
     """

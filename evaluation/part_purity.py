@@ -1,10 +1,10 @@
 """Whether a feature stays on one part, for images whose parts are known (CUB).
 
-Part purity after PIP-Net (Nauta et al., CVPR 2023), consistency and stability after Huang et al. (ICCV 2023, arXiv
-2212.05946). In PIP-Net a prototype is as strong in an image as its strongest patch. Where a feature is the mean of its
+Part purity follows PIP-Net (Nauta et al., CVPR 2023), consistency and stability follow Huang et al. (ICCV 2023, arXiv
+2212.05946). In PIP-Net a prototype is as strong in an image as its strongest patch. If a feature is the mean of its
 map, the images in which it is largest need not be those of its strongest patches, so purity is measured on both.
-Other differences: a feature's place is the centre of its map's largest cell, which they look for in maps
-enlarged to the image; and in place of prototypes of one class, the features assigned to a class count, as seen in that
+Other differences: we take the centre of the map's largest cell as a feature's place, they take the maximum of a map
+enlarged to the image; and in place of prototypes of one class, we take the features assigned to a class, in that
 class's test images.
 """
 
@@ -23,12 +23,12 @@ from dataset_classes.base import ImageDataset
 from dataset_classes.keypoints import Keypoints
 from evaluation.explanation_truth import part_under_peak
 
-STRONGEST = 10  # images that purity looks at
+STRONGEST = 10  # images that purity is measured on
 PATCH = 32 / 224  # side of the patch around a peak, as a share of the image's
 REGION = 72 / 224  # the same for consistency and stability
-CONSISTENT = 0.8  # share of the images in which a feature lies on a part, to be called consistent
+CONSISTENT = 0.8  # share of the images in which a consistent feature lies on the same part
 NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation and largest value, on normalised images
-DISTURBED_PER_CLASS = 10  # test images that stability looks at: it takes another pass
+DISTURBED_PER_CLASS = 10  # test images that stability is measured on: it takes another pass
 
 
 def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: float) -> Tensor:
@@ -47,7 +47,7 @@ def contained_parts(peaks: Tensor, locations: Tensor, visible: Tensor, side: flo
 def parts_of_patches(peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
     """Which parts the patch of every feature holds, `[N, n, Q]`, and which its image shows, `[N, Q]`, bool.
 
-    Patches lie around the peaks, `[N, n, 2]`, moved inside where they cross an edge. Left and right parts are the same.
+    Patches lie around the peaks, `[N, n, 2]`, shifted inside the image if needed. Left and right parts count as one.
     """
     names, merged = keypoints.sides_merged
     locations, visible = keypoints.tensors()
@@ -57,16 +57,15 @@ def parts_of_patches(peaks: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tenso
 
 
 def part_purity(strength: Tensor, held: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """How often the patches of a feature, in the images in which it is strongest, hold the same part (PIP-Net, 6.3).
+    """How often the patches of a feature hold the same part, in the images in which it is strongest (PIP-Net, 6.3).
 
     Args:
         strength: of the features in the images, `[N, n]`.
         held, shown: `parts_of_patches`.
 
     Returns:
-        `(purity, share)`, `[n]` each. Purity counts as the published code does: for every part the share of those
-        patches in whose image it is visible, then the largest over parts. The share is that of the most frequent part
-        among all patches.
+        `(purity, share)`, `[n]` each. Purity is counted as in the published code: the largest share, over parts, among
+        the patches in whose image the part is visible. `share` is that of the most frequent part among all patches.
     """
     rows = strength.topk(min(STRONGEST, len(strength)), dim=0).indices  # (R, n)
     count = held[rows, torch.arange(rows.shape[1])].sum(dim=0)  # (n, Q)
@@ -76,7 +75,7 @@ def part_purity(strength: Tensor, held: Tensor, shown: Tensor) -> tuple[Tensor, 
 
 @dataclass(frozen=True)
 class UsualPart:
-    """The part on which a feature's peak lies most often, and in which share of the images in which it is active."""
+    """The part on which a feature's peak lies most often, and the share of the images where the feature is active."""
 
     name: str
     share: float
@@ -86,7 +85,7 @@ class UsualPart:
 
 
 def usual_parts(table: FeatureTable, keypoints: Keypoints) -> dict[int, UsualPart]:
-    """The usual part of every feature that is active in some image with a visible part; give images not trained on."""
+    """The usual part of every feature that is active in an image with a visible part; best on unseen images."""
     names, merged = keypoints.sides_merged
     locations, visible = keypoints.tensors()
     nearest = part_under_peak(table.peaks, locations, visible)
@@ -117,7 +116,7 @@ def consistency(inside: Tensor, visible: Tensor, labels: Tensor, weight: Tensor)
 
 
 def stability(inside: Tensor, disturbed: Tensor, labels: Tensor, weight: Tensor) -> float:
-    """How often noise leaves the parts around the peak of an assigned feature as they were (Huang et al.).
+    """How often noise does not change the parts around the peak of an assigned feature (Huang et al.).
 
     Args:
         inside: which parts lie around the features' peaks, `[N, n, P]` bool.
@@ -138,7 +137,7 @@ def _mean_over_assigned(values: Tensor, labels: Tensor, weight: Tensor) -> float
 
 
 class Disturbed(Dataset):
-    """Some images of a dataset with noise that people do not see, the same every time."""
+    """Some images of a dataset with noise that people hardly notice, the same every time."""
 
     def __init__(self, images: ImageDataset, rows: np.ndarray):
         self._images, self._rows = images, rows

@@ -1,4 +1,4 @@
-"""Where a sparse model goes wrong, class by class: confusions, the features behind them, and how sure it was."""
+"""Where a sparse model goes wrong, class by class: confusions, the features behind them, and its confidence."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ class Mistakes:
     image: Tensor  # index of each, [M]
     true: Tensor  # its class, [M]
     predicted: Tensor  # the class it was taken for, [M]
-    feature: Tensor  # the feature that speaks most for the predicted class against the true one, [M]
+    feature: Tensor  # the feature that most favours the predicted class over the true one, [M]
 
 
 def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
-    """The mistakes in a feature table of the test images; `weight` is that of the classes, `[C, n]`."""
+    """The mistakes in a feature table of the test images; `weight`: class-feature weights, `[C, n]`."""
     image = (table.predictions != table.labels).nonzero().flatten()
     true, predicted = table.labels[image], table.predictions[image]
     evidence = (weight[predicted] - weight[true]) * table.features[image]  # [M, n]
@@ -32,7 +32,7 @@ def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
 
 
 def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """Mean probability of the prediction, share of correct ones, and images, of each bin that has some, `[B, 3]`."""
+    """Mean probability of the prediction, accuracy and number of images for each bin that has any, `[B, 3]`."""
     probability, predicted = logits.double().softmax(dim=1).max(dim=1)
     correct = (predicted == labels).double()
     bins = (probability * BINS).long().clamp(max=BINS - 1)
@@ -43,19 +43,19 @@ def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def calibration_error(curve: np.ndarray) -> float:
-    """Expected calibration error: by how much probability and accuracy differ, averaged over the images."""
+    """Expected calibration error: difference between probability and accuracy, averaged over the images."""
     probability, accuracy, counts = curve.T
     return float((np.abs(probability - accuracy) * counts).sum() / counts.sum())
 
 
 def confusing_feature(mistakes: Mistakes, true: int, predicted: int) -> int:
-    """The feature that most often decides for one class against the true one."""
+    """The feature that most often favours a wrong class over the true one."""
     these = (mistakes.true == true) & (mistakes.predicted == predicted)
     return int(mistakes.feature[these].bincount().argmax())
 
 
 def calibration_figure(curve: np.ndarray) -> Figure:
-    """Accuracy against the probability of the prediction; the area of a point is its number of images."""
+    """Accuracy against the probability of the prediction; the area of a point grows with its number of images."""
     probability, accuracy, counts = curve.T
     figure, axes = labelled_figure(
         "Probability of the predicted class", "Correct predictions (larger dot: more images)", width=5, height=5

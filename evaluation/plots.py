@@ -16,9 +16,9 @@ from evaluation.prediction_sets import coverage_and_size, coverage_per_class
 
 LONGEST_NAME = 30  # characters of a class
 TARGETS = np.linspace(0.7, 0.99, 30)
-# Colours that stay apart for colour-blind readers (Okabe and Ito), in the order of the methods.
+# Colours that colour-blind readers can tell apart (Okabe and Ito), in the order of the methods.
 PALETTE = ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#000000")
-FIRST_ABOVE = 20  # where curves are equal, that of the first method is seen
+FIRST_ABOVE = 20  # where curves coincide, that of the first method is on top
 COLOURS = dict(zip((method.name for method in METHODS), cycle(PALETTE), strict=False))
 
 
@@ -42,7 +42,7 @@ def plot_prediction_sets(
 
 
 def coverage_figure(curves: dict, n_calibration: int, n_test: int) -> Figure:
-    """Empirical coverage against its target, with the range of its exact law for so many images."""
+    """Empirical coverage against its target, with the range of its exact distribution for these numbers of images."""
     figure, axes = labelled_figure("Targeted coverage", "Coverage on test images")
     laws = np.array([coverage_law(n_calibration, n_test, target).cumsum() for target in TARGETS])
     low, high = (laws < 0.05).sum(axis=1) / n_test, (laws < 0.95).sum(axis=1) / n_test
@@ -68,7 +68,7 @@ def set_size_figure(curves: dict) -> Figure:
 
 
 def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
-    """Coverage of every class, hardest classes of the first method first; names where they can be read."""
+    """Coverage of every class, the hardest for the first method first; names if they are readable."""
     first_name, first = next(iter(by_class.items()))
     order = np.argsort(first, kind="stable")
     width = max(6.4, min(16, 0.25 * len(order)))
@@ -88,7 +88,7 @@ def class_coverage_figure(by_class: dict, classes, coverage: float) -> Figure:
 
 
 def labelled_figure(x_label: str, y_label: str, width: float = 6.4, height: float = 4.8) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one axes, without a frame at the top and on the right."""
+    """A figure (size in inches) with one axes, without a frame at the top and on the right."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: Axes = figure.subplots()
     axes.set_xlabel(x_label)

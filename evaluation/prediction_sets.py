@@ -14,8 +14,8 @@ def methods(weight: Tensor | None, calibration: FeatureTable, seed: int = 0) -> 
     """Calibrated predictors by name.
 
     Args:
-        weight: binary class-feature weights `[C, n]`; None where classes are not sets of features: only methods
-            without a hierarchy.
+        weight: binary class-feature weights `[C, n]`; None if classes are not sets of features, for methods without a
+            hierarchy only.
         seed: of the draws of APS and RAPS.
     """
     by_name = {
@@ -50,9 +50,9 @@ def compare_methods(by_name: dict, test: FeatureTable, coverages, class_similari
     """Results of every method for every coverage: `{method: {coverage: set_results}}`.
 
     Args:
-        test: images that are predicted, none of which calibrated.
+        test: images to predict, none of them used for calibration.
         coverages: targeted coverages, fractions.
-        class_similarity: `[C, C]` for the set coherence, where the dataset knows it.
+        class_similarity: `[C, C]` for the set coherence, if the dataset knows it.
     """
     results = {}
     for name, method in by_name.items():

@@ -18,22 +18,19 @@ PERCENT = (
     "Dependence",
     "Dependence on test images",
 )
-# What the published code calls it, in its JSON files, beside our names in ours.
+# Names in the JSON files of the published code, which ours hold in addition to our own names.
 PUBLISHED_NAMES = {"Number of features": "NFfeatures", "Features per class": "PerClass"}
 PUBLISHED_METHODS = {"CHiQPM (paper)": "CHiQPM", "APS": "APS", "THR": "THR"}
 PUBLISHED_SET_NAMES = {"Coverage": "Coverage_rate", "Average set size": "Average_size", "Set coherence": "SetCoherence"}
 
 
 def write_results(path, results: dict) -> None:
-    """Write results as JSON, under the published names too.
-
-    What is not defined (nan) becomes null, which every reader of JSON understands.
-    """
+    """Write results as JSON, under the published names too; nan becomes null, which every JSON reader understands."""
     write_json(path, _without_nan({**results, **published_entries(results)}))
 
 
 def published_entries(results: dict) -> dict:
-    """The results that the published code writes under other names, under these."""
+    """The results that the published code writes under other names, under those names."""
     sets = results.get("Prediction sets", {})
     return {
         **{theirs: results[ours] for ours, theirs in PUBLISHED_NAMES.items()},
@@ -49,7 +46,7 @@ def published_entries(results: dict) -> dict:
 
 
 def recorded_results(path: Path) -> dict:
-    """The numbers in a file of results that others may have written or edited; empty if it is no such file."""
+    """The numbers in a file of results, which others may have written or edited; empty if it is not such a file."""
     results = read_json(path)
     numbers = results.items() if isinstance(results, dict) else ()
     return {
@@ -66,7 +63,7 @@ def _without_nan(value):
 
 
 def summary(settings: Settings, run: RunFolder, dense: dict, sparse: dict) -> str:
-    """What was reached, where it is, and what to do next: for people."""
+    """The results, where they are, and what to do next: for people."""
     flags = shared_flags(settings, run)
     # Only classes that are sets of features have a tree.
     tree = [f"  python visualize_tree.py {flags}"] if settings.kind.hierarchical else []
@@ -100,7 +97,7 @@ def _kept_accuracy(dense: dict, sparse: dict) -> list[str]:
 
 
 def results_table(dense: dict, sparse: dict, name: str) -> str:
-    """Dense and sparse model side by side, then prediction sets, and what is known of how true explanations are.
+    """Dense and sparse model side by side, then prediction sets, then how true the explanations are, if known.
 
     Args:
         dense: results of the dense model; may lack entries.

@@ -1,12 +1,12 @@
 """A page of results made from run folders: a template whose `{{ ... }}` lines become tables, plots and sources.
 
-    {{ table: dataset=CUB2011; metrics=Accuracy, SID@5 }}    the runs of these settings; metrics by their beginnings
-    {{ splits: dataset=CUB2011; metrics=THR, *coherence }}   the same of prediction sets, means over random splits
+    {{ table: dataset=CUB2011; metrics=Accuracy, SID@5 }}    the runs with these settings; metrics by how they begin
+    {{ splits: dataset=CUB2011; metrics=THR, *coherence }}   their prediction sets, averaged over random splits
     {{ plots: dataset=CUB2011 }}                             their plots
     {{ runs: dataset=CUB2011 }}                              how they were made: command, seeds, commit
 
-No number of a run is typed into a template, so a page says nothing that no run has left. Where there are no such runs,
-it says so.
+No number of a run is typed into a template, so every number on the page comes from a run. If there are no such runs,
+the page says so.
 """
 
 import copy
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 TEMPLATE = ".template.md"
 DIRECTIVE = re.compile(r"^\{\{ *(\w+) *:(.*)\}\}$", re.M)
-# What another machine has elsewhere.
+# Flags that are different on another machine.
 OF_THIS_MACHINE = re.compile(r" --(data_root|log_dir|folder|device|workers|track)[ =]\S+")
 SCRIPT = re.compile(r"\S*main\.py")
 KINDS = ("table", "splits", "plots", "runs")
@@ -37,7 +37,7 @@ NOTHING = "*No run of this kind is on hand.*"
 
 
 def write_page(template: Path, rows: list[Row]) -> Path:
-    """Write `NAME.md` beside `NAME.template.md`, plots into `figures/NAME`; UsageError if the template is wrong."""
+    """Write `NAME.md` beside `NAME.template.md`, plots into `figures/NAME`; UsageError if the template is invalid."""
     if not template.name.endswith(TEMPLATE):
         raise UsageError(f"--page {template}: the name of a template ends with {TEMPLATE}")
     try:

@@ -19,7 +19,7 @@ SIZES = {"n_per_class": "Features per class", "n_features": "Features"}
 
 
 def write_plots(folder: Path, rows: list[Row]) -> list[str]:
-    """Write the plots that the rows have numbers for; the names of the files."""
+    """Write the plots that the rows have numbers for; returns the names of the files."""
     prepare_fonts([])
     figures = dict(_figures([row for row in rows if row.model != DENSE]))
     for name, figure in figures.items():
@@ -53,7 +53,7 @@ def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
 
 
 def _curves_over(rows: list[Row], key: str) -> dict[str, list[tuple]]:
-    """Accuracy over a setting, a curve for all rows that differ in nothing else; those of one point are left out."""
+    """Accuracy over a setting, one curve for rows that differ in nothing else; curves of one point are left out."""
     curves: dict[str, list[tuple]] = {}
     for row in rows:
         if key in row.differing:
@@ -76,18 +76,18 @@ def _spread(values: list[float]) -> tuple[float, float]:
 
 
 def _figure(x_label: str, y_label: str, curves: dict[str, list[tuple]], title: str | None = None) -> Figure:
-    """Curves of (x, mean, standard deviation) with error bars; the title is that of their names."""
+    """Curves of (x, mean, standard deviation) with error bars; `title` is the legend's."""
     figure, axes = labelled_figure(x_label, y_label, width=8)
     for i, (name, points) in enumerate(curves.items()):
         x, y, error = zip(*points, strict=True)
         shown = error if any(error) else None
-        # Ten colours, then the same ones in another line.
+        # Ten colours, then the same colours with another line style.
         axes.errorbar(
             x, y, shown, marker="o", markersize=4, capsize=2, label=fill(name, NAME_WIDTH),
             color=f"C{i % 10}", linestyle=LINES[i // 10 % len(LINES)],
         )  # fmt: skip
     if all(isinstance(point[0], int) for points in curves.values() for point in points):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # no level 1.5
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no level 1.5
     axes.legend(
         frameon=False, title=title, fontsize="small", title_fontsize="small", loc="upper left", bbox_to_anchor=(1, 1)
     )
