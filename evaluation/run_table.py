@@ -1,4 +1,4 @@
-"""Results of many runs, gathered by model and settings: mean and standard deviation over seeds."""
+"""Results of many runs, grouped by model and settings: mean and standard deviation over seeds."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ SETS, LEVELS = "Prediction sets", "Level accuracies"
 TRUTH, FAITHFUL = "Explanation truth", "Faithfulness"
 LOWER_IS_BETTER = ("Correlation", "Dependence", "Dependence on test images")
 NEUTRAL = ("Number of features", "Features per class", "Calibration images", "Prediction set images")
-# Digests in the manifest: they follow from the other settings and from the seed.
+# Manifest entries that are determined by the other settings and the seed.
 DIGESTS = ("images", "selection", "features", "seed")
 
 
@@ -34,7 +34,7 @@ class Measured:
 
     folder: Path
     name: str  # `DENSE`, or what the names of its files begin with
-    seed: int | None  # of the run, None where it is not known
+    seed: int | None  # of the run, None if unknown
     settings: dict[str, str]  # what the model was made from, flat, without the seed
     results: dict  # as in its `Results_*.json`
 
@@ -56,12 +56,12 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What the row is called: the model, and what tells it from other rows of the model."""
+        """Name of the row: the model, and the settings that set it apart from other rows of the model."""
         own = ", ".join(f"{key} {value}" for key, value in self.differing.items())
         return NAMES[self.model] + (f" ({own})" if own else "")
 
     def values(self, *keys: str) -> list[float]:
-        """The numbers under a path of keys in the results, one of every run that has it."""
+        """The numbers under a path of keys in the results, from every run that has it."""
         found = (_look_up(run.results, keys) for run in self.runs)
         return [float(value) for value in found if isinstance(value, int | float)]
 
@@ -79,7 +79,7 @@ def _look_up(results: dict, keys: tuple[str, ...]):
 
 
 def gather(paths: Iterable[str]) -> list[Row]:
-    """The models of all runs at or below some paths (RunError: none), a row for every model under the same settings."""
+    """The models of all runs at or below some paths, one row for runs with the same settings; RunError if none."""
     rows: dict[tuple, Row] = {}
     places: dict[Any, str] = {}
     for folder in _run_folders(paths):
@@ -99,9 +99,9 @@ def gather(paths: Iterable[str]) -> list[Row]:
 
 
 def tell_apart(rows: list[Row]) -> None:
-    """Set in every row the settings in which it differs from the others of its model.
+    """Set `differing` of every row: the settings in which it differs from other rows of its model.
 
-    Where those that all of them have suffice, one that only some have is left out, as the recipe of a stage of theirs.
+    Settings that only some rows have (the recipe of a stage) are left out if the common ones set all rows apart.
     """
     for model in {row.model for row in rows}:
         same = [row for row in rows if row.model == model]
@@ -123,7 +123,7 @@ def _run_folders(paths: Iterable[str]) -> list[Path]:
 
 
 def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
-    """The models of a run folder whose results are there; `places`: where images of one's own were seen first."""
+    """The models of a run folder that have results; `places`: where the user's own images were seen first."""
     run, manifest = RunFolder(folder), RunFolder(folder).manifest()
     arguments = recorded_arguments(folder)
     dense = recorded_results(run.file(DENSE_RESULTS_FILE))
@@ -134,7 +134,7 @@ def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
             made_from |= manifest.get(file, {}).get("settings", {})
         made_from = made_from or {k: arguments[k] for k in ("dataset", "arch") if k in arguments}
         images = recorded_images(run.file(files[0]))
-        if images:  # runs on other images are no further seeds, but the same may have been moved
+        if images:  # runs on other images are not further seeds, but the same images may have been moved
             root = images.pop("data_root")
             made_from |= {**images, "data_root": places.setdefault(tuple(images.values()) or root, root)}
         seed = made_from.get("seed", arguments.get("seed"))
@@ -180,8 +180,8 @@ class Metric:
 
     name: str
     path: tuple[str, ...]  # its keys in the results
-    percent: bool = True  # whether its numbers are shares that are shown in percent
-    better: int = 1  # 1 if more is better, -1 if less is, 0 if neither
+    percent: bool = True  # whether its numbers are shares, to be shown in percent
+    better: int = 1  # 1 if higher is better, -1 if lower is, 0 if neither
 
 
 def metrics_of(rows: list[Row]) -> list[Metric]:
@@ -229,7 +229,7 @@ class Cell:
     best: bool = False
 
     def text(self, percent: bool) -> str:
-        """Mean and standard deviation as people read them."""
+        """Mean and standard deviation, for people."""
         if not percent and self.mean == int(self.mean) and not self.std:
             return str(int(self.mean))  # a count
         factor, digits = (100, 1) if percent else (1, 2)

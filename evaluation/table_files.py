@@ -30,7 +30,7 @@ def latex(rows: list[Row], metrics: list[Metric]) -> str:
 
 
 def long_table(rows: list[Row], metrics: list[Metric]) -> str:
-    """CSV of a line for every model and metric: mean, standard deviation, number of seeds."""
+    """CSV with a line for every model and metric: mean, standard deviation, number of seeds."""
     lines = [["model", "settings", "metric", "mean", "std", "seeds"]]
     for metric in metrics:
         for row, cell in zip(rows, cells_of(rows, metric), strict=True):

@@ -1,4 +1,4 @@
-"""What the live page asks a model: everything is computed here, by the code that also writes the report."""
+"""Answers to the live page's questions, computed by the code that also writes the report."""
 
 import io
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LISTED = 5  # most probable classes
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a photo."""
+    """A question about a photo."""
 
     photo: Image.Image  # in RGB
     name: str
@@ -39,7 +39,7 @@ class Question:
 
 
 class LiveModel:
-    """A finished run that answers questions, one at a time; `start`: the coverage that the page begins with."""
+    """A finished run that answers questions, one at a time; `start`: the coverage that the page starts with."""
 
     def __init__(self, explained: ExplainedRun, predictor: HierarchicalPredictor, start: float):
         self.explained, self.predictor = explained, predictor
@@ -47,11 +47,11 @@ class LiveModel:
         self._images = ClassImages(self.explainer, explained.data.train_unaugmented, explained.tables.train)
         self._report = explained.report("live", self._images)
         self._report.set_coverages(predictor, COVERAGES, start)
-        # Switched off, a feature is as weak as in the image of the training set that shows least of it.
+        # A feature that is switched off is as weak as in the training image that shows least of it.
         self._absent = explained.tables.train.features.min(dim=0).values.numpy()
 
     def page(self) -> dict:
-        """What the page knows before any photo: classes, features, pictures, test images, the map of the classes."""
+        """The page before any photo: classes, features, pictures, test images, the map of the classes."""
         test, names = self.explained.data.test, self.explainer.class_names
         return {
             **self._report.page,
@@ -62,7 +62,7 @@ class LiveModel:
         }
 
     def test_image(self, index: int) -> Question:
-        """A test image as a question; UploadError if there is none of this index."""
+        """A test image as a question; UploadError if there is none with this index."""
         test = self.explained.data.test
         if not 0 <= index < len(test):
             raise UploadError(f"there is no test image {index}; the last is {len(test) - 1}")
@@ -83,7 +83,7 @@ class LiveModel:
         return buffer.getvalue()
 
     def answer(self, question: Question) -> dict:
-        """The explanation of a photo, in the form of the report's images, with what the what-ifs need.
+        """The explanation of a photo, in the form of the report's images, plus data for what-if questions.
 
         Raises:
             UploadError: if a feature does not exist.
@@ -123,17 +123,17 @@ class LiveModel:
         return {**self._report.comparison(classes, columns), "pictures": self._class_pictures(classes, columns)}
 
     def proposed_crop(self, photo: Image.Image) -> dict:
-        """Where the object is in a photo: a proposal, to be adjusted."""
+        """Where the object is in a photo: a proposal that the user can adjust."""
         found = detected(photo)
         return {"crop": found or salient(self.see(Question(photo, "")).feature_maps)}
 
     def see(self, question: Question) -> SeenImage:
-        """What the model sees in the asked part of a photo."""
+        """The model's view of the selected part of a photo."""
         photo = cut(greyed(question.photo, question.grey), question.crop)
         return self.explainer.see(self.explained.data.test.transform(photo))
 
     def without(self, seen: SeenImage, off: Sequence[int]) -> SeenImage:
-        """What would be seen if some features were absent; UploadError if one does not exist."""
+        """The model's view if some features were absent; UploadError if one does not exist."""
         if not off:
             return seen
         if not all(0 <= f < len(seen.features) for f in off):
@@ -151,7 +151,7 @@ class LiveModel:
 
 
 def class_map(weight: np.ndarray) -> dict:
-    """All classes as one tree: those that share most features are joined first.
+    """All classes as one tree: those that share the most features are joined first.
 
     Args:
         weight: class-feature weights, `[C, n]`, C at least 2.

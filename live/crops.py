@@ -1,6 +1,6 @@
-"""Where the object is in a photo: a proposal for the crop, to be adjusted by whoever asks.
+"""Where the object is in a photo: a proposal for the crop that the user can adjust.
 
-torchvision's detector finds it where its weights lie in torch's cache already (nothing is downloaded here); else the
+torchvision's detector finds it if its weights are in torch's cache already (nothing is downloaded here); otherwise the
 box is drawn around what the model's own features see.
 """
 
@@ -26,7 +26,7 @@ Edges = tuple[float, float, float, float]
 
 @cache
 def detector():
-    """torchvision's detector in evaluation mode, or None where its weights are not in torch's cache."""
+    """torchvision's detector in evaluation mode, or None if its weights are not in torch's cache."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS.url.rsplit("/", 1)[-1]
     if not file.is_file():
         return None
@@ -35,7 +35,7 @@ def detector():
 
 @torch.inference_mode()
 def detected(photo: Image.Image) -> Edges | None:
-    """The most certain object of a photo; None without a detector, or if it finds nothing."""
+    """The most confident detection in a photo; None without a detector, or if it finds nothing."""
     network = detector()
     if network is None:
         return None

@@ -1,7 +1,7 @@
 """The live page's server: a fixed set of addresses on this machine, answered by one model.
 
 Requests name test images, classes and features by number, and photos come as bytes: no part of a request becomes a
-path. All that a page may load comes from here (Content-Security-Policy).
+path. The page may load only what comes from here (Content-Security-Policy).
 """
 
 import asyncio
@@ -45,7 +45,7 @@ HEADERS = {
 
 
 def application(model: LiveModel) -> Starlette:
-    """The web application on a model."""
+    """The web application for a model."""
     ask = Questions(model)
     own = files("live") / "page"
     pages = {
@@ -61,7 +61,7 @@ def application(model: LiveModel) -> Starlette:
         Route("/api/compare", ask.compare),
         Route("/api/test/{index:int}", ask.test_image),
     ]
-    # A page of another site that resolves its name to this machine does not get answers.
+    # Keeps out pages of another site whose name resolves to this machine (DNS rebinding).
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     return Starlette(routes=routes, middleware=[hosts], exception_handlers={404: _not_found, RunError: _unreadable})
 
@@ -93,7 +93,7 @@ def _refused(why: str, status: int) -> Response:
 
 
 class Questions:
-    """The addresses that ask the model. It answers in a single thread, so answers cannot mix."""
+    """The addresses that query the model. It answers in a single thread, so answers cannot mix."""
 
     def __init__(self, model: LiveModel):
         self._model = model
@@ -159,7 +159,7 @@ def _optional(request: Request, name: str, parse: Callable):
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body; UploadError, and no further reading, where it grows too large."""
+    """The request's body; UploadError, and no further reading, if it gets too large."""
     data = bytearray()
     async for part in request.stream():
         data += part
@@ -169,16 +169,16 @@ async def _body(request: Request) -> bytes:
 
 
 def listening_socket(port: int) -> socket.socket:
-    """A socket of this machine alone, bound to a port (0: a free one); OSError if the port cannot be had."""
+    """A socket for this machine only, bound to a port (0: a free one); OSError if the port is not available."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    listening.listen()  # whoever opens the page before the model is ready waits
+    listening.listen()  # a browser that opens the page before the model is ready waits
     return listening
 
 
 def serve(app: Starlette, listening: socket.socket) -> None:
-    """Answer requests until Ctrl-C (a KeyboardInterrupt), which ends it at once, whatever is being asked."""
+    """Answer requests until Ctrl-C (a KeyboardInterrupt), which ends it at once, even during an answer."""
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False
     )

@@ -1,4 +1,4 @@
-"""Photos that a browser sends: decoded in memory, within bounds, never written to disk."""
+"""Photos that a browser sends: decoded in memory, limited in size, never written to disk."""
 
 import io
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SMALLEST = 0.02  # side of a box, as a fraction of the photo's
 
 
 class UploadError(ValueError):
-    """What is wrong with a request, in one sentence for the person at the page."""
+    """An invalid request; the message is one sentence for the user of the page."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Box:
 
     @classmethod
     def parse(cls, text: str) -> "Box":
-        """The box in a text such as `0.1,0.2,0.9,1`; UploadError if it is no box inside the photo."""
+        """The box in a text such as `0.1,0.2,0.9,1`; UploadError if it is not a box inside the photo."""
         try:
             left, top, right, bottom = (float(x) for x in text.split(","))
         except ValueError:
@@ -49,7 +49,7 @@ class Box:
 
 
 def decode(data: bytes, scale: PixelScale = FORMAT_SCALE) -> Image.Image:
-    """The first frame of an image file in RGB, upright, its values read by `scale`; UploadError if that cannot be."""
+    """The first frame of an image file in RGB, upright, with values in `scale`; UploadError if it cannot be read."""
     if not data:
         raise UploadError("the file is empty")
     try:
@@ -75,7 +75,7 @@ def cut(image: Image.Image, box: Box | None) -> Image.Image:
 
 
 def greyed(image: Image.Image, box: Box | None) -> Image.Image:
-    """The photo with the inside of a box in plain grey."""
+    """The photo with the inside of a box greyed out."""
     if box is None:
         return image
     left, top, right, bottom = box.pixels(image)

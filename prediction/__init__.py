@@ -1,1 +1,1 @@
-"""New images: found, read, and predicted by a finished model."""
+"""Finds and reads new images, and predicts them with a finished model."""

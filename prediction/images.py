@@ -1,4 +1,4 @@
-"""The images to predict: found in folders, read, and put together in batches."""
+"""The images to predict: found in folders, read, and collated into batches."""
 
 import csv
 import glob
@@ -20,19 +20,19 @@ from dataset_classes.pixels import PixelScale
 log = logging.getLogger(__name__)
 
 COLUMN = "file"  # of tables
-DELIMITERS = ",;\t"  # some spreadsheets write others than commas
+DELIMITERS = ",;\t"  # spreadsheets do not all write commas
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """The named files, the images below the named folders by name, and those in lists; each once.
+    """The given files, the images below the given folders, sorted, and those in the given tables; each once.
 
     Args:
-        paths: files, folders, patterns such as `photos/*.jpg` (for shells that leave them as they are), and tables
-            (.csv) with commas, semicolons or tabs, whose column `file`, or the first of one without a header, names
-            images, from the table's folder where not absolute.
+        paths: files, folders, patterns such as `photos/*.jpg` (for shells that do not expand them), and tables (.csv)
+            with commas, semicolons or tabs. The column `file` of a table, or the first if it has no header, holds image
+            files, relative to the table's folder.
 
     Raises:
-        UsageError: if nothing is named.
+        UsageError: if there are no paths.
         RunError: if a folder, a pattern or a table holds no images, or a table cannot be read.
     """
     if not all(paths) or not paths:
@@ -59,7 +59,7 @@ def find_images(paths: Sequence[str]) -> list[str]:
 
 
 def _listed(table: str) -> list[str]:
-    """The images that a table names, see `find_images`."""
+    """The images in a table, see `find_images`."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
             lines = [line for line in file if line.strip()]
@@ -89,7 +89,7 @@ def _header(lines: list[str], delimiter: str) -> list[str]:
 
 
 class ImageFiles(Dataset):
-    """Images by path, ready for the network; item i is a tensor, or the RunError that says why it is none."""
+    """Images by path, transformed; item i is a tensor, or the RunError that says why it cannot be read."""
 
     def __init__(self, files: Sequence[str], transform, scale: PixelScale):
         self._files, self._transform, self._scale = files, transform, scale
@@ -107,7 +107,7 @@ class ImageFiles(Dataset):
 def stack_readable(batch: list[Tensor | RunError]) -> tuple[Tensor | None, list[RunError | None]]:
     """The images of a batch as one tensor, None if there are none, and the error or None of every item.
 
-    Loading processes call it: each tensor that they send holds a file descriptor.
+    Stacked in the loading processes, since every tensor that they send takes a file descriptor.
     """
     tensors = [image for image in batch if isinstance(image, Tensor)]
     errors = [None if isinstance(image, Tensor) else image for image in batch]

@@ -1,4 +1,4 @@
-"""A finished model with all that predicting needs."""
+"""A finished model with everything that prediction needs."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from dataset_classes.registry import DataSplits, data_of_model
 
 @dataclass(frozen=True)
 class FinishedModel:
-    """A model, what it knows of its data, and its calibrated prediction sets."""
+    """A model, the description of its data, and its calibrated predictor."""
 
     model: InterpretableClassifier
     data: DataDescription
@@ -27,14 +27,14 @@ class FinishedModel:
 
 
 def open_model(settings: Settings, run: RunFolder, hardware: Hardware) -> FinishedModel:
-    """The model of a run with all that predicting needs, from its folder or else the dataset; RunError without both."""
+    """The model of a run with all that prediction needs, from its folder or else the dataset; RunError without both."""
     data, predictor = DataDescription.recorded(settings, run), saved_calibration(settings, run)
-    # What an earlier version calibrated with another score is calibrated again.
+    # A calibration that is missing or outdated is made again from saved features, without the dataset.
     table = saved_feature_table(settings, run, "test") if predictor is None else None
     splits = None
     if data is None or (predictor is None and table is None):
-        lacks = "class names" if data is None else "calibration of this model"
-        splits = _needed_data(settings, run, f"has no {lacks} (config.json, manifest.json, *_Calibration.npz)")
+        lacks = "class names (no model card)" if data is None else "calibration of this model (*_Calibration.npz)"
+        splits = _needed_data(settings, run, f"has no {lacks}")
         data = DataDescription.of(splits.test)
     model = load_finished_model(settings, run, data.classes, hardware)
     if predictor is None:
@@ -50,13 +50,12 @@ def training_table(settings: Settings, run: RunFolder, finished: FinishedModel, 
     table = saved_feature_table(settings, run, "train")
     if table is not None:
         return table
-    said = "lacks what heatmaps are scaled by (manifest.json, *_Features_train.npz)"
-    splits = _needed_data(settings, run, said)
+    splits = _needed_data(settings, run, "lacks the features that heatmaps are scaled by (*_Features_train.npz)")
     return feature_table(OpenRun(settings, run, hardware, splits), finished.model, "train")
 
 
 def _needed_data(settings: Settings, run: RunFolder, why: str) -> DataSplits:
-    """The data of a finished model; a RunError, if it is not there, begins with why it is needed."""
+    """The data of a finished model; if they are missing, the RunError begins with why they are needed."""
     try:
         return data_of_model(settings, run, backbone_of(settings))
     except RunError as error:

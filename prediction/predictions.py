@@ -1,4 +1,4 @@
-"""What a finished model says about images, and the table of it."""
+"""A finished model's predictions for images, and tables of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,13 +23,13 @@ SEPARATOR = " | "  # between the classes of a set, which may hold commas
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image."""
+    """The prediction for one image."""
 
     file: str
     prediction: str  # name of the predicted class
     probability: float  # its softmax probability
     prediction_sets: dict[str, list[str]]  # for every coverage the names of the classes, most probable first
-    # Of the predicted class, largest contribution first: number (as in the figures), activation (in standard
+    # Features of the predicted class, largest contribution first: number (as in the figures), activation (in standard
     # deviations), weight
     features: list[dict]
 
@@ -42,12 +42,12 @@ def predict(
     hardware: Hardware,
     look: Callable[[str, Tensor, ModelOutput], None] | None = None,
 ) -> Iterator[Prediction | RunError]:
-    """For every file in turn its prediction, or the error that says why it cannot be read.
+    """The prediction for every file in turn, or the error that says why it cannot be read.
 
     Args:
-        coverages: asked shares of images whose set holds the true class, as fractions.
-        look: called for every image that can be read: its file, the transformed image `[3, S, S]`, and the model's
-            output for it, `[1, ...]` on the CPU.
+        coverages: targeted shares of images whose set holds the true class, as fractions.
+        look: called for every readable image with its file, the transformed image `[3, S, S]`, and the model's output
+            for it, `[1, ...]` on the CPU.
     """
     images = ImageFiles(files, finished.data.transform, finished.data.scale)
     rows = [batch.tolist() for batch in torch.arange(len(files)).split(INFERENCE_BATCH)]
@@ -68,7 +68,7 @@ def predict(
 def described(
     finished: FinishedModel, files: Sequence[str], output: ModelOutput, coverages: Sequence[float]
 ) -> Iterator[Prediction]:
-    """What a model's output for some image files says about each."""
+    """The predictions for image files, from the model's output for them."""
     classes = finished.data.classes
     weight = finished.model.class_weight.cpu()
     sets = list(finished.predictor.predict_each(output.features, output.logits, coverages))

@@ -1,1 +1,1 @@
-"""From dense features to a few, and to what every class makes of them: `qpm/`, `glm/` or `parts/` choose."""
+"""From all dense features to a few, with weights for every class: chosen by `qpm/`, `glm/` or `parts/`."""

@@ -1,6 +1,6 @@
 """The constants of the quadratic program, from the dense model's features (QPM, arXiv 2502.20130, section 3.1).
 
-`A` says how well a feature separates a class, `R` how alike two features are, `b` how local a feature is.
+`A` tells how well a feature separates a class, `R` how similar two features are, `b` how local a feature is.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from architectures.activations import peak_positions, spatial_softmax
 from sparsification.mean_shift import mean_shift
 
 BIAS_SCALE = 0.1 * 10**0.5  # largest absolute bias
-ONE_PLACE = 3 / 16  # of the image's side: peaks that are closer are one place
+ONE_PLACE = 3 / 16  # of the image's side: peaks closer than this are in the same place
 ROWS_AT_A_TIME = 2**12  # of features, in float64: 64 MiB for 2048 features
 
 
@@ -56,7 +56,7 @@ def class_sums(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def class_means(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean of every feature over the images of every class, `[C, F]` float64; every class occurs; see `class_sums`."""
+    """Mean of every feature over the images of every class, `[C, F]` float64; arguments as in `class_sums`."""
     return class_sums(features, labels) / labels.bincount()[:, None]
 
 
@@ -64,7 +64,7 @@ def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature, `([F], [F])` float64; exactly 0 for constant ones.
 
     Args:
-        features: pooled features, `[N, F]`; may be a file in memory's place, it is read in parts.
+        features: pooled features, `[N, F]`; may be mapped from a file, since it is read in parts.
     """
     features = torch.as_tensor(features)
     total = largest = squares = torch.zeros((), dtype=torch.float64, device=features.device)
@@ -80,7 +80,7 @@ def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(features: Tensor) -> Iterator[Tensor]:
-    """The features in float64, some rows at a time: whole they may be larger than memory."""
+    """The features in float64, some rows at a time: all together they may be larger than memory."""
     return (rows.double() for rows in features.split(ROWS_AT_A_TIME))
 
 
@@ -101,7 +101,7 @@ def feature_redundancy(correlation: Tensor) -> Tensor:
 
 
 def locality_sums(feature_maps: Tensor, pooled: Tensor) -> Tensor:
-    """What a batch adds to the locality and the edge statistics of the features, `[2, F]` float64 on the CPU.
+    """A batch's contribution to the locality and the edge statistics of the features, `[2, F]` float64 on the CPU.
 
     Args:
         feature_maps: `[B, F, H, W]`.
@@ -120,7 +120,7 @@ def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, T
     """Locality and edge vectors of features, `([F], [F])` float64 (QPM, section 3.1).
 
     The first is a mean over images, the second a sum <= 0, as published. The published implementation weights the last,
-    smaller batch with the wrong rows; here every image counts alike.
+    smaller batch with the wrong rows; here all images have the same weight.
 
     Args:
         feature_maps: `[N, F, H, W]`.
@@ -131,7 +131,7 @@ def locality_statistics(feature_maps: Tensor, pooled: Tensor) -> tuple[Tensor, T
 
 
 def overlap_sums(peaks: Tensor, pooled: Tensor) -> Tensor:
-    """What a batch adds to the co-occurrence of features in one place, `[F, F]` float64.
+    """A batch's contribution to the co-occurrence of features in one place, `[F, F]` float64.
 
     Args:
         peaks: row and column of every map's maximum as fractions of the image, `[B, F, 2]`.
@@ -142,11 +142,11 @@ def overlap_sums(peaks: Tensor, pooled: Tensor) -> Tensor:
 
 
 def place_redundancy(overlap: Tensor) -> Tensor:
-    """Redundancy of feature pairs by what they see: 1 if one is only seen where and when the other is, 0 if never.
+    """Redundancy of feature pairs by what they see: 1 if one is active only where and when the other is, 0 if never.
 
-    Two features of one thing at one place cost an explanation one of its parts, and have different profiles over the
-    classes where one of them stands for a part of what the other stands for. Features that exclude each other, as two
-    looks of one part, are not redundant.
+    With two features of the same thing in the same place, an explanation loses one of its parts. Their profiles over
+    the classes may differ, if one stands for a part of what the other stands for. Features that exclude each other,
+    such as two looks of one part, are not redundant.
 
     Args:
         overlap: sums of `overlap_sums` over the images, `[F, F]`; its diagonal holds the squares of the features.
@@ -188,7 +188,7 @@ def _tame_outliers(values: np.ndarray) -> np.ndarray:
     low, high = biggest.min(), biggest.max()
     values = np.where(values < low, abs(low) * np.sign(values), values)
     values = np.where(values > high, abs(high) * np.sign(values), values)
-    if np.ptp(values) == 0:  # now all are equal: their mean is theirs only up to rounding
+    if np.ptp(values) == 0:  # now all are equal, and their mean is equal only up to rounding
         return np.zeros_like(values)
     values = values - values.mean()
     return values / np.abs(values).max() * BIAS_SCALE

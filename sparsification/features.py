@@ -1,6 +1,6 @@
-"""Pooled features of the dense model on the training images, and what the selection needs of their maps.
+"""Pooled features of the dense model on the training images, and the statistics of their maps for the selection.
 
-The pooled features of ImageNet are 10 GiB: they are written to a file batch by batch and read from there in parts.
+The pooled features of ImageNet take 10 GiB: they are written to a file batch by batch and read from it in parts.
 """
 
 import logging
@@ -35,12 +35,12 @@ class DenseFeatures:
     edge: Tensor  # [F]
     # [F, F], see `sparsification.constants.overlap_sums`; None unless features are maxima of maps
     overlap: Tensor | None = None
-    scenes: Scenes | None = None  # what they see in some images, where parts are looked for; None elsewhere
+    scenes: Scenes | None = None  # what they see in some images, if parts are sought
 
     @classmethod
     def load(cls, pooled: Path, statistics: Path) -> "DenseFeatures":
         """Read what `extract_dense_features` wrote and returned."""
-        # Mapped copy-on-write: torch wants writable memory, the file stays as it is.
+        # Mapped copy-on-write: torch wants writable memory, but the file must not change.
         mapped = torch.from_numpy(np.load(pooled, mmap_mode="c"))
         with np.load(statistics, allow_pickle=False) as arrays:
             found: Any = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -72,9 +72,9 @@ def dense_features(run: OpenRun, model: InterpretableClassifier) -> DenseFeature
 def extract_dense_features(
     model: InterpretableClassifier, dataset, hardware: Hardware, file: Path | None
 ) -> dict[str, np.ndarray]:
-    """Labels and locality statistics; the pooled features go into `file` (`.npy`). One pass that holds one batch.
+    """Labels and locality statistics, in one pass that holds one batch; the pooled features go into `file` (`.npy`).
 
-    All processes of a run take part, only the main one has a file.
+    All processes of a run take part; only the main one has a file.
     """
     shape = (len(dataset), model.backbone.n_features)
     labels = np.empty(len(dataset), dtype=np.int64)

@@ -1,21 +1,21 @@
-"""Mean shift with a flat kernel on numbers (Comaniciu and Meer, PAMI 2002), in sorted order.
+"""Mean shift with a flat kernel in one dimension (Comaniciu and Meer, PAMI 2002), on sorted values.
 
-The clusters are those of scikit-learn's `MeanShift()`, which the published code uses: its bandwidth, every number a
-seed, its stopping rule and its order of clusters. On a line the neighbours of a seed are a range of the sorted
-numbers, so one step of all seeds costs two binary searches and a difference of running sums. Only where a number lies
-exactly on a seed's bandwidth may rounding decide differently from scikit-learn.
+The clusters are those of scikit-learn's `MeanShift()`, which the published code uses: same bandwidth, every value a
+seed, same stopping rule and same order of clusters. In one dimension the neighbours of a seed are a range of the sorted
+values, so one step of all seeds costs two binary searches and a difference of cumulative sums. Only if a value lies
+exactly on the edge of a seed's window may rounding decide differently from scikit-learn.
 """
 
 import numpy as np
 
-QUANTILE = 0.3  # of all numbers, the share that a bandwidth reaches on average
-STOP = 1e-3  # of the bandwidth: a seed that moves less has arrived
+QUANTILE = 0.3  # share of all values that the bandwidth reaches on average
+STOP = 1e-3  # of the bandwidth: a seed that moves less has converged
 MAX_STEPS = 300
 ROWS_AT_A_TIME = 500  # of distances
 
 
 def mean_shift(values: np.ndarray) -> np.ndarray:
-    """Cluster of every number, `[N]` -> `[N]` integers; those with more numbers around their centre come first."""
+    """Cluster of every value, `[N]` -> `[N]` integers; clusters with more values around their centre come first."""
     bandwidth = estimate_bandwidth(values)
     modes, counts = _climb(values, bandwidth)
     by_mode = dict(zip(modes.tolist(), counts.tolist(), strict=True))
@@ -28,7 +28,7 @@ def mean_shift(values: np.ndarray) -> np.ndarray:
 
 
 def estimate_bandwidth(values: np.ndarray) -> float:
-    """Mean distance of a number to its `QUANTILE * N`-th nearest, itself counted."""
+    """Mean distance of a value to its `QUANTILE * N`-th nearest, itself included."""
     neighbour = max(1, int(len(values) * QUANTILE)) - 1
     total = 0.0
     for start in range(0, len(values), ROWS_AT_A_TIME):
@@ -38,7 +38,7 @@ def estimate_bandwidth(values: np.ndarray) -> float:
 
 
 def _climb(values: np.ndarray, bandwidth: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where every number ends as a seed, and how many numbers have that mean, `([N], [N])`."""
+    """Mode that every value converges to as a seed, and the number of values around it, `([N], [N])`."""
     distinct, multiplicity = np.unique(values, return_counts=True)
     running_count = np.concatenate([[0], multiplicity.cumsum()])
     running_sum = np.concatenate([[0.0], (distinct * multiplicity).cumsum()])
@@ -50,7 +50,7 @@ def _climb(values: np.ndarray, bandwidth: float) -> tuple[np.ndarray, np.ndarray
         high = np.searchsorted(distinct, before + bandwidth, side="right")
         count[moving] = running_count[high] - running_count[low]
         mean = (running_sum[high] - running_sum[low]) / count[moving]
-        # The mean of one number is that number also where the sums are rounded.
+        # The mean of a single value is that value, even if the sums are rounded.
         mode[moving] = np.where(high - low == 1, distinct[low], mean)
         moving = moving[np.abs(mode[moving] - before) > STOP * bandwidth]
         if not len(moving):

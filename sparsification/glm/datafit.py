@@ -1,7 +1,7 @@
 """The multinomial cross entropy of a linear layer on standardised features.
 
-Samples pass in blocks of rows, so that the features may be a file that is larger than memory. Only what every block
-adds to, arrays of the size of the layer, outlives a block. A problem of one block keeps it.
+Samples are processed in blocks of rows, so that the features may be a file larger than memory. Only sums over blocks,
+of the size of the layer, are kept. A problem of a single block keeps the block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ class CrossEntropy:
         return CrossEntropy(self.features[:, columns], self.labels)
 
     def start(self) -> Tensor:
-        """The optimal layer without weights: its biases are the log frequencies of the classes."""
+        """The optimal layer with zero weights: its biases are the log frequencies of the classes."""
         frequency = self._counts.double() / len(self.labels)
         weight = frequency.new_zeros(len(frequency), self.features.shape[1])
         return torch.cat([weight, frequency.log()[:, None]], 1)
@@ -66,7 +66,7 @@ class CrossEntropy:
     def value_and_gradient(self, coefficients: Tensor) -> tuple[float, Tensor]:
         """The loss and its gradient in the coefficients, `[C, F + 1]`."""
         value, gradient = coefficients.new_zeros(()), torch.zeros_like(coefficients)
-        used = coefficients.any(0)  # of all features of a backbone a few
+        used = coefficients.any(0)  # only a few of a backbone's features
         for x, labels in self._blocks:
             logits = x[:, used] @ coefficients[:, used].T  # [rows, C]
             true = labels[:, None]
@@ -85,20 +85,20 @@ class CrossEntropy:
         return Curvature(self._blocks, coefficients, len(self.labels))
 
     def n_correct(self, coefficients: Tensor) -> int:
-        """How many samples get their largest logit at their own class."""
+        """How many samples are classified correctly."""
         predictions = ((x @ coefficients.T).argmax(1) == labels for x, labels in self._blocks)
         return sum(right.sum().item() for right in predictions)
 
     def standardised(self) -> Tensor:
-        """All features at once, `[N, F]` in single precision: for a solver that wants them so."""
+        """All features at once, `[N, F]` in single precision, for solvers that need them so."""
         return torch.cat([x[:, :-1].float() for x, _ in self._blocks])
 
 
 class Curvature:
-    """The Hessian of the loss at one layer. It only directs a step: single precision, half the time.
+    """The Hessian of the loss at one layer, in single precision, which takes half the time: it only directs a step.
 
     Class probabilities are computed again for every product unless there is a single block. That about doubles the work
-    of a product and saves an array of samples x classes, 5 GiB for ImageNet.
+    of a product but saves an array of samples x classes, 5 GiB for ImageNet.
     """
 
     def __init__(self, blocks: "_Blocks", coefficients: Tensor, n_samples: int):
@@ -134,7 +134,7 @@ class Curvature:
 
 
 class _Blocks:
-    """`make(part)` for every part, made again in every loop; a single one is made once and kept."""
+    """`make(part)` for every part, made again in every loop; a single block is made once and kept."""
 
     def __init__(self, make: Callable[[Any], Any], parts: "Sequence | _Blocks"):
         self._make, self._parts = make, parts

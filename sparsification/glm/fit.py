@@ -1,10 +1,10 @@
-"""The sparse layers of Q-SENN and SLDD-Model from dense features, start to end.
+"""The sparse layers of Q-SENN and SLDD-Model from dense features, from start to end.
 
-Two steps are not in the papers. Their solver stops long before the optimum, which keeps many small
-weights and moderate biases. At the optimum of separable training data (a dense model that classifies
-all its training images is the rule) few weights remain and the biases grow without bound. So the
-share of the sparsifying term is lowered until the path offers enough weights, and Q-SENN quantises
-the member whose quantised layer classifies the training data best, not always the last.
+Two steps are not in the papers. Their solver stops long before the optimum, which keeps many small weights and moderate
+biases. At the optimum of separable training data (dense models usually classify all their training images correctly)
+few weights remain and the biases grow without bound. So the share of the sparsifying term is lowered until the path
+offers enough weights, and Q-SENN quantises the member whose quantised layer classifies the training data best, not
+always the last.
 """
 
 import logging
@@ -18,14 +18,13 @@ from sparsification.glm.sparsify import quantise_qsenn, sparsify_sldd
 
 log = logging.getLogger(__name__)
 
-ALPHAS = (PATH_ALPHA, 0.9, 0.5, 0.1)  # the published share, then ever denser paths
+ALPHAS = (PATH_ALPHA, 0.9, 0.5, 0.1)  # the published share, then ones with ever denser paths
 
 
 def fit_qsenn(features, labels, *, n_features: int, n_per_class: int, solver: str = "newton") -> SparseLayer:
     """Q-SENN's layer: a path member, quantised to {-a, 0, a} (arXiv 2312.13839, section 3).
 
-    To refit between the rounds of finetuning, pass the `n_features` features of the sparse model:
-    then all are kept.
+    To refit between the rounds of finetuning, pass the `n_features` features of the sparse model; all are kept then.
 
     Args:
         features: pooled features `[N, F]` under the test transform, not standardised; may be mapped from a file.
@@ -40,7 +39,7 @@ def fit_qsenn(features, labels, *, n_features: int, n_per_class: int, solver: st
 
 
 def fit_sldd(features, labels, *, n_features: int, n_per_class: int, solver: str = "newton") -> SparseLayer:
-    """SLDD-Model's layer: a sparse path member, cut to its largest weights (arXiv 2303.13166).
+    """SLDD-Model's layer: a sparse path member, reduced to its largest weights (arXiv 2303.13166).
 
     Arguments and errors are those of `fit_qsenn`.
     """

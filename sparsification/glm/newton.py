@@ -1,12 +1,12 @@
-"""Sparse linear classifiers by proximal and Newton steps in turn.
+"""Sparse linear classifiers by alternating proximal and Newton steps.
 
 A proximal step finds which weights are non-zero; a Newton step on those, where the penalty is smooth, then moves far
 (Bareilles, Iutzeler and Malick, "Newton acceleration on manifolds identified by proximal gradient methods", Math.
-Programming 2023, arXiv 2012.12936). Both measure steps by the block of the Hessian that belongs to each class, which
-knows how the features correlate and leaves out how classes compete: in it the proximal step is taken, as glmnet does
-(Friedman, Hastie and Tibshirani, J. Stat. Software 2010), and it is the preconditioner of the conjugate gradients that
-solve the Newton system. A proximal step that knew nothing of the correlations would find the non-zero weights of nearly
-collinear features a few at a time.
+Programming 2023, arXiv 2012.12936). Both use each class's diagonal block of the Hessian, which contains how features
+correlate but not how classes compete: it is the metric of the proximal step, as in glmnet (Friedman, Hastie and
+Tibshirani, J. Stat. Software 2010), and the preconditioner of the conjugate gradients that solve the Newton system. A
+proximal step that ignored the correlations would find the non-zero weights of nearly collinear features only a few at a
+time.
 """
 
 import logging
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest violation of the optimality conditions, relative to strength * alpha
 MAX_ROUNDS = 200  # far above the usual 1 to 10
-MAX_SWEEPS = 15  # of coordinate descent, at no cost in the samples; the Newton step does the rest
-SWEEP_LENGTH = 0.1  # relative to the first sweep: so short a sweep is the last
+MAX_SWEEPS = 15  # of coordinate descent, which needs no pass over the samples; the Newton step does the rest
+SWEEP_LENGTH = 0.1  # a sweep that is shorter than this, relative to the first, is the last
 MAX_CONJUGATE_STEPS = 50
-NEWTON_RESIDUAL = 0.1  # of the Newton system, relative: a rough step costs less than it loses
+NEWTON_RESIDUAL = 0.1  # of the Newton system, relative: a rough step saves more than it loses
 NEWTON_LENGTHS = (1.0, 0.5, 0.25, 0.125)
 DAMPING = 1e-4  # of the class blocks, relative to the largest curvature of the class
 
@@ -38,13 +38,13 @@ class _Point(NamedTuple):
 
 
 class ProximalNewton:
-    """Minimises datafit + penalty; keeps its step size from one problem to the next."""
+    """Minimises datafit + penalty; carries its step size over from one problem to the next."""
 
     def __init__(self):
         self._stiffness = 1.0  # of the loss in units of its class blocks; found by backtracking
 
     def minimise(self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor) -> Tensor:
-        """The coefficients of smallest `datafit + penalty` at this strength, from a warm start."""
+        """The coefficients that minimise `datafit + penalty` at this strength, from a warm start."""
         problem = _Problem(datafit, penalty, strength)
         point = problem.at(start)
         for _ in range(MAX_ROUNDS):
@@ -70,9 +70,9 @@ class ProximalNewton:
 
 
 def _quadratic_minimum(origin: _Point, metric: Tensor, penalty: ElasticNet, strength: float) -> Tensor:
-    """The step `[C, F + 1]` to about where the penalty and the loss's quadratic model are smallest.
+    """The step `[C, F + 1]` to the approximate minimum of the penalty and the loss's quadratic model.
 
-    Coordinate descent, a feature at a time and all classes at once, which `metric` leaves uncoupled.
+    Coordinate descent, one feature at a time for all classes at once, since `metric` does not couple classes.
     """
     coupling = metric.permute(1, 2, 0).contiguous()  # [F + 1, F + 1, C]
     curvature = penalty.largest_of_group(metric.diagonal(dim1=1, dim2=2)).T.contiguous()
@@ -129,8 +129,8 @@ class _Problem:
 def _newton_step(problem: _Problem, origin: _Point) -> _Point:
     """A better point along the Newton direction, or `origin` if there is none.
 
-    Weights that would change their sign stop at 0. Where that spoils the step for the others, it
-    ends at the first of them, which then leaves the support.
+    Weights that would change their sign stop at 0. If that spoils the step for the others, the step ends where the
+    first of them reaches 0 and leaves the support.
     """
     direction = _newton_direction(problem, origin)
     first_zero = problem.penalty.first_zero(origin.coefficients, direction)

@@ -1,12 +1,12 @@
-"""Which features to use, and ever denser linear layers on them.
+"""The choice of features, and ever denser linear layers on them.
 
 Both follow Q-SENN (arXiv 2312.13839) and SLDD-Model (arXiv 2303.13166): minimise
 
     mean cross entropy + lambda * (alpha * sum |w| + (1 - alpha) / 2 * ||W||_F^2)
 
-over weights `[C, F]` and unpenalised biases `[C]` on standardised features, for falling lambda.
-|w| is the 2-norm of a feature's column while features are chosen, the absolute value afterwards.
-This is the objective of glm-saga, with its scale of lambda.
+over weights `[C, F]` and unpenalised biases `[C]` on standardised features, for decreasing lambda. |w| is the 2-norm of
+a feature's column while features are chosen, the absolute value afterwards. This is the objective of glm-saga, with its
+scale of lambda.
 """
 
 import math
@@ -29,13 +29,13 @@ SELECTION_PENALTY = ElasticNet(alpha=0.8, grouped=True)
 PATH_ALPHA = 0.99
 N_STRENGTHS = 100
 SMALLEST_STRENGTH = 1e-3  # relative to the smallest strength that leaves no weight
-# Features are chosen from this share of the largest strength on, and from there again after every feature.
+# The choice of features starts at this share of the largest strength, and again there after every feature.
 FIRST_CHOICE_STRENGTH = 0.1
-NO_SIGNAL = 1e-12  # gradients of the loss below are rounding
+NO_SIGNAL = 1e-12  # gradients of the loss below this are rounding errors
 
 
 class Path(NamedTuple):
-    """Layers of falling regularisation, on standardised features.
+    """Layers of decreasing regularisation, on standardised features.
 
     `weights` `[L, C, F]`, `biases` `[L, C]` of mean 0, `lambdas` `[L]` (largest first).
     """
@@ -77,14 +77,14 @@ def linear_problem(features, labels) -> CrossEntropy:
 def choose_features(features, labels, n_features: int, solver: str = "newton") -> Tensor:
     """Indices `[n_features]` of the chosen features, in the order in which they entered.
 
-    lambda falls from a tenth of where no feature is used until features outside would lower the objective. Then
-    the one with the largest gradient enters alone, and lambda falls from its start again; a feature that is in stays
-    in. So the choice of 10 features begins with the choice of 5. If lambda reaches its end with too few, features keep
-    entering there.
+    lambda decreases, from a tenth of the value at which no feature is used, until a feature that is not yet in would
+    lower the objective. Then only the one with the largest gradient enters, and lambda starts again; features that are
+    in stay in. So the choice of 10 features begins with the choice of 5. If lambda reaches its end with too few,
+    features keep entering there.
 
     Args:
-        features: pooled features `[N, F]`, not standardised; may be mapped from a file, since only
-            the chosen ones are held in memory.
+        features: pooled features `[N, F]`, not standardised; may be mapped from a file, since only the chosen ones are
+            held in memory.
         labels: `[N]` integers, every class 0..C-1 present.
         solver: `newton` or `glm_saga`.
 
@@ -140,14 +140,14 @@ def _pull(datafit: CrossEntropy, coefficients: Tensor, chosen: list[int]) -> Ten
 
 
 def regularisation_path(features, labels, solver: str = "newton", lambdas=None, alpha: float = PATH_ALPHA) -> Path:
-    """Layers for 100 strengths, from no weights to a thousandth of that strength.
+    """Layers for 100 strengths, from the smallest one without any weights to a thousandth of it.
 
     Args:
-        features: pooled features `[N, F]`, not standardised; the weights are for standardised
-            features, `(features - mean) / std`, as the sparse head applies them.
+        features: pooled features `[N, F]`, not standardised; the weights are for standardised features,
+            `(features - mean) / std`, as the sparse head applies them.
         labels: `[N]` integers, every class 0..C-1 present.
         solver: `newton` or `glm_saga`.
-        lambdas: other strengths, in falling order.
+        lambdas: other strengths, in decreasing order.
         alpha: share of the sparsifying term, above 0 up to 1.
 
     Raises:
@@ -167,8 +167,8 @@ def regularisation_path(features, labels, solver: str = "newton", lambdas=None, 
         path.append(coefficients)
     members = torch.stack(path)
     weights, biases = members[:, :, :-1], members[:, :, -1]
-    # A shift of all biases changes no prediction; Q-SENN's quantisation depends on it. Zero mean is
-    # where gradient steps from zero biases stay, and so what the published solver finds.
+    # Shifting all biases changes no prediction, but Q-SENN's quantisation depends on it. Gradient steps from zero
+    # biases keep the mean at zero, so that is what the published solver finds.
     return Path(weights, biases - biases.mean(1, keepdim=True), lambdas)
 
 

@@ -12,9 +12,9 @@ TINY = 1e-30  # keeps 0 / 0 at 0
 class ElasticNet:
     """Penalty `strength * (alpha * sum |w| + (1 - alpha) / 2 * ||W||_F^2)` of a linear layer.
 
-    |w| is the size of a single weight or, with `grouped`, the 2-norm of the column of a feature,
-    which is then either unused or open to all classes. Each method is one formula for both.
-    Coefficients are `[C, F + 1]`; the last column, the biases, is free of any penalty.
+    |w| is the magnitude of a single weight or, with `grouped`, the 2-norm of a feature's column, which is then either
+    unused or available to all classes. Each method is one formula for both. Coefficients are `[C, F + 1]`; the last
+    column, the biases, is not penalised.
     """
 
     alpha: float  # share of the sparsifying term, above 0 up to 1
@@ -36,13 +36,13 @@ class ElasticNet:
         return weights * shrinkage / (1 + (1 - self.alpha) * strength)
 
     def largest_of_group(self, values: Tensor) -> Tensor:
-        """`[C, F + 1]` as it is, or the largest of every feature `[1, F + 1]` if grouped."""
+        """`[C, F + 1]` unchanged, or the largest of every feature `[1, F + 1]` if grouped."""
         return values.amax(0, keepdim=True) if self.grouped else values
 
     def violation(self, coefficients: Tensor, loss_gradient: Tensor, strength: float) -> float:
-        """How far the optimality conditions are missed, relative to strength * alpha.
+        """Largest violation of the optimality conditions, relative to strength * alpha.
 
-        The largest distance of `-loss_gradient` from the subdifferential: 0 at the optimum only.
+        The largest distance of `-loss_gradient` from the subdifferential: 0 only at the optimum.
         """
         slope, _ = self._rates(coefficients, strength)
         active = self._size(loss_gradient + self.gradient(coefficients, strength))
@@ -75,13 +75,13 @@ class ElasticNet:
         return slope * across / self._size(coefficients).clamp_min(TINY) + ridge
 
     def same_side(self, coefficients: Tensor, reference: Tensor) -> Tensor:
-        """`coefficients` with those set to 0 that point away from a penalised reference."""
+        """`coefficients`, with 0 for those whose sign differs from the penalised reference."""
         away = self._over_group(coefficients * reference) < 0
         away[:, -1] = False
         return coefficients.masked_fill(away, 0.0)
 
     def first_zero(self, coefficients: Tensor, direction: Tensor) -> float:
-        """Just past the step length at which a |w| first vanishes; 0 if none does."""
+        """A step length just past the one at which the first |w| vanishes; 0 if none does."""
         towards = -self._over_group(coefficients * direction)[:, :-1]
         lengths = self._over_group(coefficients.square())[:, :-1] / towards
         lengths = lengths[towards > 0]

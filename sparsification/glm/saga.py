@@ -14,11 +14,11 @@ from sparsification.glm.penalty import ElasticNet
 
 log = logging.getLogger(__name__)
 
-# As Q-SENN and SLDD-Model inherit them from Wong et al.
+# As in Wong et al., from which Q-SENN and SLDD-Model took them.
 LEARNING_RATE = 0.1
 BATCH_SIZE = 256  # samples per step
 MAX_EPOCHS = 2000  # passes over the samples for one problem
-TOLERANCE = 1e-4  # nats: an epoch that lowers the objective by less is no progress
+TOLERANCE = 1e-4  # nats: an epoch that lowers the objective by less does not count as progress
 # Epochs without progress that end a problem: while features are chosen, and on the path.
 CHOICE_PATIENCE, PATH_PATIENCE = 3, 5
 
@@ -26,7 +26,7 @@ CHOICE_PATIENCE, PATH_PATIENCE = 3, 5
 class GlmSaga:
     """Minimises datafit + penalty with proximal SAGA, as glm-saga does; slow, and on the CPU.
 
-    It holds the features of the problem, whole, and a table of samples x classes in memory.
+    It holds all features of the problem and a table of samples x classes in memory.
 
     Raises:
         UsageError: if the package is not installed.
@@ -42,14 +42,14 @@ class GlmSaga:
             ) from error
 
     def minimise(self, datafit: CrossEntropy, penalty: ElasticNet, strength: float, start: Tensor) -> Tensor:
-        """The coefficients it ends at from a warm start; a fixed seed orders the samples."""
+        """The coefficients that it reaches from a warm start; a fixed seed orders the samples."""
         n_classes, n_columns = start.shape
         linear = torch.nn.Linear(n_columns - 1, n_classes)
         with torch.no_grad():
             linear.weight.copy_(start[:, :-1])
             linear.bias.copy_(start[:, -1])
         with warnings.catch_warnings():
-            # Its softmax leaves the dimension to torch, which picks the right one and warns.
+            # It calls softmax without a dimension; torch picks the right one, but warns.
             warnings.simplefilter("ignore", UserWarning)
             self._train(
                 linear,

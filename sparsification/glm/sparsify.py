@@ -1,7 +1,7 @@
 """A few weights per class out of a regularisation path: Q-SENN's quantisation and SLDD-Model's cut.
 
-Q-SENN (AAAI 2024, arXiv 2312.13839) and SLDD-Model (arXiv 2303.13166). Both count over the whole
-matrix: `per_class` is the average number of non-zero weights of a class, single classes may differ.
+Q-SENN (AAAI 2024, arXiv 2312.13839) and SLDD-Model (arXiv 2303.13166). Both count over the whole matrix: `per_class` is
+the average number of non-zero weights of a class; single classes may have more or fewer.
 """
 
 from typing import NamedTuple
@@ -31,13 +31,13 @@ class SparsifiedLayer(NamedTuple):
 def quantise_qsenn(weight, bias, per_class: int) -> QuantisedLayer:
     """Weights in {-a, 0, a} with `per_class` non-zeros per class on average, and gridded biases.
 
-    The largest weights by magnitude are kept and all take their mean magnitude `a`. A class for
-    which more features speak than against gets the lower bias: the biases fall linearly in the
-    difference of these counts, from the largest magnitude `m` in `bias` down to `-m`.
+    The weights of largest magnitude are kept and replaced by their mean magnitude `a`, with their signs. Classes with
+    more positive than negative weights get lower biases: the biases decrease linearly in the difference of these
+    counts, from the largest magnitude `m` in `bias` down to `-m`.
 
-    The intended rule of the published code without its two slips: a weight of exactly minus the
-    largest magnitude stays negative, and equal differences give every class the bias `m`, not NaN.
-    With fewer than `per_class * C` non-zeros all of them are kept.
+    This is the rule that the published code intends, without its two slips: a weight of exactly minus the largest
+    magnitude stays negative, and equal differences give every class the bias `m`, not NaN. With fewer than
+    `per_class * C` non-zeros all of them are kept.
 
     Args:
         weight: a layer `[C, F]`, or a path `[L, C, F]`, of which the last member is quantised.
@@ -54,7 +54,7 @@ def quantise_qsenn(weight, bias, per_class: int) -> QuantisedLayer:
     kept = _keep_largest(weight, per_class * len(weight))
     sign = kept.sign()
     magnitude = kept.abs().sum() / sign.abs().sum().clamp_min(1)
-    surplus = sign.sum(1)  # [C], features that speak for the class minus those against it
+    surplus = sign.sum(1)  # [C], number of positive minus number of negative weights
     surplus = surplus - surplus.min()
     level = bias.abs().max()
     grid = level - surplus * 2 * level / surplus.max().clamp_min(1)
@@ -64,10 +64,10 @@ def quantise_qsenn(weight, bias, per_class: int) -> QuantisedLayer:
 def sparsify_sldd(weights, biases, per_class: int) -> SparsifiedLayer:
     """The densest path member near the wanted sparsity, cut to its largest weights.
 
-    Chosen is the member with most non-zeros among those with at most `per_class / 0.5` per class
-    (the first of equals). The path's first member is never chosen while others exist; if all the
-    others are too dense, the sparsest of them is taken. Of it the `per_class * C` weights of
-    largest magnitude stay (the first in row-major order of equals) and the biases are unchanged.
+    That is the member with the most non-zeros among those with at most `per_class / 0.5` per class (the first one, if
+    equal). The path's first member is never chosen while others exist; if all the others are too dense, the sparsest
+    is taken. Its `per_class * C` weights of largest magnitude stay (the first in row-major order, if equal), and its
+    biases are unchanged.
 
     Args:
         weights: regularisation path `[L, C, F]`, or one layer `[C, F]`.

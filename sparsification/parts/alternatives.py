@@ -1,12 +1,12 @@
-"""Groups of alternatives: features of which every class has one, as of the looks of one part.
+"""Groups of alternatives: features of which every class has exactly one, such as those for the looks of one part.
 
-A class has one look of every part. So the features that stand for the looks of one part exclude each other, and one of
-them is in every class, while those of different parts are combined freely. The classes alone say which features belong
-together, if there are enough of them for all combinations of two looks to occur.
+A class has one look of every part. So the features that stand for the looks of one part exclude each other, and every
+class has one of them, while those of different parts are combined freely. The classes alone tell which features belong
+together, if there are enough classes for all combinations of two looks to occur.
 
-A network learns no feature for a look that it can infer from the absence of the others. Such a look is what a group of
-three or more features leaves over: the classes that have none of them. The dense training asks for features of such
-looks (`training/left_over_looks.py`).
+A network learns no feature for a look that it can infer from the absence of the others. A group of three or more
+features leaves such a look over: the classes that have none of them. Dense training asks for features of such looks
+(`training/left_over_looks.py`).
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PRESENT = 0.5  # profile above which a class has a feature
 class Group:
     """Features of which every class has one, and the classes that are left over."""
 
-    cost: float  # how far the features are from one in every class
+    cost: float  # how far the number of features per class is from one
     features: tuple[int, ...]  # their indices
     left: Tensor | None  # [C] bool, the classes without any of them; None if there are none
 
@@ -43,7 +43,7 @@ class Group:
         return torch.tensor(self.features)[self._most_present(profiles)]
 
     def classes_of_looks(self, profiles: Tensor) -> Tensor:
-        """The classes with each of its looks, `[C, looks]` bool."""
+        """Which classes have each of its looks, `[C, looks]` bool."""
         looks = profiles[:, self.features] > PRESENT
         return looks if self.left is None else torch.cat([looks, self.left[:, None]], dim=1)
 
@@ -88,12 +88,12 @@ def find_groups(profiles: Tensor, recipe: GroupsRecipe) -> list[Group]:
 
 
 def _usual_counts(n_classes: int, recipe: GroupsRecipe) -> tuple[int, int]:
-    """How many classes have a look, at least and at most."""
+    """Smallest and largest number of classes that have a look."""
     return int(recipe.rarest * n_classes), int(recipe.commonest * n_classes)
 
 
 def _features_of_sets(profiles: Tensor, recipe: GroupsRecipe) -> list[int]:
-    """Features that are clearly in some classes and not in others; of all that are in the same ones, the clearest."""
+    """Features that some classes clearly have and others do not; of those with the same classes, the clearest."""
     fewest, most = _usual_counts(len(profiles), recipe)
     present = profiles > PRESENT
     undecided = torch.minimum(profiles, 1 - profiles).mean(dim=0)
@@ -132,8 +132,8 @@ def left_over_groups(
 ) -> Iterator[tuple[Group, list[Group]]]:
     """Groups that leave over classes for which there is no feature, the best first.
 
-    Each comes with the independent groups that are combined freely with it; all those that leave nothing over have to
-    be among them.
+    Each comes with the independent groups that are combined freely with it, which must include all those that leave
+    nothing over.
 
     Args:
         groups: `find_groups`.
@@ -155,8 +155,8 @@ def left_over_groups(
 
 
 def stands_for(profiles: Tensor, classes: Tensor, same: float) -> Tensor:
-    """Whether features are present in these classes and no others, `[C, n]` and `[C, n]` bool -> `[n]` bool.
+    """Whether features are present in exactly these classes, `[C, n]` and `[C, n]` bool -> `[n]` bool.
 
-    They may be in others, or not in these, in less than a share `same` of all classes.
+    Less than a share `same` of all classes may be an exception.
     """
     return ((profiles > PRESENT) != classes).double().mean(dim=0) < same

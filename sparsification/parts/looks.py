@@ -1,8 +1,8 @@
 """Which look of a part every class has: clusters of the classes by what is seen where the part is.
 
-What is seen of a class is taken as a sum: the effect of its look of this part, the effects of its looks of all other
-parts, and a rest. Effects are fitted by ridge regression. As in k-means, the classes are given the look that leaves the
-smallest rest and the effects are fitted again, until no class changes its look.
+What is seen of a class is modelled as a sum: the effect of its look of this part, the effects of its looks of all other
+parts, and a residual. Effects are fitted by ridge regression. As in k-means, every class gets the look that leaves the
+smallest residual, and the effects are fitted again, until no class changes its look.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ MAX_ROUNDS = 30  # of a clustering; far above the usual few
 class Part:
     """A part of which every class has one look."""
 
-    looks: Tensor  # which one, [C]
-    features: Tensor  # of every look the one that stands for it, [L]
+    looks: Tensor  # the look of every class, [C]
+    features: Tensor  # the feature that stands for every look, [L]
 
     @property
     def n_looks(self) -> int:
@@ -37,7 +37,7 @@ class Part:
 
 
 class Clusters(NamedTuple):
-    """Looks of all classes, `[C]`, and the sum of squares that they and the looks of other parts do not explain."""
+    """Looks of all classes, `[C]`, and the sum of squares that neither they nor the looks of other parts explain."""
 
     looks: Tensor
     unexplained: float
@@ -54,12 +54,12 @@ class LookClustering:
     recipe: PartsRecipe
 
     def best(self, n_starts: int, hints: list[Tensor], now: Tensor | None = None) -> Clusters:
-        """The clusters that explain most; such that are not possible only where none are.
+        """The possible clusters that explain most; impossible ones only if there are no others.
 
         Args:
-            n_starts: from the classes that differ most, each time beginning with another class.
+            n_starts: number of starts from classes that differ most, each beginning with another class.
             hints: looks of groups of alternatives, `[C]` each: further starts.
-            now: looks that stay unless others are clearly better.
+            now: present looks, which stay unless others are clearly better.
         """
         starts = [] if now is None else [now]
         starts += [looks for looks in hints if looks.max() == self.n_looks - 1]
@@ -72,7 +72,7 @@ class LookClustering:
         return min(found, key=lambda clusters: (not self.is_possible(clusters.looks), clusters.unexplained))
 
     def distances(self, looks: Tensor) -> Tensor:
-        """What each look would leave unexplained of every class, if these looks, `[C]`, say what looks do; `[C, L]`."""
+        """What each look leaves unexplained of every class, `[C, L]`, with effects fitted to these looks, `[C]`."""
         own, known = one_hot(looks, self.n_looks).double(), class_design(self.others)
         effects = _effects(self.seen, torch.cat([own, known], dim=1), self.recipe.ridge)
         without_others = self.seen - known @ effects[self.n_looks :]
@@ -95,7 +95,7 @@ class LookClustering:
 
 
 def _spread_out_starts(seen: Tensor, n_looks: int, n_starts: int) -> Iterator[Tensor]:
-    """Looks `[C]` by the nearest of some classes: of a first one, and always of the one that is farthest from those."""
+    """Looks `[C]` by the nearest of some classes: a first one, then repeatedly the one farthest from those chosen."""
     for first in range(0, len(seen), max(1, len(seen) // n_starts)):
         centres = [first]
         for _ in range(n_looks - 1):
@@ -104,27 +104,27 @@ def _spread_out_starts(seen: Tensor, n_looks: int, n_starts: int) -> Iterator[Te
 
 
 def class_design(parts: list[Part]) -> Tensor:
-    """What effects are fitted to: the looks that every class has of some parts, and 1; `[C, looks + 1]` float64."""
+    """The design matrix of the regression: the looks of every class, one-hot, and 1; `[C, looks + 1]` float64."""
     looks = [part.one_hot() for part in parts]
     return torch.cat([*looks, torch.ones(len(looks[0]), 1, dtype=torch.float64)], dim=1)
 
 
 def unexplained(seen: Tensor, design: Tensor, ridge: float) -> Tensor:
-    """What the effects of a design leave over of what is seen, `[C, F]`."""
+    """The residual of what is seen after fitting the effects of a design, `[C, F]`."""
     return seen - design @ _effects(seen, design, ridge)
 
 
 def _effects(seen: Tensor, design: Tensor, ridge: float) -> Tensor:
-    """Of every column of a design, by ridge regression, `[columns, F]`."""
+    """The effect of every column of a design, by ridge regression, `[columns, F]`."""
     penalty = ridge * torch.eye(design.shape[1], dtype=torch.float64)
     return torch.linalg.solve(design.T @ design + penalty, design.T @ seen)
 
 
 def distinct_choices(fits: list[Tensor]) -> Tensor:
-    """One look of every part for every class, `[C, P]`: those that fit best, but never the choice of another class.
+    """One look of every part for every class, `[C, P]`: those that fit best, but never those of another class.
 
     Args:
-        fits: of every part, how well each look fits each class, `[C, L]`. Classes that fit best choose first.
+        fits: for every part, how well each look fits each class, `[C, L]`. Classes that fit best choose first.
     """
     choices = torch.cartesian_prod(*(torch.arange(fit.shape[1]) for fit in fits))
     fit = torch.stack([fit[:, looks] for fit, looks in zip(fits, choices.T, strict=True)]).sum(0)

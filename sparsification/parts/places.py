@@ -1,6 +1,6 @@
-"""Where something is in an image, by the landmarks there.
+"""Where something is in an image, relative to landmarks.
 
-An object is moved, turned, mirrored and scaled from image to image, and its parts with it. So the position of a part
+An object is moved, rotated, mirrored and scaled from image to image, and its parts with it. So the position of a part
 is a linear function of the positions of other parts, the same in all images: its place.
 """
 
@@ -13,19 +13,19 @@ from configs.recipes import GroupsRecipe, PlacesRecipe
 def fit_place(
     landmarks: Tensor, positions: Tensor, shown: Tensor, recipe: GroupsRecipe | PlacesRecipe, least: float = 0
 ) -> tuple[Tensor, bool]:
-    """The place of something, by least squares over the images in which it is near there.
+    """The place of something, by least squares over the images in which it is near that place.
 
-    It is fitted repeatedly, each time without the images in which it was far off: those where it is hidden.
+    It is fitted repeatedly, each time without the images in which it was far off, where it is probably hidden.
 
     Args:
         landmarks: their positions in every image, `[N, L, 2]`.
         positions: of the thing itself, `[N, 2]`.
         shown: the images that show it, `[N]` bool.
-        recipe: says what is near, and how often the place is fitted.
-        least: share of these images in which it has to be near its place.
+        recipe: defines what is near, and how often the place is fitted.
+        least: share of these images in which it must be near its place.
 
     Returns:
-        The place, `[2 L + 1, 2]`, for `at_place`; and whether it is near there in more than that share.
+        The place, `[2 L + 1, 2]`, for `at_place`; and whether it is near its place in more than that share.
     """
     near = shown
     for _ in range(recipe.fits):
@@ -37,11 +37,11 @@ def fit_place(
 
 
 def at_place(landmarks: Tensor, place: Tensor) -> Tensor:
-    """The position of a place: from landmarks `[..., L, 2]` and a place `[..., 2 L + 1, 2]` to `[..., 2]`."""
+    """The position that a place has among landmarks: `[..., L, 2]` and `[..., 2 L + 1, 2]` -> `[..., 2]`."""
     return (_with_one(landmarks)[..., None, :] @ place)[..., 0, :]
 
 
 def _with_one(landmarks: Tensor) -> Tensor:
-    """What a place is a linear function of: all coordinates, and 1; `[..., L, 2]` -> `[..., 2 L + 1]`."""
+    """The arguments of the linear function: all coordinates, and 1; `[..., L, 2]` -> `[..., 2 L + 1]`."""
     flat = landmarks.flatten(-2)
     return torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)

@@ -16,16 +16,16 @@ from sparsification.parts.scenes import Scenes
 
 @dataclass(frozen=True, eq=False)
 class PartSearch:
-    """The search for parts in scenes; `groups` says how alternatives are found and places fitted, `recipe` the rest."""
+    """The search for parts in scenes; `groups`: how alternatives are found and places fitted, `recipe`: the rest."""
 
     scenes: Scenes
     groups: GroupsRecipe
     recipe: PartsRecipe
 
     def find(self, n_parts: int) -> list[Part]:
-        """The clearest parts, `n_parts` if there are so many; then no two classes have the same looks if looks suffice.
+        """The clearest parts, up to `n_parts`; if all are found, no two classes have the same looks, if looks suffice.
 
-        There are none unless the classes alone show two of them.
+        Empty unless two parts can be found from the classes alone.
         """
         profiles = class_profiles(self.scenes.pooled, self.scenes.labels, self.groups.extremes)
         groups = independent_groups(find_groups(profiles, self.groups), profiles)
@@ -46,7 +46,7 @@ class PartSearch:
         return best[:2] + [group for group in best[2:] if group.cost < self.recipe.clear]
 
     def _parts_of_groups(self, groups: list[Group], profiles: Tensor) -> list[Part]:
-        """A part of every group; of a look that it leaves over the feature that correlates most with its classes."""
+        """A part for every group; a look that it leaves over gets the feature that correlates most with its classes."""
         parts: list[Part] = []
         for group in groups:
             features = torch.tensor(group.features)
@@ -59,9 +59,9 @@ class PartSearch:
         return parts
 
     def _next_part(self, parts: list[Part], hints: list[Tensor]) -> Part | None:
-        """The part where classes differ most beyond the looks of those that are known; None if there is no other.
+        """The part where classes differ most beyond the looks of the known parts; None if there is no other.
 
-        Every feature is tried as a sign of where it might be. It has as many looks as the clearest part.
+        Every feature is tried as a sign of where it might be. It gets as many looks as the clearest part.
         """
         scenes, recipe = self.scenes, self.recipe
         landmarks, known, n_looks = self._peaks(parts), class_design(parts), parts[0].n_looks
@@ -85,7 +85,7 @@ class PartSearch:
         return Part(looks, self._fitting_features([values], [one_hot(looks, n_looks).double()])[0])
 
     def _settled(self, parts: list[Part], hints: list[Tensor]) -> list[Part]:
-        """The parts with looks and features that agree with what is seen at all their places and in whole images."""
+        """The parts, their looks and features fitted to what is seen at all their places and in whole images."""
         labels = self.scenes.labels
         whole = _standardised(class_means(self.scenes.pooled.sqrt(), labels))
         for _ in range(self.recipe.passes):
@@ -97,7 +97,7 @@ class PartSearch:
         return parts
 
     def _clustered_again(self, parts: list[Part], seen: list[Tensor], hints: list[Tensor]) -> list[Part]:
-        """The parts with looks by what is seen, `[C, F]` of each: one part after the other, until none changes."""
+        """The parts with looks by what is seen of each, `[C, F]`: one part after the other, until none changes."""
         parts = list(parts)
         for _ in range(self.recipe.rounds):
             before = [part.looks for part in parts]
@@ -110,9 +110,9 @@ class PartSearch:
         return parts
 
     def _distinct_looks(self, parts: list[Part], seen: list[Tensor]) -> list[Tensor]:
-        """Of every part the looks `[C]`, changed where two classes would have the same looks of all parts.
+        """The looks `[C]` of every part, changed where two classes would have the same looks of all parts.
 
-        Classes keep as many of their looks as they can: one look kept counts more than all distances together.
+        Classes keep as many of their looks as possible: one more look kept outweighs all distances together.
         """
         fits = []
         for index, part in enumerate(parts):
@@ -124,33 +124,33 @@ class PartSearch:
         return LookClustering(seen, others, n_looks, self.groups.commonest, self.recipe)
 
     def _peaks(self, parts: list[Part]) -> Tensor:
-        """Where the features of the classes' looks of some parts peak in every image, `[N, P, 2]`."""
+        """Peaks in every image of the features that stand for its class's looks of some parts, `[N, P, 2]`."""
         scenes = self.scenes
         images = torch.arange(len(scenes.labels))
         features = [part.features[part.looks[scenes.labels]] for part in parts]
         return torch.stack([scenes.peaks[images, own] for own in features], dim=1)
 
     def _seen_at(self, landmarks: Tensor, positions: Tensor, shown: Tensor) -> Tensor:
-        """What the maps show, `[N, F]`, at the place that is fitted to positions `[N, 2]` in images that show it."""
+        """Values of the maps, `[N, F]`, at the place fitted to positions `[N, 2]` in the images that show it."""
         place, _ = fit_place(landmarks, positions, shown, self.groups)
         return self.scenes.at(at_place(landmarks, place))
 
     def _seen_at_part(self, parts: list[Part], index: int) -> Tensor:
-        """What the maps show where one of the parts is, `[N, F]`, with all others as landmarks."""
+        """Values of the maps where one of the parts is, `[N, F]`, with all others as landmarks."""
         own, scenes = parts[index], self.scenes
         present = scenes.pooled.gather(1, own.features[own.looks][scenes.labels][:, None])[:, 0]
         shown = present >= min(self.recipe.shown, present.median().item())
         return self._seen_at(self._peaks(_others(parts, index)), self._peaks([own])[:, 0], shown)
 
     def _fitting_features(self, values: list[Tensor], looks: list[Tensor]) -> list[Tensor]:
-        """For every look of every part another feature, the one that correlates most with it there and in whole images.
+        """A feature for every look of every part, all different: those that correlate most, there and in whole images.
 
         Args:
-            values: what the maps show where each part is, `[N, F]`.
+            values: of the maps where each part is, `[N, F]`.
             looks: of each part, one-hot, `[C, L]`.
 
         Returns:
-            Of each part, `[L]`; the clearest looks have chosen first.
+            Features of each part, `[L]`; the clearest looks choose first.
         """
         fits = []
         for shown, own in zip(values, looks, strict=True):
@@ -170,7 +170,7 @@ def _others(parts: list[Part], index: int) -> list[Part]:
 
 
 def _standardised(means: Tensor) -> Tensor:
-    """Class means `[C, F]` around 0, with 1 as the sum of their squares."""
+    """Class means `[C, F]` centred and scaled to a sum of squares of 1."""
     centred = means - means.mean(dim=0)
     return centred / centred.norm().clamp(min=1e-9)
 

@@ -1,9 +1,8 @@
-"""Best features for every class among the selected ones, without two classes using the same set.
+"""Best features for every class among the selected ones, such that no two classes use the same set.
 
-Without that rule every class takes its k best features. Classes that collide are assigned together:
-a linear assignment of classes to their best few subsets, where each class may also escape to a
-private subset worth as much as its next best one. An assignment in which nobody escapes is optimal;
-otherwise those who escape get one more subset.
+Without that rule every class takes its k best features. Classes that collide are assigned together: a linear assignment
+of classes to their best few subsets, where each class may also escape to a private subset worth as much as its next
+best one. An assignment in which no class escapes is optimal; otherwise each escaping class gets one more subset.
 """
 
 import heapq
@@ -16,14 +15,14 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 FORBIDDEN = 1e9
-# Number of subsets up to which all of them are assigned at once.
+# Up to this many subsets, all of them are assigned at once.
 MAX_SUBSETS = 1000
-# Features among which classes look for a common core, beyond the k - 1 that it takes.
+# Features among which a common core is sought, beyond the k - 1 that it has.
 SPARE_FEATURES = 3
 
 
 def ranked_subsets(values: np.ndarray, n_per_class: int) -> Iterator[tuple[float, tuple[int, ...]]]:
-    """All subsets of k of a class's values `[n]`, best first, as (loss against the best, sorted indices)."""
+    """All k-subsets of a class's values `[n]`, best first, as (loss against the best, sorted indices)."""
     order = np.argsort(-values, kind="stable").tolist()
     ranked = values[order].tolist()
     first = tuple(range(n_per_class))
@@ -46,7 +45,7 @@ def best_subsets(values: np.ndarray, n_per_class: int) -> np.ndarray:
 
 
 def distinct_subsets(values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()) -> np.ndarray:
-    """The subsets, one per class and all different, of the largest total value.
+    """The subsets, one per class and all different, with the largest total value.
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
@@ -82,7 +81,7 @@ def takers_of(subsets: np.ndarray) -> dict[tuple[int, ...], list[int]]:
 
 
 class Competition:
-    """The classes whose wishes meet, each with its best few subsets."""
+    """The classes that compete for subsets, each with its best few."""
 
     def __init__(self, values, n_per_class, takers, taken):
         self.values, self.n_per_class = values, n_per_class
@@ -91,7 +90,7 @@ class Competition:
         self.wishes: dict[int, list] = {}  # the last wish of a class is its escape
 
     def join(self, c: int) -> None:
-        """Let class c compete, and with it every class whose best subset it may take."""
+        """Let class c compete, and every class whose best subset it may take."""
         if c not in self.wishes:
             ranking = ranked_subsets(self.values[c], self.n_per_class)
             self.ranking[c] = (wish for wish in ranking if wish[1] not in self.taken)
@@ -129,14 +128,14 @@ class Competition:
 
 
 def gather(values: np.ndarray, n_per_class: int, taken: Set[tuple[int, ...]] = frozenset()) -> np.ndarray | None:
-    """Subsets of a core of k - 1 features and one more, different for each class.
+    """Subsets made of a common core of k - 1 features and one more, which differs between classes.
 
     Args:
         values: value of every selected feature for the classes, `[C, n]`.
         taken: subsets that no class may have.
 
     Returns:
-        `[C, k]`, or None if the features do not suffice.
+        `[C, k]`, or None if there are not enough features.
     """
     n = values.shape[1]
     count = min(n_per_class - 1 + SPARE_FEATURES, n)

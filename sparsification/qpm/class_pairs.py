@@ -1,4 +1,4 @@
-"""Pairs of classes that look alike or share features (CHiQPM, arXiv 2511.20779)."""
+"""Pairs of classes that are similar or share features (CHiQPM, arXiv 2511.20779)."""
 
 import numpy as np
 from scipy.spatial.distance import pdist

@@ -1,4 +1,4 @@
-"""Named pairs of classes as a graph: the groups of classes that they tie together."""
+"""Named pairs of classes as a graph: its connected components."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Component:
 
 
 def split_classes(named_pairs: np.ndarray, n_classes: int) -> tuple[list[Component], np.ndarray]:
-    """The components that pairs of classes `[P, 2]` form, largest first, and the classes in no pair."""
+    """The components formed by pairs of classes `[P, 2]`, largest first, and the classes in no pair."""
     adjacent = np.zeros((n_classes, n_classes), dtype=bool)
     adjacent[tuple(named_pairs.T)] = True
     adjacent |= adjacent.T

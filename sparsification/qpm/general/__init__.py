@@ -1,1 +1,1 @@
-"""General solvers of integer programs, Gurobi and HiGHS, on the selection problem."""
+"""General solvers of integer programs, Gurobi and HiGHS, for the selection problem."""

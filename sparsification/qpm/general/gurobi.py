@@ -1,4 +1,4 @@
-"""Gurobi (commercial): improves or proves the selection of the search where a licence allows it."""
+"""Gurobi (commercial): improves the selection of the search, or proves it optimal, if a licence allows it."""
 
 from functools import partial
 from typing import Any

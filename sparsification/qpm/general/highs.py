@@ -15,10 +15,10 @@ RELATIVE_GAP = 1e-8
 
 
 class SilentHighs(highspy.Highs):
-    """HiGHS without output; its banner would come with the callbacks, before options can be set."""
+    """HiGHS without output; its banner would be printed with the callbacks, before options can be set."""
 
     def enableCallbacks(self) -> None:
-        """What the constructor does last."""
+        """Called last by the constructor."""
         self.silent()
         super().enableCallbacks()
 
@@ -43,7 +43,7 @@ def highs(problem: SelectionProblem, progress: Progress, seed: int) -> tuple[Inc
 
 
 def optimise(program: LinearProgram, incumbents: Incumbents, *, seed: int) -> tuple[set[tuple[int, int]], float]:
-    """Pairs of classes that collide in the best solution of the program, and the upper bound: -inf without any."""
+    """Pairs of classes that collide in the best solution of the program, and the upper bound; -inf if infeasible."""
     progress = incumbents.progress
     solver = SilentHighs()
     solver.setOptionValue("random_seed", seed)

@@ -1,9 +1,9 @@
 """The selection problem as a mixed-integer linear program, for general solvers.
 
-Binaries x_f (selected) and w_cf (class c uses f) with w_cf <= x_f. The published formulation
-multiplies binaries where features are redundant and where classes share; each product is replaced
-by its linear envelope, which is exact for binaries. Rows are kept distinct only for the pairs of
-classes that turn out to collide: a solver optimises, names the collisions, and repeats.
+Binaries x_f (selected) and w_cf (class c uses f) with w_cf <= x_f. The published formulation multiplies binaries where
+features are redundant and where classes share; each product is replaced by its linear envelope, which is exact for
+binaries. Rows are constrained to be distinct only for pairs of classes that turn out to collide: a solver optimises,
+reports the collisions, and starts again.
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ class LinearProgram:
         return shared
 
     def _share_all(self, c: int, d: int, shared: np.ndarray) -> None:
-        """The variables are 1 for every feature that both classes use."""
+        """Make the variables 1 for every feature that both classes use."""
         for f, both in enumerate(shared):
             columns = [self.uses[c, f], self.uses[d, f], both]
             self._row(columns, [1.0, 1.0, -1.0], -np.inf, 1.0)
@@ -115,13 +115,13 @@ class LinearProgram:
 
 
 class Incumbents:
-    """The best of the selections with distinct rows that a solver passes on."""
+    """The best selection with distinct rows that a solver has found so far."""
 
     def __init__(self, progress: Progress, best: Incumbent | None = None):
         self.progress, self.best = progress, best
 
     def offer(self, incumbent: Incumbent) -> set[tuple[int, int]]:
-        """Keep a selection if feasible and better; the pairs of classes that collide."""
+        """Keep a selection if it is feasible and better; returns the pairs of classes that collide in it."""
         repeated = collisions(incumbent.subsets)
         if not repeated and (self.best is None or incumbent.objective > self.best.objective):
             self.best = incumbent
@@ -139,7 +139,7 @@ def improve(
     incumbents: Incumbents,
     optimise: Callable[[LinearProgram, Incumbents], tuple[set[tuple[int, int]], float]],
 ) -> float:
-    """Upper bound of a solver that is called until its best solution has distinct rows, or time is up.
+    """The upper bound of a solver, which is called until its best solution has distinct rows or time is up.
 
     Args:
         incumbents: the best selection so far; the solver improves it.
