@@ -6,7 +6,7 @@ Choose a set S of `n_features` features and for every class c a distinct subset 
     sum_{f in S} b[f]
 
 with Rs the redundancy shifted and scaled to (0, 1]. CHiQPM adds that at least floor(rho C) pairs of classes share
-exactly k - 1 features. The problem knows its objective and its rules; solvers know nothing else.
+exactly k - 1 features. The problem knows its objective and its rules, which is all that solvers need.
 """
 
 from functools import cached_property
@@ -19,9 +19,9 @@ from sparsification.qpm.class_pairs import most_similar_pairs, to_float64
 from sparsification.qpm.components import Component, split_classes
 from sparsification.qpm.threshold import redundancy_threshold
 
-# Weight of the class-feature correlation, averaged over classes, against redundancy and bias.
+# Weight of the class-feature correlation, averaged over classes, relative to redundancy and bias.
 CORRELATION_SCALE = 1000.0
-# Relative difference below which redundancies count as equal. Of two classes, all are 1 or 0.
+# Relative difference below which redundancies count as equal: with two classes, all are 1 or 0.
 ROUNDING = 1e-9
 
 
@@ -30,16 +30,16 @@ class SelectionProblem:
 
     Args:
         correlation: class-feature correlation A, `[F, C]`.
-        redundancy: similarity of every pair of features R, at least 0, `[F, F]`. The upper triangle counts; a full
-            symmetric matrix is understood too. A pair with redundancy 0 is never penalised.
+        redundancy: similarity R of every pair of features, at least 0, `[F, F]`. Only the upper triangle counts. A pair
+            with redundancy 0 is never penalised.
         bias: linear preference b for every feature, `[F]`.
         n_features: how many features are selected.
         n_per_class: how many of them every class uses (k).
         rho: pairs of classes that must share exactly k - 1 features, per class; 0 asks for none (QPM).
-        threshold: redundancy t from which a selected pair is penalised; None finds the smallest one
-            at which `n_features` mutually less redundant features exist.
-        pairs: `any` pairs of classes count for the rule, or all of the `named` ones, those closest
-            in A, must share exactly k - 1 features.
+        threshold: redundancy t from which a selected pair is penalised; None finds the smallest one at which
+            `n_features` mutually less redundant features exist.
+        pairs: which pairs of classes the rule is about: `any`, or the `named` ones, those closest in A, which then all
+            have to share exactly k - 1 features.
         redundancy_weight: cost of the most redundant pair.
 
     Raises:
@@ -108,7 +108,7 @@ class SelectionProblem:
 
     @cached_property
     def gain(self) -> np.ndarray:
-        """What a feature adds to the objective when a class uses it, `[C, F]`."""
+        """Contribution of a feature to the objective when a class uses it, `[C, F]`."""
         scale = CORRELATION_SCALE / (self.n_per_class * self.n_classes)
         return np.ascontiguousarray(scale * self.correlation.T)
 
@@ -140,12 +140,12 @@ class SelectionProblem:
 
     @cached_property
     def components(self) -> tuple[list[Component], np.ndarray]:
-        """The groups of classes that the rule on named pairs ties together, and all other classes."""
+        """The groups of classes that named pairs tie together if they are required, and all other classes."""
         forced = self.named_pairs if self.pairs == "named" else self.named_pairs[:0]
         return split_classes(forced, self.n_classes)
 
     def set_value(self, selected: np.ndarray) -> float:
-        """Part of the objective that no class has a say in: bias minus penalties."""
+        """Part of the objective that does not depend on classes: bias minus penalties."""
         return float(self.bias[selected].sum() - self.penalty[np.ix_(selected, selected)].sum() / 2)
 
     def objective(self, selected: np.ndarray, weight: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Clock of a solver: when to stop, and what to tell those who wait."""
+"""Clock of a solver: when to stop, and what to log in the meantime."""
 
 import logging
 import math
@@ -13,10 +13,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Stopwatch:
-    """Seconds of computing since it was made: those in which other programs had the processor do not count.
+    """Seconds of computing time since its creation, not counting time in which other programs had the processor.
 
-    So a time limit allows the same search on a busy machine as on an idle one. Several threads are not added up: it
-    never runs faster than the clock.
+    So a time limit allows the same search on a busy machine as on an idle one. Threads are not added up: it never runs
+    faster than the wall clock.
     """
 
     def __init__(self):
@@ -29,14 +29,14 @@ class Stopwatch:
         return min(time.monotonic() - clock, time.process_time() - computing)
 
     def on_clock(self, seconds: float) -> float:
-        """How long so many seconds of computing take if the machine stays as busy as it was: for others' clocks."""
+        """Wall-clock seconds that this much computing takes if the machine stays as busy, for external solvers."""
         return seconds * (1 + time.monotonic() - self._start[0]) / (1 + self.elapsed)
 
 
 class Progress(Stopwatch):
     """Elapsed time and limit of one solver run, with a log line every ten seconds of computing.
 
-    Used as a context, the first Ctrl-C ends the run early instead of raising; a second one raises.
+    As a context manager, it lets the first Ctrl-C end the run early instead of raising; a second one raises.
 
     Args:
         time_limit: seconds of computing until `expired`.
@@ -77,16 +77,16 @@ class Progress(Stopwatch):
 
     @property
     def left_on_clock(self) -> float:
-        """Seconds on the clock until the time limit, nearly."""
+        """Wall-clock seconds until the time limit, approximately."""
         return self.on_clock(max(self.time_limit - self.elapsed, 0.0))
 
     def improved(self, objective: float) -> None:
-        """Tell whoever asked about a new best objective."""
+        """Report a new best objective to `on_improvement`."""
         if self.on_improvement is not None:
             self.on_improvement(self.elapsed, objective)
 
     def report(self, state: str) -> None:
-        """Log where the solver is, at most once every ten seconds of computing."""
+        """Log the state of the solver, at most once every ten seconds of computing."""
         now = self.elapsed
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -94,6 +94,6 @@ class Progress(Stopwatch):
 
 
 def describe_search(value: float, best: float) -> str:
-    """What a set and the best one so far are worth, as long as their classes are not assigned exactly."""
+    """The approximate values of a set and of the best one so far, before classes are assigned exactly."""
     so_far = f", best so far {best:.3f}" if math.isfinite(best) else ""
     return f"tries a set worth about {value:.3f}{so_far}"

@@ -14,7 +14,7 @@ from configs.errors import RunError
 from sparsification.qpm.progress import Stopwatch
 
 STEPS = 100
-# Computing time after which the search fails.
+# Seconds of computing time after which the search fails.
 SECONDS = 120.0
 INSTEAD = "leave --redundancy_threshold out, which finds a lower threshold in seconds"
 
@@ -76,7 +76,7 @@ def greedy_clique_size(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        clock: a RunError follows `SECONDS` after its start.
+        clock: a RunError is raised `SECONDS` after its start.
     """
     degree = graph.sum(axis=1)
     best = 0
@@ -95,14 +95,14 @@ def greedy_clique_size(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
 
 
 def large_clique(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
-    """Size of the largest clique found until one has `target` vertices.
+    """Size of the largest clique found; the search ends when one has `target` vertices.
 
-    Independent sets, found along the way, are removed until no vertex is left.
+    Independent sets that are found along the way are removed until no vertex is left.
 
     Args:
         graph: whether two vertices are adjacent, `[F, F]`.
         target: size at which the search ends.
-        clock: a RunError follows `SECONDS` after its start.
+        clock: a RunError is raised `SECONDS` after its start.
     """
     left = np.arange(len(graph))
     best = 0
@@ -117,8 +117,8 @@ def large_clique(graph: np.ndarray, target: int, clock: Stopwatch) -> int:
 def ramsey(graph: np.ndarray, vertices: np.ndarray) -> tuple[list[int], list[int]]:
     """A clique and an independent set among some vertices, by Ramsey's argument.
 
-    The first vertex joins the clique found among its neighbours or the independent set found among
-    the others, whichever is larger in the end.
+    The first vertex joins the clique found among its neighbours and the independent set found among the others; of
+    each kind the larger result is kept.
     """
     waiting: list[tuple[int, np.ndarray | None]] = [(-1, vertices)]
     found: list[tuple[list[int], list[int]]] = []

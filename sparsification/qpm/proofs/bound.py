@@ -7,7 +7,7 @@ not: since <slack, X> >= 0 and the row sums hold,
             + (n largest of) [ score_f + slack_ff + (n - 1) balance_f + (n - 1 largest of row f of)
                                (slack - penalty / 2 - balance_f / 2 - balance_g / 2) ].
 
-It is evaluated in float64 on all features, although the relaxation itself only holds the active ones; the others, with
+It is evaluated in float64 on all features, although the relaxation itself holds only the active ones; the others, with
 neither slack nor balance, join when their bracket shows that they matter.
 """
 
@@ -18,7 +18,7 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers, class_multipliers
 from sparsification.qpm.proofs.relaxation import Relaxation
 
-# Features that the relaxation holds at first: some for each that is selected, within limits; more join in later rounds.
+# Number of active features at first: a multiple of the selected ones, within limits; more join in later rounds.
 ACTIVE_PER_FEATURE, LEAST_ACTIVE, MOST_ACTIVE = 8, 100, 320
 # Iterations between two evaluations of the bound, and evaluations without notable gain before a round ends.
 ITERATIONS_PER_BOUND = 25
@@ -33,10 +33,10 @@ ROUNDING = 1e-9
 
 
 class Certificate:
-    """The least bound so far on every selection that keeps the rules of a problem.
+    """The smallest bound so far on all selections that keep the rules of a problem.
 
     Args:
-        problem: what to bound; of the pair rule, only forced named pairs lower the bound.
+        problem: of its pair rule, only required named pairs lower the bound.
     """
 
     def __init__(self, problem: SelectionProblem):
@@ -61,8 +61,8 @@ class Certificate:
 
         Args:
             objective: of the best known selection; the bound need not be smaller.
-            time_share: of the time limit, after which it ends.
-            iterations: of the relaxation, from its start, after which it ends.
+            time_share: share of the time limit after which to stop.
+            iterations: of the relaxation, since its start, after which to stop.
         """
         before = np.inf
         while self.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
@@ -112,14 +112,14 @@ class Certificate:
         return bound + ROUNDING * abs(bound), brackets
 
     def update(self) -> float:
-        """Evaluate the bound of the relaxation and keep it if it is the least so far."""
+        """Evaluate the bound of the relaxation and keep it if it is the smallest so far."""
         state = self.relaxation
         bound, self.brackets = self.evaluate(state.multipliers, state.active, state.slack, state.balance)
         self.bound = min(bound, self.bound)
         return bound
 
     def relevant(self) -> np.ndarray:
-        """Features whose bracket or share in X says that they shape the bound."""
+        """Features whose bracket or diagonal entry in X shows that they influence the bound."""
         n = self.problem.n_features
         bar = -np.partition(-self.brackets, n - 1)[n - 1]
         relevant = self.brackets >= bar - 0.01 * abs(bar)

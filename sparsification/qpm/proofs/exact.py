@@ -1,9 +1,9 @@
 """Proven optimum of small selection problems by branch and bound.
 
-Feature by feature, all partial sets that can still beat the best known selection are kept side by side as rows of
-arrays and bounded together (see `lagrangian`). The few complete sets that are left are then worked off in the order of
-their value without class rules: their best rows, under the distinct-rows rule by linear assignment, under the pair rule
-by the same kind of enumeration over the classes.
+Feature by feature, all partial sets that can still beat the best known selection are kept as rows of arrays and bounded
+together (see `lagrangian`). The few complete sets that remain are then processed in the order of their value without
+class rules, finding their best rows: under the distinct-rows rule by linear assignment, under the pair rule by the same
+kind of enumeration over the classes.
 """
 
 from math import comb
@@ -16,7 +16,7 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.selection import Incumbent, incumbent_of
 
-# Array entries that the partial sets of one level may take, and partial assignments of classes side by side.
+# Limits: array entries of the partial sets of one level, and number of partial assignments of classes.
 MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.
@@ -30,10 +30,10 @@ class TooLargeError(Exception):
 
 
 def optimise(problem: SelectionProblem, best: Incumbent | None, progress: Progress) -> Incumbent | None:
-    """Selection with the largest objective of all; None if no selection keeps the rules.
+    """The selection with the largest objective; None if no selection keeps the rules.
 
     Args:
-        best: best known selection; the closer it is to the optimum, the faster the proof.
+        best: best known selection; the closer to the optimum, the faster the proof.
 
     Raises:
         TooLargeError: if the enumeration does not fit into memory or time.
@@ -56,7 +56,7 @@ def optimise(problem: SelectionProblem, best: Incumbent | None, progress: Progre
 
 
 def promising_sets(problem: SelectionProblem, floor: float, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """All sets worth more than `floor` when classes ignore one another, and their values.
+    """All sets whose value exceeds `floor` when classes ignore one another, and their values.
 
     Returns:
         Sets `[N, n]` and values `[N]`.
@@ -107,7 +107,7 @@ def set_values(problem: SelectionProblem, members: np.ndarray) -> np.ndarray:
 
 
 def best_rows(problem: SelectionProblem, members: np.ndarray, *, budget: float) -> np.ndarray | None:
-    """Best rows over a set of features, `[C, k]`; None if the rules cost more than the budget."""
+    """Best rows over a set of features, `[C, k]`; None if keeping the rules costs more than the budget."""
     values, k = problem.gain[:, members], problem.n_per_class
     distinct = distinct_subsets(values, k)
     if problem.count_pairs(weight_of(distinct, len(members))) >= problem.n_required_pairs:
@@ -127,14 +127,14 @@ def best_sharing_subsets(
 ) -> np.ndarray | None:
     """Distinct subsets of the largest total value with `required` pairs that share k - 1 features.
 
-    Class by class, all partial assignments are kept that lose less than the budget and in which
-    enough pairs are still within reach.
+    Class by class, all partial assignments are kept that lose less than the budget and in which enough pairs are still
+    within reach.
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
         counted: whether a pair of classes counts for the rule, `[C, C]`.
         required: how many of these pairs share exactly k - 1 features.
-        budget: loss against the best subset of every class, summed, that must not be reached.
+        budget: the summed loss against the best subset of every class must be below this.
 
     Returns:
         `[C, k]`, or None if every assignment loses as much as the budget.
@@ -151,7 +151,7 @@ def best_sharing_subsets(
     useful = (loss < budget).any(axis=0)
     subsets, members, loss = subsets[useful], members[useful], loss[:, useful]
     sharing = members @ members.T == n_per_class - 1  # (N, N)
-    # Least loss at which a class shares k - 1 features with a given subset, and with another class.
+    # Smallest loss at which a class shares k - 1 features with a given subset, and with another class.
     partner_loss = np.where(sharing[:, None, :], loss, np.inf).min(axis=2)  # (N, C)
     pair_loss = np.stack([(own[:, None] + partner_loss).min(axis=0) for own in loss])  # (C, C)
     options = [np.flatnonzero(own < budget) for own in loss]

@@ -1,18 +1,18 @@
 """Upper bound on the objective by multipliers of the classes and of the named pairs.
 
 The k largest gains of a class among the selected features sum to min_m (k m + sum_{f in S} max(gain[c, f] - m, 0)), as
-in the p-median problem. With any fixed multipliers m_c the classes therefore fall apart into one score per feature,
+in the p-median problem. With any fixed multipliers m_c the classes therefore decouple into one score per feature,
 
     V(S) <= k sum_c m_c + sum_{f in S} (sum_c max(gain[c, f] - m_c, 0) + b_f) - penalties within S.
 
-Named pairs must share exactly k - 1 features: sum_f w_cf w_df = k - 1 for the 0/1 use w. Each such
-equation has a multiplier p of either sign, and a component of classes tied by named pairs scores
+Named pairs must share exactly k - 1 features: sum_f w_cf w_df = k - 1 for the 0/1 use w. Each such equation has a
+multiplier p of either sign, and a component of classes tied by named pairs scores
 
     max over w in {0, 1}^K of sum_c (gain[c, f] - m_c) w_c + sum_{pairs c, d} p_cd w_c w_d
 
-per feature, while the constant becomes k sum m - (k - 1) sum p. This holds for every selection that
-keeps the rule: its w_.f is one of the 0/1 vectors if f is selected, and zero, worth nothing, if not.
-The maximum over the 2^K uses is found for all features at once by eliminating class after class.
+per feature, while the constant becomes k sum m - (k - 1) sum p. This holds for every selection that keeps the rule: its
+w_.f is one of the 0/1 vectors if f is selected, and zero, contributing nothing, if not. The maximum over the 2^K uses
+is found for all features at once by eliminating one class after another.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ MAX_WIDTH = 8
 
 
 def feature_scores(gain: np.ndarray, bias: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-    """What a feature adds to the bound for the given class multipliers `[C]`, `[F]`."""
+    """Contribution of every feature to the bound for the given class multipliers `[C]`: `[F]`."""
     return np.maximum(gain - multipliers[:, None], 0.0).sum(axis=0) + bias
 
 
@@ -73,38 +73,38 @@ class Lagrangian:
         self.n_pairs = int(ends[-1])
 
     def component_constant(self, multipliers: Multipliers) -> float:
-        """What the classes in named pairs add to the bound whatever the features."""
+        """Contribution of the classes in named pairs to the bound, whatever the features."""
         k = self.n_per_class
         tied = np.delete(multipliers.classes, self.free)
         return float(k * tied.sum() - (k - 1) * multipliers.pairs.sum())
 
     def constant(self, multipliers: Multipliers) -> float:
-        """What all classes add to the bound whatever the features."""
+        """Contribution of all classes to the bound, whatever the features."""
         alone = multipliers.classes[self.free]
         return self.component_constant(multipliers) + float(self.n_per_class * alone.sum())
 
     def component_scores(self, gain: np.ndarray, multipliers: Multipliers) -> np.ndarray:
-        """What every feature `[F]` adds for the classes in named pairs; `gain` is `[C, F]`."""
+        """Contribution of every feature, `[F]`, for the classes in named pairs; `gain` is `[C, F]`."""
         scores = np.zeros(gain.shape[1])
         for part, where in zip(self.eliminations, self.slices, strict=True):
             scores += part.scores(gain, multipliers.classes, multipliers.pairs[where])
         return scores
 
     def scores(self, gain: np.ndarray, bias: np.ndarray, multipliers: Multipliers) -> np.ndarray:
-        """What every feature adds to the bound, `[F]`."""
+        """Contribution of every feature to the bound, `[F]`."""
         free = feature_scores(gain[self.free], bias, multipliers.classes[self.free])
         return free + self.component_scores(gain, multipliers)
 
     def demand(self, gain: np.ndarray, multipliers: Multipliers, share: np.ndarray) -> tuple[np.ndarray, Multipliers]:
-        """Component scores, and how far the uses that reach them are from the rules.
+        """Component scores, and how far the uses that attain them are from the rules.
 
         Args:
             gain: `[C, F]`.
-            share: how far each feature is selected, `[F]`.
+            share: fraction to which each feature is selected, `[F]`.
 
         Returns:
-            Scores `[F]`; features used beyond k by every class of a component (0 for all others) and
-            shared beyond k - 1 by every pair, weighted by the share.
+            Scores `[F]`; features used beyond k by every class of a component (0 for all others) and shared beyond
+            k - 1 by every pair, weighted by the share.
         """
         scores, excess = np.zeros(gain.shape[1]), np.zeros(len(gain))
         shared = np.zeros(self.n_pairs)
@@ -120,9 +120,9 @@ class Lagrangian:
 class Elimination:
     """Best use of one feature by the classes of a component, for many features at once.
 
-    A class whose neighbours are few is decided first, for each of their uses; what it adds then is
-    a table over the neighbours. Pairs that would make a table wider than `MAX_WIDTH` are left out,
-    which leaves the bound true, as if their multiplier were 0.
+    A class with few neighbours is decided first, for each of their uses; its contribution is then a table over the
+    neighbours. Pairs that would make a table wider than `MAX_WIDTH` are left out, as if their multiplier were 0, which
+    keeps the bound valid.
     """
 
     def __init__(self, component: Component):
@@ -135,7 +135,7 @@ class Elimination:
         return self._eliminate(gain, classes, pairs)[0]
 
     def best_uses(self, gain: np.ndarray, classes: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores `[F]` and the use of every feature by every class that reaches them, `[K, F]`."""
+        """Scores `[F]` and the use of every feature by every class that attains them, `[K, F]`."""
         scores, decisions = self._eliminate(gain, classes, pairs)
         uses = np.zeros((len(self.classes), len(scores)), dtype=np.int64)
         every = np.arange(len(scores))
@@ -175,7 +175,7 @@ def joined(tables, scope: list[int], n_features: int) -> np.ndarray:
 
 
 def elimination_order(n_classes: int, pairs: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Classes in an order of small tables (always the fewest neighbours next), and indices of the pairs kept."""
+    """Classes in an order that keeps tables small (fewest neighbours first), and indices of the pairs kept."""
     kept = np.arange(len(pairs))
     while True:
         neighbours: dict[int, set[int]] = {c: set() for c in range(n_classes)}

@@ -4,8 +4,8 @@ With X = x x' for the 0/1 vector x of selected features, every selection satisfi
 
     X positive semidefinite,  X >= 0,  n X_ff = sum_g X_fg,  trace X = n,
 
-and what the classes gain is bounded by multipliers of the classes and of the named pairs (see `lagrangian`), which
-leave a linear score for each feature. The relaxation
+and the gains of the classes are bounded by multipliers of the classes and of the named pairs (see `lagrangian`), which
+leaves a linear score for each feature. The relaxation
 
     max  sum_f score_f X_ff - 1/2 sum_fg penalty_fg X_fg
 
@@ -25,8 +25,8 @@ OVERRELAXATION = 1.6
 FIRST_DRIFT = 0.1
 DRIFT_HALVES_AFTER = 100
 WEIGHT_PER_SCORE = 0.25
-# Classes in named pairs, and the pairs, go down a subgradient instead: first step in ranges of the gain, iterations
-# after which it has halved, and share of the previous direction that is kept.
+# Classes in named pairs, and the pairs, follow a subgradient instead: first step relative to the range of the gain,
+# iterations after which it has halved, and share of the previous direction that is kept.
 FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
 
 
@@ -47,7 +47,7 @@ class Relaxation:
         np.fill_diagonal(self.X, share)
         self.slack, self.sign_slack = np.zeros((size, size)), np.zeros((size, size))
         self.balance = np.zeros(size)
-        # Of the constraints in the augmented Lagrangian, inverted: at the scale of the scores.
+        # Inverse weight of the constraints in the augmented Lagrangian: at the scale of the scores.
         scores = lagrangian.scores(self.gain, self.bias, multipliers)
         self.weight = max(float(np.ptp(scores)) * WEIGHT_PER_SCORE, 1.0)
         self.n_steps = 0
@@ -93,10 +93,10 @@ class Relaxation:
         self._balance_residuals(*norms)
 
     def _drift(self, share: np.ndarray, excess: Multipliers) -> None:
-        """Move the multipliers to where the rules, weighted by X, are kept.
+        """Move the multipliers towards values at which the rules, weighted by X, are kept.
 
-        For a class on its own that is what k features, added up by their share, gain more than. In
-        a component, excess use makes features dearer and too little sharing rewards it.
+        For a class on its own, that is the gain exceeded by k features, counted by their share. In a component, excess
+        use makes features more expensive, and too little sharing is rewarded.
         """
         reached = np.cumsum(share[self.descending], axis=1)
         rank = (reached < self.problem.n_per_class).sum(axis=1).clip(max=len(share) - 1)
@@ -115,7 +115,7 @@ class Relaxation:
         self.multipliers = Multipliers(classes, pairs)
 
     def _balance_residuals(self, primal: float, dual: float) -> None:
-        """Reweight the constraints, now and then, if one residual lags far behind the other."""
+        """Reweight the constraints from time to time if one residual lags far behind the other."""
         self.n_steps += 1
         if self.n_steps % 50 == 0 and self.n_steps <= 500:
             if primal > 2 * dual:

@@ -20,7 +20,7 @@ MAX_CANDIDATES = 2000
 MAX_CORES = 100
 MAX_SWEEPS = 30
 BISECTIONS = 6
-# Reward of a pair that is closest in A over one that is not: decides between equal values only.
+# Extra reward of a pair that is among the closest in A: only breaks ties.
 PREFERENCE = 1e-7
 
 
@@ -29,7 +29,7 @@ def sharing_subsets(problem: SelectionProblem, members: np.ndarray, progress: Pr
 
     Args:
         members: indices of the selected features, `[n]`.
-        progress: the clock; past its limit the first rows with enough pairs are taken as they are.
+        progress: the clock; after its limit the first rows with enough pairs are taken unchanged.
     """
     assignment = PairAssignment(problem, members, progress)
     choice = assignment.best_choice()
@@ -59,7 +59,7 @@ class PairAssignment:
             self.named[d].append(c)
 
     def _distinct_choice(self, subsets: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """Candidate of every class, in this order: its subset, or its best one that is free."""
+        """Candidate of every class, in this order: its subset, or its best free one."""
         index = {tuple(subset): i for i, subset in enumerate(self.subsets.tolist())}
         choice = np.zeros(len(subsets), dtype=np.int64)
         taken = np.zeros(len(self.subsets), dtype=bool)
@@ -88,7 +88,7 @@ class PairAssignment:
         return max(polished, key=self.total, default=None)
 
     def _priced(self, start: np.ndarray) -> list[np.ndarray]:
-        """Choices with enough pairs, at ever smaller prices; none if no price yields enough."""
+        """Choices with enough pairs, at decreasing prices; none if no price yields enough."""
         ordered = np.partition(self.value, -2, axis=1)
         low, price = 0.0, float((ordered[:, -1] - ordered[:, -2]).mean())
         highest = float(np.ptp(self.value))
@@ -162,7 +162,7 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> tuple[np
 
     Args:
         values: value of every selected feature for every class, `[C, n]`.
-        problem: its pair rule is kept where the features suffice.
+        problem: its pair rule is kept if there are enough features.
 
     Returns:
         Subsets `[C, k]`, and whether a class has gathered, `[C]`.
@@ -178,7 +178,7 @@ def clustered_subsets(values: np.ndarray, problem: SelectionProblem) -> tuple[np
 
 
 def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.ndarray:
-    """As many classes as needed that lose least by gathering around one core of k - 1 features."""
+    """As many classes as needed, those that lose least by gathering around one core of k - 1 features."""
     n_classes, n = values.shape
     size = int(np.ceil((1 + np.sqrt(1 + 8 * required)) / 2))  # size (size - 1) / 2 >= required
     size = min(size, n - n_per_class + 1, n_classes)
@@ -186,7 +186,7 @@ def cheapest_group(values: np.ndarray, n_per_class: int, required: int) -> np.nd
     best = np.take_along_axis(values, subsets, axis=1).sum(axis=1)
     found = {core for row in subsets.tolist() for core in combinations(row, n_per_class - 1)}
     cores = np.array(sorted(found), dtype=np.int64)
-    # A class keeps all but its weakest feature at best: good enough to rank the cores.
+    # At best a class keeps all but its weakest feature: good enough to rank the cores.
     strongest = best - np.take_along_axis(values, subsets, axis=1).min(axis=1)
     loss = strongest[:, None] - values @ weight_of(cores, n).T  # (C, cores)
     promise = np.partition(loss, size - 1, axis=0)[:size].sum(axis=0)

@@ -1,10 +1,10 @@
 """Search when named pairs of classes must share exactly k - 1 features (`pairs="named"`).
 
-Multipliers price the rule: with them the classes in named pairs fall apart into one score per feature, so that the tabu
-search walks as fast as without the rule (all other classes are valued exactly). What a walk met of largest value is
-valued by the linear programs of `named_rows`, which know the rule. The first prices are the certificate's, for all sets
-at once; after every walk they move towards those of the programs over its best set, where the score is exact. In the
-end the best sets are improved swap by swap.
+Multipliers price the rule: they decouple the classes in named pairs into one score per feature, so that the tabu search
+walks as fast as without the rule (all other classes are valued exactly). The most valuable sets of a walk are valued
+by the linear programs of `named_rows`, which know the rule. The first prices are the certificate's, for all sets at
+once; after every walk they move towards those of the programs over its best set, where the score is exact. In the end
+the best sets are improved swap by swap.
 """
 
 import heapq
@@ -25,8 +25,8 @@ ITERATIONS = 200
 KICKS_WITHOUT_GAIN = 8
 # How far the prices move after a walk towards those of its best set.
 PRICE_STEP = 0.2
-# Sets of every walk that are valued with the rule, swaps of a set that are, sets that are improved,
-# and sets whose rows are found in the end.
+# Numbers of sets per walk and of swaps per set that are valued with the rule, of sets that are improved, and of sets
+# whose rows are found in the end.
 SETS_PER_WALK = 4
 SWAPS = 20
 N_IMPROVED = 3
@@ -38,15 +38,15 @@ SHARE_PRICES, SHARE_WALKS, SHARE_SWAPS = 0.3, 0.6, 0.75
 def named_search(
     problem: SelectionProblem, certificate: Certificate, progress: Progress, rng: np.random.Generator
 ) -> Incumbent | None:
-    """Best selection found, None if pairs share in no set that was tried; PairsImpossibleError if they never can."""
+    """Best selection found, None if the pairs share in none; PairsImpossibleError if it is proved that they cannot."""
     rows = NamedRows(problem)
     impossible = rows.impossible_component(progress)
     if impossible is not None:
         n, k = problem.n_features, problem.n_per_class
         raise PairsImpossibleError(
-            f"it is proved that {len(impossible.classes)} similar classes, {len(impossible.pairs)} pairs of them "
-            f"named, cannot all share all but one of their {k} features (of {n} in all); "
-            "raise --n_features or take --pairs any"
+            f"it is proved that {len(impossible.pairs)} named pairs among {len(impossible.classes)} similar classes "
+            f"cannot all share all but one of their {k} features (of {n} in all); "
+            "raise --n_features or use --pairs any"
         )
     certificate.tighten(progress, time_share=SHARE_PRICES, iterations=ITERATIONS)
     priced = PricedSwaps(problem, certificate.lagrangian, certificate.relaxation.multipliers)
@@ -67,14 +67,14 @@ class PricedSwaps:
         self.take(prices)
 
     def take(self, prices: Multipliers) -> None:
-        """Value by these prices from now on."""
+        """Use these prices from now on."""
         self.prices = prices
         scores = self.lagrangian.component_scores(self.problem.gain, prices)
         constant = self.lagrangian.component_constant(prices)
         self.neighbourhood.value_by(self.problem.bias + scores, constant)
 
     def approach(self, target: Multipliers) -> None:
-        """Move the prices some way towards others."""
+        """Move the prices by `PRICE_STEP` towards others."""
         before = self.prices
         self.take(
             Multipliers(
@@ -85,11 +85,11 @@ class PricedSwaps:
 
 
 class NamedPool:
-    """Sets of features that walks have met, the most promising ones valued with the rule.
+    """Sets of features from all walks, the most promising ones valued with the rule.
 
     Args:
-        priced: whose prices follow the best sets.
-        progress: the clock; walks past its share are not valued further than their best set.
+        priced: its prices follow the best sets.
+        progress: the clock; after its share only the best set of a walk is valued.
     """
 
     def __init__(self, rows: NamedRows, priced: PricedSwaps, progress: Progress):
@@ -113,7 +113,7 @@ class NamedPool:
             (heapq.heapreplace if full else heapq.heappush)(self.met, entry)
 
     def settle(self) -> bool:
-        """End of a walk: value its best sets, move the prices; whether there is a new best set of all."""
+        """End of a walk: value its best sets and move the prices; returns whether a set is the best of all walks."""
         best_before, best, most = self.best, None, -np.inf
         for _, key in sorted(self.met, reverse=True):
             if self.values and self.progress.spent(SHARE_WALKS):
@@ -128,7 +128,7 @@ class NamedPool:
         return self.best > best_before
 
     def value(self, members: np.ndarray) -> float:
-        """Objective over a set with the rule, nearly."""
+        """Approximate objective over a set with the rule."""
         key = tuple(sorted(members.tolist()))
         if key not in self.values:
             self.values[key] = self.rows.value(np.array(key))
@@ -143,7 +143,7 @@ class NamedPool:
 def climb(priced: PricedSwaps, pool: NamedPool, members: np.ndarray, progress: Progress) -> None:
     """Improve a set by the first of its most promising swaps that gains, until none does.
 
-    With the prices of the set itself no swap can be worth more than it promises.
+    With the prices of the set itself, the estimate of a swap is an upper bound.
     """
     value, gained = pool.value(members), True
     neighbourhood = priced.neighbourhood

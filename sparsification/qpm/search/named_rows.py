@@ -1,9 +1,9 @@
 """Features of every class when named pairs must share exactly k - 1 of them (`pairs="named"`).
 
 Over a given set of features every component of classes tied by named pairs is a small program of its own
-(`row_program`). Its linear relaxation values the set; whole uses are found for the few sets that are worth it. Where
-classes that are in no common pair end up with the same features, one moves to its best free row; if it has none, a
-constraint keeps the two apart and the program is solved again.
+(`row_program`). Its linear relaxation values the set; integer solutions are found for the few sets that are worth it.
+If classes that form no pair end up with the same features, one moves to its best free row; if it has none, a constraint
+keeps the two apart and the program is solved again.
 """
 
 from itertools import combinations
@@ -17,12 +17,12 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers
 from sparsification.qpm.search.row_program import RELATIVE_GAP, Program, Row, Valued, made_distinct, rows_of
 
-# The best features of every class in a component, beyond k, that its program may use at first.
+# Features beyond the k best of every class that the program of a component may use at first.
 SPARE_FEATURES = 4
 # Programs solved until no two classes of a component have the same features.
 MAX_REPEATS = 8
-# Seconds of computing for the integer programs of one component: at least, as interrupted searches end here too,
-# and at most.
+# Limits on the seconds of computing for the integer programs of one component; interrupted searches end here too, so
+# there is a minimum.
 MIN_SECONDS, MAX_SECONDS = 1.0, 15.0
 
 
@@ -38,7 +38,7 @@ class NamedRows:
     def impossible_component(self, progress: Progress) -> Component | None:
         """A component whose named pairs cannot all share, whatever the features; None if none is known.
 
-        Classes around one core of k - 1 features always can, if there are features enough.
+        With enough features they always can: all classes around one core of k - 1 features.
         """
         n, k = self.problem.n_features, self.problem.n_per_class
         for component in self.components:
@@ -51,11 +51,11 @@ class NamedRows:
         return None
 
     def value(self, members: np.ndarray) -> float:
-        """Objective over a set of features, `[n]`, or nearly.
+        """Approximate objective over a set of features, `[n]`.
 
-        It is too large where the uses of a component are not whole or its rows are another's, and too
-        small where classes that wish for the same features can be parted at a lower price.
-        Minus infinity if named pairs cannot share k - 1 of these features.
+        It is too large if a component's solution is fractional or has the rows of another, and too small if classes
+        that want the same features can be separated at a lower cost. Minus infinity if named pairs cannot share k - 1
+        of these features.
         """
         problem, k = self.problem, self.problem.n_per_class
         value = problem.set_value(members)
@@ -65,7 +65,7 @@ class NamedRows:
         return value + sum(self._valued(i, members).value for i in range(len(self.components)))
 
     def prices(self, members: np.ndarray, lagrangian: Lagrangian) -> Multipliers:
-        """Multipliers with which the bound over a set of features, `[n]`, is what the programs reach."""
+        """Multipliers with which the bound over a set of features, `[n]`, equals the value of the programs."""
         classes = np.zeros(self.problem.n_classes)
         pairs = np.zeros(lagrangian.n_pairs)
         parts = zip(self.components, lagrangian.eliminations, lagrangian.slices, strict=True)
@@ -92,7 +92,7 @@ class NamedRows:
         for i, component in enumerate(self.components):
             pool = members[self._pool(component, members)]
             key = (i, pool.tobytes())
-            # From another set with the same features for these classes.
+            # Found before, for another set with the same features for these classes.
             known = self._whole.get(key)
             rows = None if known is None else np.searchsorted(members, known)
             if rows is None or taken & set(map(tuple, rows.tolist())):
@@ -118,7 +118,7 @@ class NamedRows:
     def _whole_rows(
         self, component: Component, members: np.ndarray, taken: set[Row], progress: Progress
     ) -> np.ndarray | None:
-        """Distinct rows of one component, the best ones found, `[K, k]`; None if none are."""
+        """The best distinct rows found for one component, `[K, k]`; None if there are none."""
         k, every = self.problem.n_per_class, np.arange(len(members))
         started = progress.elapsed
         best, most = None, -np.inf
@@ -134,7 +134,7 @@ class NamedRows:
                 if distinct is not None and (values * distinct).sum() > most:
                     most = (values * distinct).sum()
                     best = pool[np.argsort(-distinct, axis=1, kind="stable")[:, :k]]
-                reachable = (values * uses).sum()  # by rows that are kept apart so far
+                reachable = (values * uses).sum()  # with the constraints so far
                 apart = not program.keep_apart(rows_of(uses, pool), pool, taken)
                 done = apart or reachable - most <= RELATIVE_GAP * abs(most)
                 late = progress.expired or progress.elapsed - started > MAX_SECONDS

@@ -4,9 +4,9 @@ With every class taking its k best selected features, the value of a set S is
 
     V(S) = sum_c (sum of the k largest gain[c, f], f in S) + sum_{f in S} b[f] - penalties within S.
 
-When f leaves, a class that used it falls back on its next best feature, so that the bar a newcomer
-g has to pass drops from the k-th to the (k+1)-th largest gain. Both cases together are one product
-of the 0/1 use matrix with the gains clipped between the two bars.
+When f leaves, a class that used it falls back on its next best feature, so that the bar for a newcomer g drops from the
+k-th to the (k+1)-th largest gain. Both cases together are one product of the 0/1 use matrix with the gains clipped
+between the two bars.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 class SwapNeighbourhood:
     """A set of features and the change of its value by every swap, updated from swap to swap.
 
-    Only the classes whose bars a swap moves are computed anew. Sums are float32; the walk that uses
-    them moves to a fresh set often enough to keep rounding small.
+    Only classes whose bars a swap moves are recomputed. Sums are float32; the walk moves to a fresh set often enough to
+    keep rounding errors small.
 
     Args:
         gain: gain of every class from every feature, `[C, F]`.
@@ -32,11 +32,11 @@ class SwapNeighbourhood:
         self.lowest = self.gain.min(initial=0.0)
 
     def value_by(self, bias: np.ndarray, constant: float) -> None:
-        """Take another preference for every feature, `[F]`, and add another constant to every value from now on."""
+        """Use another preference for every feature, `[F]`, and another constant in every value from now on."""
         self.bias, self.constant = np.asarray(bias, dtype=np.float32), constant
 
     def move_to(self, selected: np.ndarray) -> None:
-        """Take any set of features, `[n]`."""
+        """Start again from any set of features, `[n]`."""
         self.selected = selected.copy()
         self.own = self.gain[:, selected]  # (C, n)
         self.used, self.bar, self.lower_bar = self._use(self.own)
