@@ -42,7 +42,7 @@ def select_features(run: OpenRun, features: DenseFeatures, model: InterpretableC
     )
     parts = settings.selection.groups and settings.kind.class_sets and features.overlap is not None
     if parts and artefact.why_outdated() is not None:
-        # By all processes together: the first one alone fills the file.
+        # All processes take part in this, while only the main one fills the file.
         scenes = collect_scenes(model, run.data.train_unaugmented, run.hardware, settings.parts)
         features = replace(features, scenes=scenes)
     return artefact.load_or_make(
@@ -51,12 +51,12 @@ def select_features(run: OpenRun, features: DenseFeatures, model: InterpretableC
 
 
 def chooser(settings: Settings) -> Callable[[Settings, Any], SparseLayer]:
-    """How the model type chooses features: from pooled features and labels to the sparse layer."""
+    """The function that chooses features for the model type: from pooled features and labels to the sparse layer."""
     return pkgutil.resolve_name(settings.kind.chooser)
 
 
 def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLayer:
-    """QPM and CHiQPM: features and classes' sets by the quadratic program."""
+    """QPM and CHiQPM: features, and their sets for all classes, by the quadratic program."""
     if features.scenes is not None:
         layer = looks_of_parts(settings, features, features.scenes)
         if layer is not None:
@@ -80,9 +80,9 @@ def quadratic_program(settings: Settings, features: DenseFeatures) -> SparseLaye
 
 
 def program_of(settings: Settings, features: DenseFeatures) -> dict[str, Any]:
-    """The arguments of `SelectionProblem`, without which pairs of classes have to share features.
+    """The arguments of `SelectionProblem`, except which pairs of classes have to share features.
 
-    Where features are maxima of maps, two are redundant that see one thing at one place.
+    If features are maxima of maps, two are redundant if they see the same thing in the same place.
     """
     correlation = class_feature_correlation(features.pooled, features.labels)
     threshold, redundancy_weight = settings.redundancy_threshold, 1.0
@@ -107,13 +107,13 @@ def program_of(settings: Settings, features: DenseFeatures) -> dict[str, Any]:
 
 
 def looks_of_parts(settings: Settings, features: DenseFeatures, scenes: Scenes) -> SparseLayer | None:
-    """One feature for every look of every part; None unless parts have as many looks as features are wanted."""
+    """One feature for every look of every part; None unless parts have as many looks as the model has features."""
     n, k = settings.n_features, settings.n_per_class
     parts = PartSearch(scenes, settings.groups, settings.parts).find(k)
     found = sum(len(part.features) for part in parts)
     weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
     if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):
-        log.info("Selection by the quadratic program: of the parts, %d were found, with %d looks.", len(parts), found)
+        log.info("Selection by the quadratic program: only %d parts were found, with %d looks.", len(parts), found)
         return None
     log.info("Selection by parts: %d were found, with %d looks in all. Every look gets one feature.", k, n)
     return _sparse_layer(features, torch.cat([part.features for part in parts]), weight)
@@ -147,7 +147,7 @@ def _sparse_linear_model(fit, settings: Settings, features) -> SparseLayer:
 
 
 def refit(run: OpenRun, model: InterpretableClassifier) -> SparseLayer:
-    """New weights for the selected features as the finetuning has changed them (Q-SENN, before every round)."""
+    """New weights for the selected features after finetuning has changed them (Q-SENN, before every round)."""
     table = collect_feature_table(
         model, run.data.train_unaugmented, run.hardware, "Features to refit", with_results=False
     )

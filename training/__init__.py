@@ -1,1 +1,1 @@
-"""Dense training and finetuning: losses, schedules, the loop, and what is watched meanwhile."""
+"""Dense training and finetuning: losses, schedules, the loop, and its monitoring."""

@@ -1,4 +1,4 @@
-"""The images of an epoch: their order and augmentation follow from a seed, however many processes train or load."""
+"""The images of an epoch: a seed determines their order and augmentation, however many processes train or load."""
 
 import random
 
@@ -30,12 +30,12 @@ def seed_everything(*key: object) -> None:
 
 
 class SeededImages(Dataset):
-    """A dataset in one epoch, in which chance depends on the image and on nothing else.
+    """A dataset in one epoch, whose random numbers depend on the image alone.
 
     So the augmented images are the same however many processes load or train.
 
     Args:
-        dataset: draws what it needs from PyTorch's generator.
+        dataset: takes its random numbers from PyTorch's generator.
     """
 
     def __init__(self, dataset, seed: int):
@@ -51,7 +51,7 @@ class SeededImages(Dataset):
 
 
 def epoch_order(dataset, generator: torch.Generator) -> torch.Tensor:
-    """The images of an epoch, `[N]`: each once, or, of a `balanced` dataset, classes equally often on average."""
+    """Indices of the images of an epoch, `[N]`: each once, or for `balanced` datasets all classes equally often."""
     if not getattr(dataset, "balanced", False):
         return torch.randperm(len(dataset), generator=generator)
     labels = torch.as_tensor(dataset.labels)
@@ -60,14 +60,14 @@ def epoch_order(dataset, generator: torch.Generator) -> torch.Tensor:
 
 
 def epoch_batches(dataset, batch_size: int, hardware: Hardware, seed: int, view_seed: int | None = None) -> Batches:
-    """The shuffled batches of an epoch: of each, this process's share.
+    """This process's share of the shuffled batches of an epoch.
 
-    A last batch that is not full is left out, unless it is the only one. All processes have as many images of it.
+    A last batch that is not full is left out, unless it is the only one. All processes have equal shares.
 
     Args:
         batch_size: images of all processes together.
         seed: of the epoch.
-        view_seed: of the augmentation, where that is not the epoch's.
+        view_seed: of the augmentation, if it is not the epoch's.
 
     Raises:
         UsageError: if there are fewer images than processes.

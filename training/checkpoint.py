@@ -1,4 +1,4 @@
-"""Where an unfinished training stands: a file that a later process resumes from."""
+"""The state of an unfinished training: a file from which a later process resumes."""
 
 import logging
 from pathlib import Path
@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """Where an unfinished training stands; valid for one configuration only.
+    """The state of an unfinished training, valid for one configuration only.
 
     Args:
         path: the file, removed once the training is finished.
-        kept: whether the file stays where it is told to go.
+        kept: whether `remove` leaves the file in place.
     """
 
     def __init__(self, path: Path, settings: dict, *, kept: bool = False):
@@ -24,7 +24,7 @@ class Checkpoint:
         self._fingerprint = fingerprint(settings)
 
     def save(self, state: dict) -> None:
-        """Write the state atomically; of several processes the main one does."""
+        """Write the state atomically; of several processes, only the main one does."""
         content = {"fingerprint": self._fingerprint, **state}
         if processes.is_main():
             write_atomically(self.path, lambda path: save_tensors(content, path))
@@ -35,7 +35,7 @@ class Checkpoint:
             return None
         try:
             state = load_tensors(self.path)
-        except Exception as error:  # whatever is in a damaged file: the training starts again
+        except Exception as error:  # a damaged file may hold anything: the training starts again
             log.warning("%s cannot be read (%s); starting again", self.path, type(error).__name__)
             return None
         if state.get("fingerprint") == self._fingerprint:
@@ -44,12 +44,12 @@ class Checkpoint:
         return None
 
     def remove(self) -> None:
-        """Forget the state; of several processes the main one does."""
+        """Delete the file; of several processes, only the main one does."""
         if processes.is_main() and not self._kept:
             self.path.unlink(missing_ok=True)
 
 
 def checkpoint_of(artefact: Artefact) -> Checkpoint:
-    """The checkpoint beside the file that a training is to leave; a kill may keep it after that file is finished."""
+    """The checkpoint beside the file that a training makes; after a kill it may exist although that file is finished."""
     path = artefact.path.with_suffix(UNFINISHED)
     return Checkpoint(path, artefact.settings, kept=artefact.folder.read_only)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def check_weights(run: OpenRun, *, download: bool = True) -> None:
-    """Raise what loading the weights to start from would; without `download`, missing ones only if out of reach."""
+    """Raise what loading the initial weights would. Without `download`, weights still to be fetched need a live server."""
     settings = run.settings
     artefact = _artefact(run)
     if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):
@@ -43,7 +43,7 @@ def check_weights(run: OpenRun, *, download: bool = True) -> None:
 def train_dense(run: OpenRun) -> InterpretableClassifier:
     """The trained dense model of a run: reused, resumed, or trained.
 
-    With `--do_dense False` it is the backbone on its given weights, with an untrained final layer.
+    With `--do_dense False` it is the backbone with its initial weights, and an untrained final layer.
 
     Raises:
         RunError, UsageError: as `build_dense_model` and `train_phases`.
@@ -73,14 +73,14 @@ def train_dense(run: OpenRun) -> InterpretableClassifier:
 
 
 def load_dense_model(run: OpenRun) -> InterpretableClassifier:
-    """The dense model that a run has left, on its device; errors as in `load_state_dict`."""
+    """The dense model that a run saved, on its device; errors as in `load_state_dict`."""
     model = untrained_model(run, "none")
     model.load_state_dict(load_state_dict(run.folder.file(DENSE_MODEL_FILE)))
     return run.hardware.place(model)
 
 
 def untrained_model(run: OpenRun, weights: str) -> InterpretableClassifier:
-    """The dense model of a run on some weights, see `load_weights`."""
+    """The dense model of a run with some initial weights, see `load_weights`."""
     settings = run.settings
     return build_dense_model(
         settings.arch,
@@ -107,13 +107,13 @@ def dense_phases(
     reduced_strides: bool,
     measure: FeaturesAndPeaks | None = None,
 ) -> list[Callable[[bool], Phase]]:
-    """The phases of the dense training: coarse feature maps first where the recipe says so, then the final ones.
+    """The phases of the dense training: coarse feature maps first if the recipe says so, then the final ones.
 
     Args:
-        groups: how looks are found that are left over.
+        groups: how left-over looks are found.
         reduced_strides: of the final feature maps.
-        measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model as
-            it is when called; None: no looks are left over.
+        measure: returns features `[N, F]`, labels `[N]` and peaks `[N, F, 2]` of the training images, by the model in
+            its present state; None: left-over looks are not sought.
     """
     looks = None
     if measure is not None and recipe.left_over_rounds and model.backbone.pooling == "max":
@@ -138,7 +138,7 @@ def dense_phases(
 
 
 def left_over_epochs(recipe: DenseRecipe) -> set[int]:
-    """The epochs before which looks are given to features, spread over the last two thirds of the training."""
+    """The epochs before which left-over looks are sought, spread over the last two thirds of the training."""
     rounds = recipe.left_over_rounds
     return {round(recipe.epochs * (1 + 2 * index / rounds) / 3) for index in range(rounds)}
 
@@ -150,9 +150,9 @@ def dense_phase(
     last: int | None = None,
     looks: LeftOverLooks | None = None,
 ) -> Phase:
-    """Epochs `first` to `last` (excluded; None: all) of the dense training.
+    """Epochs `first` to `last` (exclusive; None: all) of the dense training.
 
-    The classifier may learn at another rate than the backbone.
+    The classifier may have another learning rate than the backbone.
     """
     last = recipe.epochs if last is None else last
     optimizer = build_optimizer([{"params": part.parameters()} for part in (model.backbone, model.linear)], recipe)

@@ -9,16 +9,16 @@ from configs.errors import UsageError
 
 
 def data_parallel(model: nn.Module, batch_size: int) -> nn.Module:
-    """What the training calls: the model, or the same parameters with gradients averaged over all processes.
+    """The module to train: the model, or a wrapper that averages its gradients over all processes.
 
-    Batch normalisation then sees the whole batch, so that the number of processes does not change what is learnt.
+    Batch normalisation then sees the whole batch, so that the number of processes does not change the result.
 
     Args:
         model: on its device; its batch normalisation layers are replaced.
-        batch_size: images a step, of all processes together.
+        batch_size: images per step, of all processes together.
 
     Raises:
-        UsageError: if the batch cannot be shared out equally.
+        UsageError: if the batch cannot be divided equally.
     """
     if processes.count() == 1:
         return model
@@ -54,7 +54,7 @@ class SumOverProcesses(torch.autograd.Function):
 class CommonBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the images of all processes on CPUs, where PyTorch's `SyncBatchNorm` does not work.
 
-    Every process has as many images.
+    All processes have equal numbers of images.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def _synchronise_batch_norm(module: nn.Module) -> None:
         if type(child) is nn.BatchNorm2d:
             common = CommonBatchNorm(child.num_features, child.eps, child.momentum)
             common.load_state_dict(child.state_dict())
-            # The same parameters, which an optimiser may hold already.
+            # Shares the parameters, which an optimiser may hold already.
             common.weight, common.bias = child.weight, child.bias
             setattr(module, name, common)
         else:

@@ -1,4 +1,4 @@
-"""Stage 3: finetuning of the sparse model; the features adapt to the classes they were given."""
+"""Stage 3: finetuning of the sparse model; the features adapt to the classes they are assigned to."""
 
 import logging
 from functools import partial
@@ -57,12 +57,12 @@ def finetune(run: OpenRun, dense_model: InterpretableClassifier, layer: SparseLa
     run.frozen_maps.clear()
     model.backbone.reduce_strides(settings.reduced_strides)
     if ends_reduced(settings) and not trains_reduced(settings):
-        log.info("From now on maps have smaller cells (--reduced_strides): accuracies differ from those in training.")
+        log.info("From here on, maps have smaller cells (--reduced_strides), so accuracies differ from those above.")
     return model
 
 
 def _begin_round(run: OpenRun, model: InterpretableClassifier, index: int, begins: bool) -> Phase:
-    """Make the model ready for a round, `index` from 0, that begins or is resumed."""
+    """Prepare the model for a round, `index` from 0, which begins or is resumed."""
     settings, recipe = run.settings, run.settings.finetuning
     if recipe.refit and begins and index > 0:
         _set_head(model, refit(run, model), settings)
@@ -82,10 +82,10 @@ def _set_head(model: InterpretableClassifier, layer: SparseLayer, settings: Sett
 
 @torch.no_grad()
 def equalise_spread(backbone: Backbone, head: SparseHead) -> None:
-    """Give the selected features behind a frozen network the spread of the median one, in place; no logit changes.
+    """Scale the selected features behind a frozen network to the median standard deviation; no logit changes.
 
-    What a step of gradient descent does to a normalised feature grows with 1 / std^2, so a rate that suits most
-    features lets those of small spread diverge. What is trained ends in a 1 x 1 convolution, whose rows can be scaled.
+    The effect of a gradient step on a normalised feature grows with 1 / std^2, so a rate that suits most features makes
+    those with a small spread diverge. The trained part ends in a 1 x 1 convolution, whose rows can be scaled in place.
     """
     factors = head.std.median() / head.std.clamp(min=MIN_STD)
     backbone.scale_maps(head.selection, factors)
@@ -94,9 +94,9 @@ def equalise_spread(backbone: Backbone, head: SparseHead) -> None:
 
 
 def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index: int, presence: bool = False) -> Phase:
-    """One finetuning round, `index` from 0: fresh momentum, a smaller rate than the round before.
+    """One finetuning round, `index` from 0: fresh momentum, a smaller rate than in the round before.
 
-    With `presence`, features in [0, 1] are also trained to be present in the images of their classes, and in no others.
+    With `presence`, features in [0, 1] are also trained to be present in the images of their classes and in no others.
     """
     optimizer = build_optimizer([p for p in model.parameters() if p.requires_grad], recipe)
 
@@ -129,10 +129,10 @@ def finetune_phase(model: InterpretableClassifier, recipe: FinetuneRecipe, index
 
 
 def train_normalisation_in_own_units(head: SparseHead) -> None:
-    """Let mean and std of a head be trained in units of the std they have.
+    """Let mean and std of a head be trained in units of the std.
 
-    Their gradients as such, which the published code uses, grow with 1 / std and 1 / std^2: for features of small
-    spread the published rates then diverge.
+    Their plain gradients, which the published code uses, grow with 1 / std and 1 / std^2, so that features with a small
+    spread diverge at the published rates.
     """
     for parameter in (head.mean, head.std):
         if parameter.requires_grad:

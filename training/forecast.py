@@ -1,4 +1,4 @@
-"""What a run would do, and what it would cost (`main.py --dry_run`): nothing is written, a few steps are measured."""
+"""What a run would do, and at what cost (`main.py --dry_run`): nothing is written, a few steps are measured."""
 
 import itertools
 import shutil
@@ -37,38 +37,38 @@ MEASURED_STEPS = 3
 FLOAT_BYTES = 4
 REUSED = "reused"
 SHARED = (DENSE, "features")  # stages whose result all runs of a folder share
-BY_ANOTHER = "done by a run before"
+BY_ANOTHER = "done by an earlier run"
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a few steps of training showed."""
+    """Time and memory of a few training steps."""
 
     seconds_per_image: float  # at the final resolution, with loading
-    # The most that was needed, and stored maps of a frozen network; None where the system does not say
+    # Peak, plus the stored maps of a frozen network; None if the system does not tell
     memory_mb: float | None
     model_bytes: int
     n_features: int
-    searched: int  # images in which places are looked for
+    searched: int  # images in which places are sought
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would do, and what that would cost."""
+    """What a run would do, and its cost."""
 
     run: OpenRun
-    states: dict[str, str]  # of every stage: `REUSED`, or why it would be done
+    states: dict[str, str]  # of each stage: `REUSED`, or why it would be done
     costs: dict[str, tuple[float, int]]  # seconds, and bytes on disk, of those that would be done
     pace: Pace | None = None  # None: nothing would be done
 
     @property
     def seconds(self) -> float:
-        """What all stages take."""
+        """Of all stages."""
         return sum(seconds for seconds, _ in self.costs.values())
 
     @property
     def size(self) -> int:
-        """Bytes of what all stages leave."""
+        """Bytes on disk of all stages."""
         return sum(size for _, size in self.costs.values())
 
     def __str__(self) -> str:
@@ -94,12 +94,12 @@ class Forecast:
 def forecast(
     run: OpenRun, pipeline: Callable[[OpenRun], object], before: Collection[str] = (), paces: dict | None = None
 ) -> Forecast:
-    """Stages of a run, done or not and why, with time, memory and disk space for those that are not.
+    """The stages of a run, whether they are done and why not, and time, memory and disk space for those to be done.
 
     Args:
-        pipeline: all stages; it ends early, where something has to be made.
-        before: stages that runs before it in the same folder would do.
-        paces: what runs like this one have shown, which is not measured again; is added to.
+        pipeline: all stages; it ends early if something has to be made.
+        before: stages that earlier runs in the same folder would do.
+        paces: measured on similar runs and not measured again; new ones are added.
 
     Raises:
         RunError: if the run folder could not be written.
@@ -114,18 +114,18 @@ def forecast(
     if not to_do:
         return Forecast(run, states, {})
     paces = {} if paces is None else paces
-    like = _paced_alike(run)
-    if like not in paces:
-        paces[like] = measured_pace(run)
-    pace = paces[like]
+    key = _pace_key(run)
+    if key not in paces:
+        paces[key] = measured_pace(run)
+    pace = paces[key]
     costs = {stage: _cost(run, stage, pace, dense=settings.do_dense and DENSE in to_do) for stage in to_do}
     if "evaluation" in costs and (DENSE in before or DENSE_RESULTS_FILE in folder.reused):
         costs["evaluation"] = (0.0, 0)  # of the sparse model, from tables
     return Forecast(run, states, costs, pace)
 
 
-def _paced_alike(run: OpenRun) -> str:
-    """A name that runs share whose steps take as long, and as much memory."""
+def _pace_key(run: OpenRun) -> str:
+    """A name shared by runs whose steps take the same time and memory."""
     settings = run.settings
     depends_on = {
         **settings.dense_dependencies(),
@@ -139,13 +139,13 @@ def _paced_alike(run: OpenRun) -> str:
 
 
 def _states(settings: Settings, folder: RehearsedFolder) -> dict[str, str]:
-    """Of every stage whether it is reused, or why it would be done."""
+    """For every stage, whether it is reused or why it would be done."""
     states: dict[str, str] = {}
     first = None
     for stage, files in stage_files(settings).items():
         if stage == DENSE and not settings.do_dense:
             if settings.placed:
-                states[stage] = "not trained, but its places are searched every time"
+                states[stage] = "not trained, but its places are searched for every time"
             continue
         why = [f"{name}: {folder.outdated[name]}" for name in files if name in folder.outdated]
         if why:
@@ -153,7 +153,7 @@ def _states(settings: Settings, folder: RehearsedFolder) -> dict[str, str]:
         elif folder.reused.issuperset(files):
             states[stage] = REUSED
         else:
-            states[stage] = f"follows from {first}"
+            states[stage] = f"depends on {first}"
         if first is None and any(name in folder.outdated for name in files):
             first = stage
     return states
@@ -168,7 +168,7 @@ def measured_pace(run: OpenRun) -> Pace:
     phase = dense_phase(model, recipe)
     hardware.keep_freed_memory()
     start, n_images = 0.0, 0
-    epochs = (  # of few images, one has fewer steps than are measured
+    epochs = (  # with few images, an epoch has fewer steps than are measured
         epoch_batches(run.data.train, recipe.batch_size, hardware, seed=seed) for seed in itertools.count()
     )
     for step, (images, targets) in enumerate(itertools.chain.from_iterable(epochs)):
@@ -182,12 +182,12 @@ def measured_pace(run: OpenRun) -> Pace:
     seconds = (time.perf_counter() - start) / n_images
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     memory = memory_used(hardware.device)
-    if memory is not None and hardware.device.type != "cuda":  # whose own memory is meant
-        model.backbone.reduce_strides(trains_reduced(settings))  # of which maps are stored
+    if memory is not None and hardware.device.type != "cuda":  # on a GPU, its own memory is reported
+        model.backbone.reduce_strides(trains_reduced(settings))  # as when maps are stored
         stored = sum(stored_bytes(run, model.backbone, recipe.views))
         if settings.finetuning.last_stage:
             model.backbone.train_last_stage()
-        # Finetuning goes on with the views of dense training, or makes others of another size in their place.
+        # Finetuning uses the views of dense training, or replaces them by others of another size.
         memory += max(stored, sum(stored_bytes(run, model.backbone, settings.finetuning.views))) / 1e6
     backbone = model.backbone
     searched = len(searched_images(run, backbone)) if isinstance(backbone, PlacedBackbone) else 0
@@ -198,19 +198,19 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
     """Seconds and bytes of a stage; `dense`: whether the dense model is trained in the same call."""
     settings = run.settings
     n_train, n_test = len(run.data.train), len(run.data.test)
-    looked_at = pace.seconds_per_image * FORWARD_COST
+    forward = pace.seconds_per_image * FORWARD_COST
 
     def training(name: str) -> float:
         phases = planned_phases(settings, dense=dense)
         trained = n_train * sum(p.cost_after() for p in phases if p.stage == name)
-        looks = len(run.data.watched) * cost_of_looks(settings, phases, name)
-        return pace.seconds_per_image * trained + looked_at * looks
+        measured = len(run.data.watched) * cost_of_measuring(settings, phases, name)
+        return pace.seconds_per_image * trained + forward * measured
 
     if stage == DENSE:
         searching = pace.searched * pace.seconds_per_image * PLACES_COST
         return training(DENSE) + searching, pace.model_bytes if dense else 0
     if stage == "features":
-        return n_train * looked_at, n_train * pace.n_features * FLOAT_BYTES
+        return n_train * forward, n_train * pace.n_features * FLOAT_BYTES
     if stage == "selection":
         at_most = settings.selection_seconds + settings.certificate if settings.kind.class_sets else 0.0
         return at_most, 0
@@ -218,12 +218,12 @@ def _cost(run: OpenRun, stage: str, pace: Pace, *, dense: bool) -> tuple[float, 
         return training(settings.model_name), pace.model_bytes
     if stage == "calibration":  # feature tables: features, pooled, peaks, logits of test images
         values = 4 * settings.n_features * (n_train + n_test) + n_test * len(run.data.test.classes)
-        return (n_train + n_test) * looked_at, values * FLOAT_BYTES
-    return n_test * looked_at, 0  # the dense model on the test images
+        return (n_train + n_test) * forward, values * FLOAT_BYTES
+    return n_test * forward, 0  # the dense model on the test images
 
 
-def cost_of_looks(settings: Settings, phases: list[PlannedPhase], stage: str) -> float:
-    """What it costs to measure the accuracy while a stage is trained; of a frozen network the first look is stored."""
+def cost_of_measuring(settings: Settings, phases: list[PlannedPhase], stage: str) -> float:
+    """Passes over the watched images while a stage is trained; with frozen layers the first one stores their maps."""
     cost, first = 0.0, 1
     for phase in phases:
         n = phase.epochs // settings.eval_every if settings.eval_every else 0

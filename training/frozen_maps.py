@@ -1,8 +1,8 @@
-"""The maps of a network, or of its first stages, that are not trained: they have to be made only once.
+"""The maps of a frozen network, or of its frozen first stages: they have to be computed only once.
 
-They are the same of the same view of an image in every epoch. Where a recipe shows every image in a few views, one
-after the other, they are kept in memory and only what follows is computed again. So are those of the images on which
-the accuracy is measured.
+For the same view of an image they are the same in every epoch. If a recipe shows every image in a few views in turn,
+their maps are stored in memory and only the layers behind them run again. So are the maps of the images on which the
+accuracy is measured.
 """
 
 import logging
@@ -24,13 +24,13 @@ from training.batches import SeededImages
 log = logging.getLogger(__name__)
 
 STORED = torch.float16
-# As the network makes them: measured accuracies are those of the whole model.
+# In full precision, so that measured accuracies are those of the whole model.
 STORED_WATCHED = torch.float32
 SHARE_OF_MEMORY = 1 / 4  # of the machine, at most
 
 
 class StoredView(Dataset):
-    """All images in one view; item i is `(maps, label)`, the maps `[F', H', W']` as what is not trained made them."""
+    """All images in one view; item i is `(maps, label)`, the frozen part's maps `[F', H', W']`."""
 
     def __init__(self, maps: Tensor, dataset):
         self._maps = maps
@@ -44,10 +44,10 @@ class StoredView(Dataset):
 
 
 def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredView:
-    """Images in one view: remembered by the run, or seen now by the part of the network that is not trained.
+    """Images in one view: stored by the run, or passed now through the frozen part of the network.
 
     Args:
-        run: remembers the maps until its model is trained.
+        run: stores the maps until its model is trained.
         view: seed of the augmentation of the training images; None: the watched images, which are not augmented.
     """
     dataset = run.data.watched if view is None else run.data.train
@@ -58,7 +58,7 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
             FrozenPart(backbone),
             images,
             run.hardware,
-            f"Maps to keep, {len(run.frozen_maps) + 1}",
+            f"Maps to store, {len(run.frozen_maps) + 1}",
             lambda maps, labels: {"maps": maps.to(dtype)},
         )
         run.frozen_maps[view] = columns["maps"]
@@ -66,18 +66,18 @@ def stored_view(run: OpenRun, backbone: Backbone, view: int | None) -> StoredVie
 
 
 class StoredBytes(NamedTuple):
-    """Sizes of the maps of a phase that are stored; 0: they are not."""
+    """Bytes of the maps that are stored in a phase; 0: none."""
 
     training: int = 0
     watched: int = 0
 
 
 def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredBytes:
-    """What is stored of a phase: if a first part of the network is not trained, its maps for which there is memory.
+    """What is stored in a phase: the maps of the network's frozen part, if it has one, as far as there is memory.
 
     Args:
         run: its training images, and the watched ones if their accuracy is measured.
-        views: how many there are of every training image; None: a new one in every epoch.
+        views: of every training image; None: a new one in every epoch.
     """
     if not backbone.has_frozen_part:
         return StoredBytes()
@@ -89,8 +89,8 @@ def stored_bytes(run: OpenRun, backbone: Backbone, views: int | None) -> StoredB
     if training > room:
         warn_once(
             log,
-            f"The maps of the part that is not trained, in {views} views, take {training / 1e9:.1f} GB, more than the "
-            f"{room / 1e9:.1f} GB that may be used of this machine's memory: they are made again in every epoch, which "
+            f"The maps of the frozen layers, in {views} views, take {training / 1e9:.1f} GB, more than the "
+            f"{room / 1e9:.1f} GB of this machine's memory that may be used: they are made again in every epoch, which "
             "takes far longer. Fewer views (--set dense.views, finetune.views), larger cells (--reduced_strides False) "
             "or a smaller --img_size need less.",
         )

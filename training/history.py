@@ -1,7 +1,7 @@
-"""What a training has reached so far: `metrics.csv` and `training.png` in the run folder, and trackers on request.
+"""Metrics of a training so far: `metrics.csv` and `training.png` in the run folder, and trackers on request.
 
-The rows of an unfinished training are part of its checkpoint, and the files are made from them. So a training that was
-killed at any moment resumes without a gap and without a repeated row.
+The rows of an unfinished training are part of its checkpoint, and the files are made from them. So a training that is
+killed at any moment resumes without a missing or repeated row.
 """
 
 import csv
@@ -18,7 +18,7 @@ from training.plan import DENSE
 from training.trackers import Tracker
 
 METRICS_FILE, FIGURE_FILE = "metrics.csv", "training.png"
-# With their weights; of one stage, those that its training has.
+# Including their weights; every stage has only some of them.
 LOSS_TERMS = ("cross_entropy", "diversity", "mixed", "confusable", "hidden", "left_over", "grounding", "presence")
 COLUMNS = (
     "stage",  # `dense`, or the name of the sparse model
@@ -35,7 +35,7 @@ COLUMNS = (
     "images_per_second",
     "memory_mb",  # largest so far: of the GPU if there is one, else of the process
 )
-# What another run of the same training may differ in.
+# Columns in which a repeated run may differ.
 OF_THE_MACHINE = ("images_per_second", "memory_mb")
 SECONDS_BETWEEN_FIGURES = 60
 
@@ -49,7 +49,7 @@ class History:
         self._drawn = time.monotonic()
 
     def restore(self, rows: list[dict]) -> None:
-        """Begin with the rows of an interrupted training; what the files hold of this stage is replaced."""
+        """Start with the rows of an interrupted training; those of this stage in the files are replaced."""
         self.rows = rows
         if processes.is_main():
             self._write()
@@ -57,7 +57,7 @@ class History:
                 self._tracker.begin(self._stage, rows)
 
     def add(self, rows: list[dict]) -> None:
-        """Take rows whose epoch is in the checkpoint; the main process writes them."""
+        """Add rows whose epoch is in the checkpoint; the main process writes them."""
         self.rows = [*self.rows, *rows]
         if not processes.is_main():
             return
@@ -80,16 +80,13 @@ class History:
         path = self._folder / METRICS_FILE
         others = [row for row in read_metrics(path) if row["stage"] != self._stage]
         own = [{"stage": self._stage, **row} for row in self.rows]
-        # All sparse models come from the dense one, also where it was trained again after them.
+        # The dense model comes first, even if it was trained again after sparse ones.
         rows = sorted([*others, *own], key=lambda row: row["stage"] != DENSE)
         write_text(path, csv_text([COLUMNS, *map(_cells, rows)]))
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a `metrics.csv`, numbers as numbers and empty cells as None, without lines that someone damaged.
-
-    There are none where there is no such file.
-    """
+    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None, without damaged lines; empty without a file."""
     if not path.is_file():
         return []
     try:
@@ -101,7 +98,7 @@ def read_metrics(path: Path) -> list[dict]:
 
 
 def _row(cells: dict) -> dict | None:
-    """A row of numbers; None if a column or a cell is missing, or a cell holds something else."""
+    """A row with its numbers; None if a column or a cell is missing or invalid."""
     if None in cells.values():
         return None
     try:
@@ -132,7 +129,7 @@ def training_figure(rows: list[dict]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     rate.set_xlabel("Epochs of all trainings in this folder, one after the other")
     rate.set_yscale("log")
-    rate.yaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())  # the usual one writes formulas
+    rate.yaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())  # the default writes formulas
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name in ("loss", *LOSS_TERMS):
         _line(loss, rows, name, name.replace("_", " "))
@@ -148,7 +145,7 @@ def training_figure(rows: list[dict]) -> Figure:
 
 
 def _line(axes, rows: list[dict], name: str, label: str, scale: float = 1) -> None:
-    """A curve over the rows that have a value; broken between stages."""
+    """A curve over the rows that have a value, with gaps between stages."""
     points: dict[str, list] = {}
     for i, row in enumerate(rows, start=1):
         if row[name] is not None:

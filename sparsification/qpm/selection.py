@@ -20,7 +20,7 @@ class PairsImpossibleError(NoSelectionError):
 
 
 def no_selection(problem: SelectionProblem, seconds: float | None) -> NoSelectionError:
-    """What to raise if nothing was found in so many seconds of computing; None: it is proved that there is nothing."""
+    """The error for finding nothing in this many seconds of computing, or, with None, for a proof of that."""
     kind = "named pairs" if problem.pairs == "named" else "pairs"
     rule = (
         f"{problem.n_required_pairs} {kind} of classes share all but one of their {problem.n_per_class} features "
@@ -29,11 +29,11 @@ def no_selection(problem: SelectionProblem, seconds: float | None) -> NoSelectio
     relaxed = "--pairs any" if problem.pairs == "named" else "a smaller selection.pair_density"
     if seconds is None:
         return PairsImpossibleError(
-            f"it is proved that there is no selection in which {rule}; raise --n_features or take {relaxed}"
+            f"it is proved that there is no selection in which {rule}; raise --n_features or use {relaxed}"
         )
     return NoSelectionError(
         f"in {seconds:.0f} s no selection was found in which {rule}, but there may be one; "
-        f"raise --selection_seconds or --n_features, or take {relaxed}"
+        f"raise --selection_seconds or --n_features, or use {relaxed}"
     )
 
 
@@ -47,12 +47,12 @@ class Selection:
     upper_bound: float  # no selection has a larger objective; infinite if no bound was computed
     gap: float  # (upper_bound - objective) / |objective|, a fraction
     solver: str
-    seconds: float  # of computing that it took, without the bound's
+    seconds: float  # of computing time, without that for the bound
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """A feasible selection as the solvers hold it."""
+    """A feasible selection, in the form that solvers use."""
 
     members: np.ndarray  # indices of the selected features, ascending, [n]
     subsets: np.ndarray  # positions of the features of every class among them, [C, k]
@@ -76,7 +76,7 @@ def best_of(
     rows: Callable[[np.ndarray], np.ndarray | None],
     progress: Progress,
 ) -> Incumbent | None:
-    """The best selection over some sets of features under all rules; None if each fails them.
+    """The best selection over some sets of features under all rules; None if no set allows one.
 
     Args:
         ranked: sets `[n]` and values that their selections cannot exceed, best first.

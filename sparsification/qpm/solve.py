@@ -28,21 +28,20 @@ def solve(
 ) -> Selection:
     """Best selection that the solver finds; it returns as soon as it has converged.
 
-    `auto` is the search: it needs no licence, proves small problems, and on large ones the general
-    solvers have nothing better to offer (docs/selection.md).
+    `auto` is the search: it needs no licence, proves small problems, and on large ones the general solvers find nothing
+    better (docs/selection.md).
 
     Args:
-        solver: one of `SOLVERS`; `gurobi` starts from what the search finds.
+        solver: one of `SOLVERS`; `gurobi` starts from the result of the search.
         time_limit: seconds of computing after which the best selection so far is returned. Finding the problem's
             threshold, if it is not given, counts, but at least half of the time is left for the selection.
         seed: of all random choices; the same seed gives the same selection unless time runs out.
-        certificate: seconds spent on the upper bound afterwards; with 0 a weak one is taken that costs next to nothing.
+        certificate: seconds spent on the upper bound afterwards; 0: a weak bound that costs next to nothing.
         on_improvement: called with (seconds of computing, objective) at every new best selection.
 
     Raises:
-        UsageError: if the solver is not known or not available here.
-        RunError: if no selection that keeps the rules was found; a PairsImpossibleError if it is proved that there
-            is none.
+        UsageError: if the solver is unknown or not available here.
+        RunError: if no selection that keeps the rules was found; PairsImpossibleError if there is provably none.
     """
     if solver not in SOLVERS:
         raise UsageError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}")
@@ -51,7 +50,7 @@ def solve(
     n_pairs, k = problem.n_required_pairs, problem.n_per_class
     sharing = f"; {n_pairs} pairs of classes are to share {k - 1} of their {k} features" if n_pairs else ""
     log.info(  # the threshold is computed here
-        "Selection: two features say the same from a redundancy of %.4f on%s.", problem.threshold, sharing
+        "Selection: two features count as redundant from a redundancy of %.4f%s.", problem.threshold, sharing
     )
     left = max(time_limit - clock.elapsed, time_limit / 2)
     with Progress(solver, left, seed, on_improvement) as progress:
@@ -78,7 +77,7 @@ def solve(
 def run(
     solver: str, problem: SelectionProblem, proof: Certificate, progress: Progress, seed: int
 ) -> tuple[Incumbent, float]:
-    """Best selection of one solver and the upper bound that it knows."""
+    """Best selection of one solver, and its upper bound."""
     if solver == "highs":
         return highs(problem, progress, seed)
     best, bound = search(problem, proof, progress, seed)
@@ -88,7 +87,7 @@ def run(
 
 
 def log_summary(problem: SelectionProblem, selection: Selection, seed: int) -> None:
-    """Log one line on the selection, and one on its pairs where the problem asks for any."""
+    """Log one line on the selection, and one on its pairs if the problem asks for any."""
     s, proved = selection, "proven to be the largest possible"
     if s.gap != 0.0:
         missing = f"gap {100 * s.gap:.2f} %: at most that much is missing"

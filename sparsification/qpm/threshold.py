@@ -2,10 +2,10 @@
 
 The paper takes the smallest threshold at which `n_features` mutually less redundant features can still be found, an
 independent set in the graph of redundant pairs. The published code tries a grid of thresholds with a clique heuristic
-and so finds higher ones (`published_threshold.py`: 0.374 where 0.319 can be had on StanfordCars); a complete clique
-search takes minutes. Here a tabu search over sets of that fixed size (Wu and Hao, "An adaptive multistart tabu search
-approach to solve the maximum clique problem", 2013) removes all conflicts, lowers the threshold to the largest
-redundancy left, and repeats.
+and so finds higher ones (`published_threshold.py`: 0.374 instead of 0.319 on StanfordCars); a complete clique search
+takes minutes. Here a tabu search over sets of that fixed size (Wu and Hao, "An adaptive multistart tabu search approach
+to solve the maximum clique problem", 2013) removes all conflicts, lowers the threshold to the largest redundancy left,
+and repeats.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ import numpy as np
 
 from sparsification.qpm.progress import Stopwatch
 
-# Swaps without improvement before a search starts over, per feature in the pool.
+# Swaps without improvement before a search restarts, per feature in the pool.
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Computing time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a
-# ResNet-50, and never less than the minimum.
+# Computing time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a ResNet-50,
+# and at least the minimum.
 SECONDS_PER_FEATURE, MIN_SECONDS = 0.002, 1.0
 
 
@@ -34,7 +34,7 @@ def redundancy_threshold(redundancy: np.ndarray, n_features: int) -> float:
 
     Returns:
         The threshold, halfway between the largest redundancy inside the set found and the next larger one, so that
-        rounding decides nothing. Infinite if the set may hold even the most redundant pair: nothing is penalised.
+        rounding has no effect. Infinite if the set may hold even the most redundant pair: then nothing is penalised.
     """
     members = least_redundant_features(redundancy, n_features)
     largest = redundancy[np.ix_(members, members)].max(initial=0.0)
@@ -64,7 +64,7 @@ def least_redundant_features(redundancy: np.ndarray, n_features: int) -> np.ndar
 
 
 def spread_out_start(redundancy: np.ndarray, n_features: int) -> np.ndarray:
-    """Greedy set: from the least redundant feature on, always add the one furthest away."""
+    """Greedy set: starts with the least redundant feature and always adds the one least redundant with the set."""
     members = [int(redundancy.sum(axis=1).argmin())]
     nearest = redundancy[members[0]].copy()
     for _ in range(n_features - 1):
@@ -104,7 +104,7 @@ def independent_set(
         least, most = outside_degree.min(), inside_degree.max()
         step += 1
         if least == barred or most < 0:
-            continue  # all of one side rest
+            continue  # all features of one side are resting
         leave = random_entry(np.flatnonzero(inside_degree == most), rng)
         enter = entering_feature(conflicts[leave], np.flatnonzero(outside_degree == least), rng)
         total += int(degree[enter]) - int(degree[leave]) - int(conflicts[leave, enter])

@@ -142,7 +142,9 @@ def test_named_pairs_that_cannot_all_share_are_refused_with_what_helps():
     problem = clique_problem(n_classes=6, n_features=5, n_per_class=2)
     with pytest.raises(PairsImpossibleError, match=r"^it is proved .* 10 named pairs"):
         solve(clique_problem(n_classes=5, n_features=4, n_per_class=2, n_pool=4), solver="highs")
-    with pytest.raises(PairsImpossibleError, match=r"proved.* 15 named pairs among 6 similar classes.*--n_features.*--pairs any"):
+    with pytest.raises(
+        PairsImpossibleError, match=r"proved.* 15 named pairs among 6 similar classes.*--n_features.*--pairs any"
+    ):
         solve(problem)
 
 

@@ -162,6 +162,6 @@ def test_a_schedule_of_any_length_is_estimated_at_once(flags, tmp_path):
     assert dense.epochs == 3 and phases[-1].cost_after(1.5) == pytest.approx(
         phases[-1].stored_cost * (phases[-1].epochs - 1.5)
     )
-    looks = forecast.cost_of_looks(settings, phases, phases[-1].stage)
+    looks = forecast.cost_of_measuring(settings, phases, phases[-1].stage)
     n = sum(p.epochs for p in phases[1:]) // 5
     assert looks == pytest.approx(phases[-1].cost + phases[-1].stored_cost * (n - 1))

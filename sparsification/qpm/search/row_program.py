@@ -4,8 +4,8 @@ In the uses w and the common use z of every pair:
 
     maximise sum value w   with   sum_f w_cf = k,   sum_f z_f = k - 1,   w_c + w_d - 1 <= z <= w_c, w_d.
 
-The relaxation takes milliseconds and is rarely fractional; its multipliers say what the classes would pay for other
-features. Where it is fractional, a mixed-integer solver makes the uses whole.
+The relaxation takes milliseconds and is rarely fractional; its multipliers tell what the classes would pay for other
+features. If it is fractional, a mixed-integer solver finds an integer solution.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, mi
 
 from sparsification.qpm.components import Component
 
-# Sweeps over the classes to part those that have the same features.
+# Sweeps over the classes to separate those that have the same features.
 MAX_SWEEPS = 20
-# Of the integer program, at which it counts as solved.
+# At which the integer program counts as solved.
 RELATIVE_GAP = 2e-4
-# A class moves for more than this; less is rounding.
+# A class moves only for a gain above this, which excludes rounding errors.
 IMPROVEMENT = 1e-9
-# A use closer to 0 or 1 than this is whole.
+# A use closer to 0 or 1 than this counts as integer.
 WHOLE = 1e-6
-# Status of a program that is proven to have no solution.
+# SciPy's status of a program that is proven to have no solution.
 INFEASIBLE = 2
 
 Row = tuple[int, ...]
@@ -33,11 +33,11 @@ Row = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Valued:
-    """What a component makes of a set of features."""
+    """The value of a set of features for a component."""
 
     value: float  # of its classes; minus infinity if its named pairs cannot share k - 1 of the features
-    classes: np.ndarray  # what one feature more for a class would add, [K]
-    pairs: np.ndarray  # what one common feature less would add for a pair, [E]
+    classes: np.ndarray  # gain if a class had one feature more, [K]
+    pairs: np.ndarray  # gain if a pair shared one feature less, [E]
 
 
 class Program:
@@ -47,10 +47,10 @@ class Program:
         self.values, self.n_per_class = values, n_per_class
         self.pairs = component.pairs
         self.apart: set[tuple[int, int]] = set()
-        self.forbidden: set[tuple[int, Row]] = set()  # of a class: positions in the pool
+        self.forbidden: set[tuple[int, Row]] = set()  # a class and positions in the pool
 
     def keep_apart(self, rows: list[Row], pool: np.ndarray, taken: set[Row]) -> bool:
-        """Forbid that classes have the same row again, or one that is taken; False if none do.
+        """Forbid that classes have the same row again, or one that is taken; returns whether any do.
 
         Args:
             rows: features of every class.
@@ -64,7 +64,7 @@ class Program:
         return bool(same or stolen)
 
     def solve_whole(self, seconds: float) -> np.ndarray | None:
-        """0/1 uses `[K, P]`: the relaxed ones if they are whole, else by the integer program."""
+        """0/1 uses `[K, P]`: the relaxed ones if they are integer, else those of the integer program."""
         found = self.relaxed()
         uses = self._uses(found)
         if uses is not None and not is_whole(uses):
@@ -72,7 +72,7 @@ class Program:
         return None if uses is None else uses.round()
 
     def valued(self) -> Valued:
-        """Value of the relaxed uses, or if they are whole of distinct ones, and its multipliers."""
+        """Value and multipliers of the relaxed uses; if these are integer, the value of distinct ones."""
         n_classes, found = len(self.values), self.relaxed()
         uses = self._uses(found)
         if uses is None:
@@ -85,14 +85,14 @@ class Program:
         return Valued(float((self.values * uses).sum()), -slopes[:n_classes], slopes[n_classes:])
 
     def is_impossible(self, seconds: float) -> bool:
-        """Whether whole uses are proven, in this time, not to exist."""
+        """Whether it is proved, in this time, that there is no integer solution."""
         return self._optimise_whole(seconds).status == INFEASIBLE
 
     def _uses(self, found: OptimizeResult) -> np.ndarray | None:
         return None if found.x is None else found.x[: self.values.size].reshape(self.values.shape)
 
     def relaxed(self) -> OptimizeResult:
-        """The solved linear relaxation. SciPy minimises: value and multipliers have the other sign."""
+        """The solved linear relaxation. SciPy minimises: value and multipliers have the opposite sign."""
         cost, matrix, upper, equal = self._arrays()
         return linprog(
             -cost, A_ub=matrix[~equal], b_ub=upper[~equal], A_eq=matrix[equal], b_eq=upper[equal], bounds=(0.0, 1.0)
@@ -148,14 +148,14 @@ def rows_of(uses: np.ndarray, pool: np.ndarray) -> list[Row]:
 def made_distinct(
     values: np.ndarray, uses: np.ndarray, pairs: np.ndarray, pool: np.ndarray, taken: set[Row]
 ) -> np.ndarray | None:
-    """Uses in which no two classes are the same, and none can be better by itself, `[K, P]`.
+    """Uses in which no two classes are the same, and no class alone can improve, `[K, P]`.
 
-    Class after class takes the best row that is free and shares all but one feature with those of
-    its partners, if its own is not its alone or worth less. None if some class finds no row.
+    One class after another takes the best free row that shares all but one feature with those of its partners, if its
+    own row is shared or worth less. None if a class finds no row.
 
     Args:
         values: of every feature of the pool for every class, `[K, P]`.
-        uses: 0/1, sharing as named pairs must, `[K, P]`.
+        uses: 0/1, in which named pairs share as they must, `[K, P]`.
         pairs: the named pairs, `[E, 2]`.
         pool: the features, ascending.
         taken: rows of classes outside the component.

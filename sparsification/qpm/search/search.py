@@ -1,4 +1,4 @@
-"""Our solver for the selection problem: search, and proof where the problem is small."""
+"""Our solver for the selection problem: search, and proof if the problem is small."""
 
 import logging
 from functools import partial
@@ -28,13 +28,13 @@ MAX_PROVEN_POOL = 128
 def search(
     problem: SelectionProblem, certificate: Certificate, progress: Progress, seed: int
 ) -> tuple[Incumbent, float]:
-    """Best selection found by tabu search, and its objective as the bound where it is proven.
+    """Best selection found by tabu search, and an upper bound: its objective if it is proven optimal, else infinity.
 
     Args:
-        certificate: guides the search where named pairs are forced, and is tightened on the way.
+        certificate: guides the search if named pairs are required, and is tightened on the way.
 
     Raises:
-        NoSelectionError: if none with enough sharing pairs was found; says whether there can be one.
+        NoSelectionError: if none with enough sharing pairs was found; tells whether there can be one.
     """
     rng = np.random.default_rng(seed)
     if problem.components[0]:

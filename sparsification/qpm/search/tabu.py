@@ -1,9 +1,9 @@
 """Tabu search over sets of features.
 
-The search walks over sets by the best swap that is not tabu, valued without the rules that tie
-classes together (distinct rows, sharing pairs). That value is an upper bound on the objective with
-these rules, so the exact assignment is computed only for sets that could still beat the best. After
-a while without gain the walk starts over from an elite set, kicked by some random swaps.
+The search moves from set to set by the best swap that is not tabu, valued without the rules that tie classes together
+(distinct rows, sharing pairs). That value is an upper bound on the objective with these rules, so the exact assignment
+is computed only for sets that could still beat the best. After a while without gain the walk restarts from the best
+set, perturbed ("kicked") by some random swaps.
 """
 
 import heapq
@@ -16,13 +16,13 @@ from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress, describe_search
 from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 
-# Steps without a better value, per selected feature, before the walk is kicked, and kicks without a
-# better set before the search ends.
+# Steps without a better value, per selected feature, before the walk is kicked, and kicks without a better set before
+# the search ends.
 STEPS_PER_FEATURE = 4
 KICKS_WITHOUT_GAIN = 12
 # Steps a feature rests after it entered / left the set: at least this many, at most twice as many.
 REST_INSIDE, REST_OUTSIDE = 5, 10
-# Values are compared in float32; differences below this are rounding.
+# Values are compared in float32; differences below this are rounding errors.
 ROUNDING = 1e-4
 
 
@@ -90,11 +90,11 @@ def explore(
     time_share: float,
     kicks: int = KICKS_WITHOUT_GAIN,
 ) -> None:
-    """Walk from a random set, then from the best one kicked, until that gains no more.
+    """Walk from a random set, then repeatedly from the best one, kicked, until there is no more gain.
 
     Args:
-        pool: is offered every set that is met; says after each walk whether it gained.
-        time_share: of the time limit, after which it ends.
+        pool: is offered every set of the walks; tells after each walk whether there was a gain.
+        time_share: share of the time limit after which to stop.
         kicks: how many in a row may gain nothing.
     """
     pool_size, n_features = neighbourhood.gain.shape[1], pool.problem.n_features
@@ -141,9 +141,9 @@ def walk(
 
 
 def best_swap(change: np.ndarray, resting: np.ndarray, members: np.ndarray, aspiration: float) -> tuple[int, int]:
-    """Position that leaves and feature that enters: the best swap without resting features.
+    """Position of the leaving and index of the entering feature in the best swap without resting features.
 
-    A swap that leads to a record is taken even if its features rest.
+    A swap that leads to a new record is taken even if its features rest.
     """
     allowed = np.where(resting[members][:, None] | resting, -np.inf, change)
     best = np.unravel_index(allowed.argmax(), change.shape)
