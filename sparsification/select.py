@@ -113,7 +113,7 @@ def looks_of_parts(settings: Settings, features: DenseFeatures, scenes: Scenes) 
     found = sum(len(part.features) for part in parts)
     weight = torch.cat([part.one_hot() for part in parts], dim=1) if parts else torch.empty(0, 0)
     if len(parts) < k or found != n or len(weight.unique(dim=0)) < len(weight):
-        log.info("Selection by the quadratic program: only %d parts were found, with %d looks.", len(parts), found)
+        log.info("Selection by the quadratic program: %d parts with %d looks were found.", len(parts), found)
         return None
     log.info("Selection by parts: %d were found, with %d looks in all. Every look gets one feature.", k, n)
     return _sparse_layer(features, torch.cat([part.features for part in parts]), weight)

@@ -44,7 +44,7 @@ def test_a_dry_run_names_what_would_be_done_and_changes_nothing(run, tmp_path):
     said = run("--dry_run", "--batch_size", "64")  # one step is an epoch
     assert not (tmp_path / "runs").exists()
     assert stages(said)["dense"] == "Trained_DenseModel.pth: it is not there"
-    assert {*stages(said).values()} == {stages(said)["dense"], "follows from dense"}
+    assert {*stages(said).values()} == {stages(said)["dense"], "depends on dense"}
     assert "Nothing was changed." in said and "images/s" in said
     run()
     before = contents(tmp_path / "runs")
@@ -52,7 +52,7 @@ def test_a_dry_run_names_what_would_be_done_and_changes_nothing(run, tmp_path):
     changed = stages(run("--dry_run", "--set", "finetune.lr=0.01"))
     assert changed["selection"] == "reused"
     assert changed["finetune"] == "chiqpm_8_3_FinetunedModel.pth: changed finetuning"
-    assert changed["evaluation"] == "follows from finetune"
+    assert changed["evaluation"] == "depends on finetune"
     assert contents(tmp_path / "runs") == before
     next((tmp_path / "runs").rglob("Results_DenseModel.json")).unlink()
     assert stages(run("--dry_run")) == {

@@ -50,6 +50,6 @@ class Checkpoint:
 
 
 def checkpoint_of(artefact: Artefact) -> Checkpoint:
-    """The checkpoint beside the file that a training makes; after a kill it may exist although that file is finished."""
+    """The checkpoint beside the file that a training makes; after a kill it may outlive the training."""
     path = artefact.path.with_suffix(UNFINISHED)
     return Checkpoint(path, artefact.settings, kept=artefact.folder.read_only)

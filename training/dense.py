@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def check_weights(run: OpenRun, *, download: bool = True) -> None:
-    """Raise what loading the initial weights would. Without `download`, weights still to be fetched need a live server."""
+    """Raise what loading the initial weights would; without `download`, weights to fetch only need a live server."""
     settings = run.settings
     artefact = _artefact(run)
     if settings.weights == "none" or (settings.do_dense and artefact.why_outdated() is None):

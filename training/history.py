@@ -86,7 +86,7 @@ class History:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None, without damaged lines; empty without a file."""
+    """The rows of a `metrics.csv`, numbers as numbers, empty cells as None, without damaged lines; may be missing."""
     if not path.is_file():
         return []
     try:

@@ -1,12 +1,12 @@
-"""Features for looks that follow from the absence of others.
+"""Features for looks that can be inferred from the absence of others.
 
-Of the looks of one part, a network learns no feature for the last one: "no hook, no spear, no spoon" is as good as a
-cone. Groups of alternatives show such a look as the set of classes that they leave over
-(`sparsification/parts/alternatives.py`). Several times in the dense training such sets become targets of features that
-vary little: each is to be present in every image of its classes, and in no other image.
+A network learns no feature for the last look of a part: "no hook, no spear, no spoon" is as good as a cone. Groups of
+alternatives reveal such a look as the set of classes that they leave over (`sparsification/parts/alternatives.py`).
+Several times during dense training such sets become targets of features that vary little: each is to be present in
+every image of its classes, and in no other image.
 
-Presence alone can be learnt from anything that these classes happen to share. So the feature has to be present where
-its part is: the maps of the other looks of the part say where that is, relative to three other parts.
+Presence alone could be learnt from anything that these classes happen to share. So the feature has to be present where
+its part is: the maps of the part's other looks tell where that is, relative to three other parts.
 """
 
 import torch
@@ -25,7 +25,7 @@ from sparsification.parts.alternatives import (
 from sparsification.parts.places import at_place, fit_place
 from training.losses import presence_loss
 
-LANDMARKS = 3  # parts, not in a line: they show how the bird is turned, mirrored and scaled
+LANDMARKS = 3  # parts, not collinear: they determine how the bird is rotated, mirrored and scaled
 
 
 class LeftOverLooks:
@@ -33,8 +33,8 @@ class LeftOverLooks:
 
     Attributes:
         state: `features` `[m]`; `classes` `[m, C]` bool; `landmarks` `[m, C, L]`, the features whose peaks are the
-            landmarks in every class; `places` `[m, 2 L + 1, 2]`, from landmarks to where the part is; changed in
-            place, for it is kept in checkpoints.
+            landmarks in every class; `places` `[m, 2 L + 1, 2]`, from landmarks to the position of the part; changed
+            in place, since checkpoints hold it.
     """
 
     def __init__(self, n_classes: int, recipe: GroupsRecipe):
@@ -47,9 +47,9 @@ class LeftOverLooks:
         }
 
     def renew(self, pooled: Tensor, labels: Tensor, peaks: Tensor) -> None:
-        """Put sets that are left over now in place of the targets.
+        """Replace the targets by the sets that are left over now.
 
-        Those are kept that have been learnt and belong to a group that leaves nothing over.
+        Targets are kept that have been learnt and belong to a group that leaves nothing over.
 
         Args:
             pooled: features in [0, 1] of training images, `[N, F]`.
@@ -110,7 +110,7 @@ class LeftOverLooks:
         return stands_for(profiles[:, features], classes.T, self.recipe.same) & in_complete_group
 
     def _place(self, group: Group, profiles: Tensor, landmarks: Tensor, peaks: Tensor, labels: Tensor) -> Tensor | None:
-        """How landmarks say where the features of a group are, `[2 L + 1, 2]`; None if most of them are elsewhere."""
+        """The place of a group's features among landmarks, `[2 L + 1, 2]`; None if most of them are elsewhere."""
         images = torch.arange(len(labels))
         marked = peaks[images[:, None], landmarks[labels]]  # (N, L, 2)
         own = peaks[images, group.features_of_classes(profiles)[labels]]  # (N, 2)

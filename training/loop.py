@@ -35,31 +35,31 @@ from training.monitor import Monitor, memory_used
 
 log = logging.getLogger(__name__)
 
-STEPS_PER_READING = 10  # of losses that the device has summed up
+STEPS_PER_READING = 10  # between reads of the losses, which the device sums up
 ROWS_PER_EPOCH = 20  # of metrics, at most
 
 
 @dataclass
 class Phase:
-    """One optimiser's life: the dense training, or one finetuning round."""
+    """The lifetime of one optimiser: the dense training, or one finetuning round."""
 
     name: str
     epochs: int
-    batch_size: int  # images a step, of all processes together
+    batch_size: int  # images per step, of all processes together
     optimizer: torch.optim.Optimizer  # parameter groups; their rates are set by `learning_rates`
     learning_rates: Callable[[float], list[float]]  # epochs done (a fraction within an epoch) -> rate of every group
-    # Output, targets, epoch -> what is added to the cross entropy, term by term
+    # Output, targets, epoch -> the terms to add to the cross entropy, by name
     extra_losses: Callable[[ModelOutput, Tensor, int], dict[str, Tensor]]
     label_smoothing: float = 0.0
-    # How many augmented views of every image there are, shown in turn; None: a new one in every epoch
+    # Number of augmented views of every image, shown in turn; None: a new one in every epoch
     views: int | None = None
-    # Called with the number of epochs done; may look at the model and change `state`
+    # Called with the number of epochs done; may run the model and change `state`
     before_epoch: Callable[[int], None] = lambda epoch: None
-    # What the losses know from earlier epochs; kept in the checkpoint
+    # State of the losses from earlier epochs, saved in the checkpoint
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def set_learning_rates(self, epochs_done: float) -> list[float]:
-        """Give the optimiser its rates of now; returns them."""
+        """Set the optimiser's present rates, and return them."""
         rates = self.learning_rates(epochs_done)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
@@ -77,14 +77,14 @@ def build_optimizer(parameters: list, recipe: DenseRecipe | FinetuneRecipe) -> t
 
     Args:
         parameters: tensors, or groups of them.
-        recipe: says which one, with which rate and weight decay.
+        recipe: its kind, rate and weight decay.
     """
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
-@lru_cache(maxsize=2)  # the images on which accuracy is measured are mostly the test images, and a run trains twice
+@lru_cache(maxsize=2)  # the watched images are usually the test images, and a run trains twice
 def _require_readable(images: ImageDataset) -> None:
     images.require_readable()
 
@@ -96,17 +96,17 @@ def train_artefact(
     phases: Sequence[Callable[[bool], Phase]],
     monitor: Monitor,
 ) -> None:
-    """Train a model and leave its state dict and its card as a finished file; arguments as in `train_phases`.
+    """Train a model and save its state dict and its card as a finished file; arguments as in `train_phases`.
 
     Raises:
-        RunError, UsageError: as `train_phases`, and before it if an image that is not trained on cannot be read.
+        RunError, UsageError: as `train_phases`, and before training if a watched or test image cannot be read.
     """
 
     def write(path: Path) -> None:
         save_tensors(model.state_dict(), path)
         model_card(run).add_to(path)
 
-    for images in (run.data.watched, run.data.test):  # a damaged one would be found after hours
+    for images in (run.data.watched, run.data.test):  # or a damaged one would end the run after hours
         _require_readable(images)
     checkpoint = checkpoint_of(artefact)
     train_phases(run, model, phases, checkpoint, monitor)
@@ -124,16 +124,16 @@ def train_phases(
     """Train a model through phases, resuming after the last finished epoch of an interrupted call.
 
     Args:
-        run: its training images, its device, and its seed, from which shuffling, augmentation and dropout follow.
+        run: its training images, its device, and its seed, which determines shuffling, augmentation and dropout.
         model: trained in place.
-        phases: each makes its phase, with a fresh optimiser, when its turn has come; told whether the phase is
-            begun (True) or resumed.
+        phases: each is called when its turn comes and makes its phase, with a fresh optimiser; the argument tells
+            whether the phase begins (True) or is resumed.
         checkpoint: written after every epoch; the caller removes it once the result is saved.
-        monitor: measures accuracy and takes the rows of metrics.
+        monitor: measures accuracy and records the rows of metrics.
 
     Raises:
         RunError: if the loss is no longer finite.
-        UsageError: if several processes cannot share the images or a batch.
+        UsageError: if the images or a batch cannot be divided among several processes.
     """
     run.hardware.keep_freed_memory()
     if run.hardware.workers_share_memory:
@@ -167,7 +167,7 @@ def train_phases(
 def _epochs(
     run: OpenRun, model: InterpretableClassifier, phase: Phase, index: int, first_epoch: int, monitor: Monitor
 ) -> Iterator[tuple[int, list[dict]]]:
-    """Train the epochs of a phase that are left; after each of them its number, from 0, and its rows of metrics."""
+    """Train the remaining epochs of a phase; after each, yields its number, from 0, and its rows of metrics."""
     seed = run.settings.seed
     stored = stored_bytes(run, model.backbone, phase.views)
     network = data_parallel(trained_part(model) if stored.training else model, phase.batch_size)
@@ -192,7 +192,7 @@ def training_step(
 
     Args:
         network: in training mode; returns a `ModelOutput`.
-        images, targets: as they were loaded, `[B, 3, S, S]` and `[B]`.
+        images, targets: as loaded, `[B, 3, S, S]` and `[B]`.
         epoch: of the phase, from 0.
 
     Returns:
@@ -214,7 +214,7 @@ def training_step(
 class _Means:
     """Means over the images of an epoch: the loss, its terms, and the accuracy in training.
 
-    They are summed on the device: reading them every step would make a GPU wait.
+    They are summed on the device, since reading them every step would make a GPU wait.
     """
 
     def __init__(self, dtype: torch.dtype):
@@ -223,7 +223,7 @@ class _Means:
         self._names: list[str] = []
 
     def add(self, losses: dict[str, Tensor], correct: Tensor) -> None:
-        """Count a batch: losses as means over it, and which of its images were classified correctly, `[B]`."""
+        """Add a batch: its mean losses, and which of its images were classified correctly, `[B]`."""
         means = {**losses, "train_accuracy": correct.to(self._sums.dtype).mean()}
         self._names = list(means)
         stacked = torch.stack([value.to(self._sums.dtype) for value in means.values()])
@@ -231,11 +231,11 @@ class _Means:
         self.seen += len(correct)
 
     def so_far(self) -> dict[str, float]:
-        """Over all images of the epoch so far."""
+        """Means over all images of the epoch so far."""
         return self._read(self.seen, self._sums)
 
     def since_row(self) -> dict[str, float]:
-        """Over the images since the last call."""
+        """Means over the images since the last call."""
         seen, sums = self._in_rows
         self._in_rows = self.seen, self._sums
         return self._read(self.seen - seen, self._sums - sums)
@@ -259,7 +259,7 @@ def train_epoch(
     epoch: int,
     seconds_left: Callable[[float, float], float],
 ) -> list[dict]:
-    """Train for an epoch; its rows of metrics, the last one over the whole epoch and all processes."""
+    """Train for an epoch; returns its rows of metrics, the last one over the whole epoch and all processes."""
     network.train()
     n_batches, rows = len(loader), []
     steps_per_row = STEPS_PER_READING * math.ceil(n_batches / STEPS_PER_READING / ROWS_PER_EPOCH)

@@ -1,4 +1,4 @@
-"""The losses beside cross entropy.
+"""The losses in addition to cross entropy.
 
 Feature diversity loss: SLDD-Model (arXiv 2303.13166), section on feature diversity.
 Feature grounding loss: CHiQPM (arXiv 2511.20779).
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, cross_entropy
 
-# Features that are closer to 0 or 1 count as if they were so close: their gradient is 0.
+# Features closer than this to 0 or 1 are clipped, so their gradient is 0.
 TOO_SURE = 1e-6
 
 
 def feature_diversity_loss(feature_maps: Tensor, logits: Tensor, weight: Tensor, scale: float) -> Tensor:
     """Negative diversity of where the features of the predicted class look (SLDD-Model, eqs. 1-3).
 
-    Each map is a distribution over positions, weighted by how active the feature is relative to the most active one
+    Each map becomes a distribution over positions, weighted by the feature's activation relative to the most active one
     and by its weight for the predicted class. The loss is low if the maxima over features cover many positions.
 
     Args:
@@ -40,13 +40,13 @@ def feature_diversity_loss(feature_maps: Tensor, logits: Tensor, weight: Tensor,
     with torch.no_grad():
         positions = (maps - size[:, :, None]).exp_()  # softmax over positions
         strongest = positions.mul_(strength[:, :, None]).argmax(dim=1)  # [B, H*W]
-    # Gradients go through the strongest features alone: a fraction of the arrays that a softmax of all would need.
+    # Gradients flow only through the strongest features, which needs a fraction of the memory of a full softmax.
     covered = (maps.gather(1, strongest[:, None])[:, 0] - size.gather(1, strongest)).exp()
     return -scale * (covered * strength.gather(1, strongest)).sum(dim=1).mean()
 
 
 def feature_grounding_loss(features: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """How much the features of other classes are active compared with those of the true class (CHiQPM).
+    """Activation of the other features compared with that of the true class's features (CHiQPM).
 
     The published implementation counts the mean of the other features twice; so does this one.
 
@@ -72,15 +72,15 @@ def mixed_images_loss(
 ) -> Tensor:
     """Cross entropy of the classes of several images seen at once.
 
-    Where features are maxima of maps, the largest of their values in several images are those of one picture that
-    shows all the images. Naming all its classes asks for features that stay apart when classes are combined freely: a
-    feature that means one thing in one class and another thing in another does not tell which of them is there.
+    If features are maxima of maps, their largest values over several images are those of one picture that shows all
+    these images. Naming all its classes requires features that are unambiguous when classes are combined freely: a
+    feature with different meanings in two classes does not tell which of them is there.
 
     Args:
         features: pooled features of single images, `[B, F]`.
         targets: their classes, `[B]`.
         classifier: from features to logits.
-        n_images: how many images are seen at once, each with others of the batch drawn at random.
+        n_images: how many images are seen at once; each is combined with random others of the batch.
 
     Returns:
         Scalar, averaged over the batch.
@@ -95,8 +95,8 @@ def confusable_images_loss(
 ) -> Tensor:
     """`mixed_images_loss` of pairs that are hard to tell apart.
 
-    Every image is seen at once with the image of the batch, of another class, whose class it is most easily taken for.
-    Of two classes that differ in little, each then has to be known by what it has: what the other has is there, too.
+    Every image is combined with the image of the batch, of another class, whose class it is most easily confused with.
+    Two similar classes then have to be recognised by what each of them has: what the other has is there, too.
 
     Args:
         features: pooled features of single images, `[B, F]`.
@@ -119,9 +119,9 @@ def confusable_images_loss(
 def hidden_rectangle_loss(
     feature_maps: Tensor, targets: Tensor, classifier: Callable[[Tensor], Tensor], label_smoothing: float
 ) -> Tensor:
-    """Cross entropy of images of whose maps a rectangle is hidden, another one of every image.
+    """Cross entropy of images with a random rectangle of their maps hidden, a different one in each.
 
-    A class then has to be known by each of its parts, and not by the one that is easiest to see.
+    A class then has to be recognised by any of its parts, not only by the one that is easiest to see.
 
     Args:
         feature_maps: `[B, F, H, W]`, >= 0; features are their maxima.
@@ -138,7 +138,7 @@ def hidden_rectangle_loss(
 
 
 def _random_interval(count: int, cells: int) -> Tensor:
-    """`count` random intervals of a third to two thirds of the cells of a side, `[count, cells]` bool."""
+    """`count` random intervals, each a third to two thirds of the cells along a side, `[count, cells]` bool."""
     length = torch.randint(cells // 3, 2 * cells // 3 + 1, (count, 1))
     start = (torch.rand(count, 1) * (cells - length + 1)).long()
     cell = torch.arange(cells)
@@ -148,12 +148,12 @@ def _random_interval(count: int, cells: int) -> Tensor:
 def presence_loss(pooled: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
     """Cross entropy of features that are to be present in every image of some classes, and in no other image.
 
-    Presence and absence count alike, and m features sqrt(m) times as much as one.
+    Presence and absence have equal weight, and m features count sqrt(m) times as much as one.
 
     Args:
         pooled: features in [0, 1], `[B, m]`.
         targets: classes of the images, `[B]`.
-        classes: in which every feature is to be present, `[C, m]` bool: some of them, not all.
+        classes: which classes have every feature, `[C, m]` bool: some of them, not all.
 
     Returns:
         Scalar, averaged over the batch; 0 if there are no features.

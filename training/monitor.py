@@ -1,4 +1,4 @@
-"""What is watched while a model is trained: accuracy on held-out images, rows of metrics, time left."""
+"""Monitoring of a training: accuracy on held-out images, rows of metrics, time left."""
 
 import logging
 import sys
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Watches the training of one stage of a run: `plan.DENSE`, or the name of the sparse model."""
+    """Monitors the training of one stage of a run: `plan.DENSE`, or the name of the sparse model."""
 
     def __init__(self, run: OpenRun, stage: str):
         self._run, self._stage = run, stage
-        # Of a frozen network, maps are there if this call has trained the dense model.
+        # There are stored maps of a frozen network if this call has trained the dense model.
         self._dense = stage == DENSE or bool(run.frozen_maps)
         self._called = "test" if run.data.held_out is None else "held-out"
         self.history = History(run.folder.path, stage, make_tracker(run.settings.track, run.folder.path))
@@ -30,12 +30,12 @@ class Monitor:
     def measure(
         self, model: InterpretableClassifier, name: str, epochs_done: int, stored: bool = False
     ) -> float | None:
-        """The accuracy on images that are not trained on (a fraction), if it is time for it.
+        """The accuracy on the watched images (a fraction), if it is time for it.
 
-        It draws no random numbers and changes nothing in the model but its mode.
+        It uses no random numbers and changes nothing in the model but its mode.
 
         Args:
-            stored: whether the maps of its frozen network are; made now if they have not been yet.
+            stored: whether to use stored maps of the frozen layers, which are made on first use.
         """
         every = self._run.settings.eval_every
         if not every or epochs_done % every:
@@ -53,11 +53,11 @@ class Monitor:
         return accuracy
 
     def seconds_left(self, phase: int, storing: float, epochs_done: float, seconds_per_epoch: float) -> float:
-        """How long all trainings of the run will still take, at the present pace.
+        """Time left for all trainings of the run, in seconds, at the present pace.
 
         Args:
             phase: of the stage, from 0.
-            storing: seconds that were needed before the epoch, for the maps of a frozen network.
+            storing: seconds spent before the epoch on maps of a frozen network.
             epochs_done: of the phase; a fraction within an epoch.
         """
         left = epochs_left(self._run.settings, self._stage, phase, epochs_done, dense=self._dense)
@@ -65,7 +65,7 @@ class Monitor:
 
 
 def memory_used(device: torch.device) -> float | None:
-    """The largest memory so far in MB: of the GPU, else of this process; None where the system does not say."""
+    """Peak memory so far in MB, of the GPU or else of this process; None if the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     try:

@@ -1,8 +1,8 @@
-"""Places: spots on the objects of all images that a network finds again, learnt without labels of parts.
+"""Places: spots on the objects that a network can find in all images, learnt without labels of parts.
 
 Middle layers show parts far better than the last ones (docs/truth.md). Clusters of their cells are the candidates. One
-is a place if it lies where the others say: an object is moved, turned and scaled from image to image, and its parts
-with it. A filter that finds it is then fitted to the cells at which its own peak and the others agree.
+is a place if the others predict where it is: an object is moved, rotated and scaled from image to image, and its parts
+with it. A filter for it is then fitted to the cells at which its own peak and the prediction agree.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MiddleMaps:
-    """Maps of a middle layer, whose channels are standardised when cells are looked at.
+    """Maps of a middle layer, whose channels are standardised when cells are used.
 
     Attributes:
         maps: `[N, C, H, W]` float16.
@@ -47,7 +47,7 @@ class MiddleMaps:
 
     @classmethod
     def of(cls, maps: Tensor, ridge: float) -> "MiddleMaps":
-        """Maps with the statistics of every fourth cell."""
+        """Maps, with statistics over every fourth cell."""
         cells = maps[:, :, ::2, ::2].permute(0, 2, 3, 1).flatten(0, 2).float()
         mean, std = cells.mean(dim=0), cells.std(dim=0).clamp(min=1e-6)
         cells = (cells - mean) / std
@@ -68,7 +68,7 @@ class MiddleMaps:
         return (torch.stack(near).mean(dim=0) - self.mean) / self.std
 
     def filters(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight `[P, C]` and bias `[P]`, for the maps as they are, from directions of standardised cells `[P, C]`."""
+        """Weight `[P, C]` and bias `[P]` for the original maps, from directions of standardised cells `[P, C]`."""
         weight = directions / self.std
         return weight, -(weight @ self.mean)
 
@@ -89,10 +89,10 @@ class MiddleMaps:
 
 
 def learn_places(run: OpenRun, backbone: Backbone) -> None:
-    """Find the places of a backbone that looks at places, in training images that are not augmented; of others nothing.
+    """Find the places of a backbone that looks at places, in training images without augmentation; else do nothing.
 
     Raises:
-        RunError: if there are fewer than it is to have.
+        RunError: if too few are found.
     """
     if not isinstance(backbone, PlacedBackbone):
         return
@@ -108,15 +108,15 @@ def learn_places(run: OpenRun, backbone: Backbone) -> None:
     weight, bias = processes.broadcast(find)
     if len(weight) < backbone.n_places:
         raise RunError(
-            f"only {len(weight)} place(s) were found in {len(seen)} training images, not {backbone.n_places}: take a "
-            "larger --img_size, an --arch of fewer places, or one without"
+            f"only {len(weight)} place(s) were found in {len(seen)} training images, not {backbone.n_places}: use a "
+            "larger --img_size, or an --arch with fewer places or none"
         )
     backbone.places.load_state_dict({"weight": weight[..., None, None], "bias": bias})
     log.info("%d places were found in %d training images, without labels.", backbone.n_places, len(seen))
 
 
 def searched_images(run: OpenRun, backbone: PlacedBackbone) -> ImageDataset:
-    """The training images in which places are looked for, not augmented: of every class as many as have room."""
+    """The training images, without augmentation, in which places are sought: as many of each class as fit in memory."""
     images = run.data.train_unaugmented
     with torch.inference_mode():
         per_image = backbone.middle_maps(run.hardware.to_device(images[0][0][None])).numel()
@@ -126,20 +126,20 @@ def searched_images(run: OpenRun, backbone: PlacedBackbone) -> ImageDataset:
 
 
 def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) -> tuple[Tensor, Tensor]:
-    """Filters of the clearest places: weight `[P, C]` and bias `[P]`; fewer than asked for if there are no more.
+    """Filters of the clearest places: weight `[P, C]` and bias `[P]`; fewer than wanted if there are no more.
 
     Over these images, the score of a place's best cell has a median of 0 and a standard deviation of 1.
 
     Args:
-        maps: of a middle layer, of training images that are not augmented, `[N, C, H, W]` float16.
+        maps: of a middle layer, for training images without augmentation, `[N, C, H, W]` float16.
         n_places: how many are wanted.
         recipe: of the search.
-        seed: of its starts.
+        seed: of the starts.
     """
     middle = MiddleMaps.of(maps, recipe.ridge)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.cat([_search(middle, recipe, generator) for _ in range(recipe.starts)])
-    if not len(directions):  # all that images share lies at their edges
+    if not len(directions):  # all clusters lie at the edges of the images
         return middle.filters(directions)
     scores = middle.scores(directions)
     clearest = clearness(scores, recipe.clear_within).argsort(descending=True)
@@ -153,11 +153,11 @@ def find_places(maps: Tensor, n_places: int, recipe: PlacesRecipe, seed: int) ->
 def clearness(scores: Tensor, within: float) -> Tensor:
     """How much higher the best cell is than the best one elsewhere, relative to the mean cell, `[P]`.
 
-    Of what was compared with keypoints, this says best how pure a place is (docs/truth.md).
+    Of the measures that were compared with keypoints, this one best predicts how pure a place is (docs/truth.md).
 
     Args:
         scores: `[N, P, H, W]`.
-        within: elsewhere is farther away than this, in rows or columns, as a share of the image's side.
+        within: "elsewhere" is farther away than this, in rows or columns, as a share of the image's side.
     """
     rows, columns = (away.abs() > within for away in distances_of_cells(relative_peaks(scores), scores))
     elsewhere = rows[..., :, None] | columns[..., None, :]
@@ -167,7 +167,7 @@ def clearness(scores: Tensor, within: float) -> Tensor:
 
 
 def _search(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator) -> Tensor:
-    """Directions of the places of one start, `[P, C]`."""
+    """Directions of the places found from one start, `[P, C]`."""
     directions = _candidates(middle, recipe, generator)
     for _ in range(recipe.rounds if len(directions) else 0):
         directions = _refined(middle, directions, recipe)
@@ -175,7 +175,7 @@ def _search(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator
 
 
 def _candidates(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Generator) -> Tensor:
-    """Clusters whose place the others predict best, `[P, C]`."""
+    """Clusters whose position the others predict best, `[P, C]`."""
     cells = normalize(middle.some_cells(recipe.cells, generator), dim=1)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     n_clusters = min(recipe.clusters, len(cells))
@@ -196,7 +196,7 @@ def _candidates(middle: MiddleMaps, recipe: PlacesRecipe, generator: torch.Gener
 
 
 def _prediction_error(landmarks: Tensor, positions: Tensor, ridge: float, folds: int = 5) -> Tensor:
-    """Median distance of a position from what landmarks predict, `[M, L, 2]` and `[M, 2]`; cross-validated."""
+    """Median distance of positions `[M, 2]` from their prediction by landmarks `[M, L, 2]`; cross-validated."""
     known = torch.cat([landmarks.flatten(1), torch.ones(len(landmarks), 1)], dim=1)
     penalty = ridge * torch.eye(known.shape[1])
     fold = torch.arange(len(known)) % folds
@@ -208,7 +208,7 @@ def _prediction_error(landmarks: Tensor, positions: Tensor, ridge: float, folds:
 
 
 def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Tensor:
-    """Directions that tell cells of a place, where its own peak and the others agree, from all cells, `[P, C]`."""
+    """Directions that separate the cells of a place, where its peak and the prediction agree, from others, `[P, C]`."""
     scores = middle.scores(directions)
     best, positions = scores.amax(dim=(2, 3)), relative_peaks(scores)
     clear = best >= best.median(dim=0).values
@@ -220,7 +220,7 @@ def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Te
         likely = at_place(positions[:, others], place)
         nearest = relative_peaks(scores[:, p] / spread[p] - _squared_distance(likely, scores) / (2 * recipe.pull**2))
         agrees = (nearest - positions[:, p]).norm(dim=1) < recipe.agree
-        if not bool(agrees.any()):  # nowhere: it stays as it is
+        if not bool(agrees.any()):  # in no image: it stays unchanged
             refined.append(directions[p])
             continue
         seen = middle.around(agrees.nonzero()[:, 0], nearest[agrees]).mean(dim=0)
@@ -229,13 +229,13 @@ def _refined(middle: MiddleMaps, directions: Tensor, recipe: PlacesRecipe) -> Te
 
 
 def _squared_distance(positions: Tensor, maps: Tensor) -> Tensor:
-    """Of every cell of maps `[..., H, W]` from a position of each image `[N, 2]`: `[N, H, W]`."""
+    """Squared distance of every cell of maps `[..., H, W]` from a position in each image `[N, 2]`: `[N, H, W]`."""
     rows, columns = distances_of_cells(positions, maps)
     return rows[:, :, None] ** 2 + columns[:, None, :] ** 2
 
 
 def _apart(positions: Tensor, order: Iterable[int], count: int, recipe: PlacesRecipe) -> list[int]:
-    """The first so many that usually lie apart, `[N, P, 2]`, in an order of the P."""
+    """The first `count` places, in the given order, that usually lie apart; positions `[N, P, 2]`."""
     kept: list[int] = []
     for p in map(int, order):
         distances = (positions[:, kept] - positions[:, [p]]).norm(dim=2).median(dim=0).values

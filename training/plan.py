@@ -1,4 +1,4 @@
-"""What a run trains, known before it begins: its phases, and how long their epochs take beside one another."""
+"""The phases that a run will train, and how long their epochs take relative to one another."""
 
 import math
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from architectures.backbones.registry import backbone_spec, has_last_stage
 from configs.recipes import DenseRecipe
 from configs.settings import Settings
 
-DENSE = "dense"  # name of the stage; that of a finetuning is the sparse model's
-# Costs of an epoch, where one with reduced strides costs 1: with ordinary strides about a fourth to a fifth, and next
-# to nothing on stored maps of a frozen network.
+DENSE = "dense"  # name of the stage; a finetuning has the name of the sparse model
+# Costs of an epoch, relative to one with reduced strides: with ordinary strides about a fourth to a fifth, and next to
+# nothing on stored maps of a frozen network.
 COARSE_COST, STORED_COST = 0.22, 0.004
-FORWARD_COST = 1 / 3  # of an image that is only looked at, beside one that the whole network is trained on
+FORWARD_COST = 1 / 3  # of a forward pass, relative to a training step of the whole network
 PLACES_COST = 0.28  # of the search for places in an image, beside a training step on it with reduced strides
 LAST_STAGE_COST = 0.15  # of the last stage's training on stored maps, beside looking with the whole network
 
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """Epochs of one kind."""
+    """Epochs of the same kind."""
 
     stage: str  # `DENSE`, or the name of the sparse model
     epochs: int
@@ -33,7 +33,7 @@ class PlannedPhase:
         return self.cost if self.new_views is None or epoch in self.new_views else self.stored_cost
 
     def cost_after(self, done: float = 0) -> float:
-        """Cost of the epochs that are left after so many."""
+        """Cost of the epochs that are left after `done` of them."""
         left = range(int(done), self.epochs)
         new = left if self.new_views is None else self.new_views
         n_new = len(range(max(new.start, left.start), min(new.stop, left.stop)))
@@ -42,11 +42,11 @@ class PlannedPhase:
 
 
 def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[PlannedPhase]:
-    """All phases that a call trains, in order; maps of what is not trained are taken to fit into memory.
+    """All phases that a call trains, in order, assuming that maps of frozen layers fit into memory.
 
     Args:
-        dense: whether the dense model is trained in the same call, whose maps of a frozen network the finetuning
-            finds stored; None: as the settings say.
+        dense: whether the dense model is trained in the same call, so that finetuning finds its maps of a frozen
+            network stored; None: as the settings say.
     """
     phases: list[PlannedPhase] = []
     stored = 0  # views
@@ -57,7 +57,7 @@ def planned_phases(settings: Settings, *, dense: bool | None = None) -> list[Pla
         new_views, stored_cost = None, STORED_COST
         if views and maps_are_stored(settings, stage):
             if last_stage and not any(p.stage == stage for p in phases):
-                stored = 0  # those of dense training were made by other layers
+                stored = 0  # dense training stored maps of other layers
             new_views = range(stored, views)
             stored = max(stored, min(views, epochs))
             if last_stage:
@@ -86,17 +86,17 @@ def maps_are_stored(settings: Settings, stage: str) -> bool:
 
 
 def trains_last_stage(settings: Settings) -> bool:
-    """Whether finetuning trains the network's last stage alone: if that is asked for and it has one."""
+    """Whether finetuning trains only the network's last stage: if that is asked for and it has one."""
     return settings.finetuning.last_stage and has_last_stage(settings.arch)
 
 
 def ends_reduced(settings: Settings) -> bool:
-    """Whether the finished network has reduced strides: many have none to reduce."""
+    """Whether the finished network has reduced strides; many networks have none to reduce."""
     return settings.reduced_strides and backbone_spec(settings.arch).has_strides
 
 
 def trains_reduced(settings: Settings) -> bool:
-    """Whether training ever reduces the strides; that behind a frozen network keeps the ordinary ones."""
+    """Whether training ever reduces the strides; behind a frozen network it keeps the ordinary ones."""
     return ends_reduced(settings) and not settings.freeze_backbone
 
 
@@ -112,7 +112,7 @@ def round_is_reduced(settings: Settings, index: int) -> bool:
 
 
 def epochs_left(settings: Settings, stage: str, phase: int, done: float, *, dense: bool | None = None) -> float:
-    """What is left to train in the whole run, in epochs as the present ones.
+    """What is left to train in the whole run, in units of the present epoch.
 
     Args:
         phase: of the stage, from 0.
@@ -122,5 +122,5 @@ def epochs_left(settings: Settings, stage: str, phase: int, done: float, *, dens
     planned = planned_phases(settings, dense=dense)
     now = [p.stage for p in planned].index(stage) + phase
     left = planned[now].cost_after(done) + sum(p.cost_after() for p in planned[now + 1 :])
-    present = max(0, math.ceil(done) - 1)  # at its end, too
+    present = max(0, math.ceil(done) - 1)  # also at the end of an epoch
     return left / planned[now].epoch_cost(present)

@@ -1,4 +1,4 @@
-"""Learning rate and grounding weight as functions of the epoch: nothing to save, nothing to restore."""
+"""Learning rate and grounding weight as functions of the epoch, so there is no state to save."""
 
 import math
 
@@ -6,7 +6,7 @@ from configs.recipes import DenseRecipe, FinetuneRecipe
 
 
 def dense_learning_rate(recipe: DenseRecipe, base: float, epoch: float) -> float:
-    """Learning rate of the dense training after so many epochs (a fraction within one), from `base`."""
+    """Learning rate of the dense training after `epoch` epochs (a fraction within one), from `base`."""
     if recipe.schedule == "step":
         return step_decay(base, epoch, recipe.step_size, recipe.gamma)
     progress = epoch / recipe.epochs
@@ -21,7 +21,7 @@ def step_decay(base: float, epoch: float, step_size: int, gamma: float) -> float
 
 
 def cosine_decay(base: float, progress: float) -> float:
-    """`base` at first, 0 when all is done (`progress` 1)."""
+    """`base` at first, 0 at the end (`progress` 1)."""
     return base * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -34,6 +34,6 @@ def finetune_learning_rate(recipe: FinetuneRecipe, round_index: int, epoch: floa
 
 
 def grounding_weight(recipe: FinetuneRecipe, epoch: float) -> float:
-    """Factor of the feature grounding loss; 0 from the recipe's `grounding_epochs` of a round on."""
+    """Factor of the feature grounding loss; 0 after the recipe's `grounding_epochs` of a round."""
     ends = recipe.grounding_epochs
     return recipe.grounding_weight if ends is None or int(epoch) < ends else 0.0

@@ -1,7 +1,7 @@
-"""Other places to follow a training: TensorBoard, or Weights & Biases offline (`--track`); both are optional.
+"""Trackers for a training: TensorBoard, or Weights & Biases offline (`--track`); both are optional.
 
-A tracker is told all rows of a stage when the stage begins or goes on, and forgets what it had of it. So it shows what
-`metrics.csv` shows, whenever a training was killed.
+When a stage begins or resumes, a tracker gets all its rows in place of those it had. So it shows the same as
+`metrics.csv`, whenever a training was killed.
 """
 
 import os
@@ -13,17 +13,17 @@ from typing import Any, Protocol
 from configs import processes
 from configs.errors import UsageError
 
-POSITION = ("epoch", "step")  # of a row: no measurements
+POSITION = ("epoch", "step")  # columns that are not measurements
 
 
 class Tracker(Protocol):
-    """What a training tells its rows to."""
+    """Receives the rows of a training."""
 
     def begin(self, stage: str, rows: list[dict]) -> None:
-        """Forget what is kept of a stage, and take these rows in its place."""
+        """Replace everything recorded for a stage by these rows."""
 
     def add(self, rows: list[dict]) -> None:
-        """Take further rows of the stage that has begun."""
+        """Record further rows of the current stage."""
 
 
 class TensorBoard:
@@ -85,7 +85,7 @@ TRACKERS: dict[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard, "w
 
 
 def make_tracker(name: str | None, folder: Path) -> Tracker | None:
-    """The tracker of a name, None without one and beside the main process; UsageError if its package is missing."""
+    """The tracker with this name; None without one or outside the main process; UsageError without its package."""
     if name is None or not processes.is_main():
         return None
     try:
@@ -95,7 +95,7 @@ def make_tracker(name: str | None, folder: Path) -> Tracker | None:
 
 
 def epochs(rows: list[dict]) -> Iterator[dict[str, float]]:
-    """The numbers of the rows of whole epochs, by name."""
+    """The numbers, by name, of the rows about whole epochs."""
     for row in rows:
         if row["kind"] == "epoch":
             yield {k: v for k, v in row.items() if isinstance(v, int | float) and k not in POSITION}

@@ -1,1 +1,1 @@
-"""The figures and pages that explain: heatmaps, class comparisons, trees, reports."""
+"""Explanatory figures and pages: heatmaps, class comparisons, trees, reports."""

@@ -1,7 +1,7 @@
 """Images beside the heatmaps of their features: one row per image, one column per feature.
 
-With one row per class it is the global comparison of classes, with one row for a single image the
-local heatmap strip (QPM, arXiv 2502.20130; CHiQPM, arXiv 2511.20779).
+With one row per class it is the global comparison of classes, with a single row the heatmaps of a local explanation
+(QPM, arXiv 2502.20130; CHiQPM, arXiv 2511.20779).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ LABEL = 0.27  # first line of a row's name
 LINE = 0.19  # every further line
 HEADER = 0.3  # feature numbers
 DESCENT = 0.07  # from the last line of a note to the cells
-BRACKET = 0.27  # first line of what a group of columns has in common
+BRACKET = 0.27  # first line of the caption of a group of columns
 LEGEND = 0.42
 GAP = 0.05
 LARGEST_CELL = 1.15
@@ -35,16 +35,16 @@ RIGHT, WRONG = "#007d00", "#c80000"
 
 @dataclass(frozen=True)
 class GridRow:
-    """One image and what its features see in it."""
+    """One image and the heatmaps of its features."""
 
     label: str  # name beside the row
     image: np.ndarray  # RGB in [0, 1], [H, W, 3]
     heatmaps: dict[int, np.ndarray]  # `{feature: [H, W] in [0, 1]}`
     weights: dict[int, float] = field(default_factory=dict)  # nonzero weights of the row's class, `{feature: weight}`
     bold: bool = False
-    # Whether a feature's peak lies on the right part, where that is known
+    # Whether a feature's peak lies on the right part, if that is known
     marks: dict[int, bool] = field(default_factory=dict)
-    # What the cell under a feature's peak can see, where that is not the whole image: left, top, right, bottom as
+    # Receptive field of the cell under a feature's peak, if it is not the whole image: left, top, right, bottom as
     # fractions of the image
     squares: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ def class_grid(
     Args:
         left_out: how many weaker features of the classes have no column.
         notes: the part on which a feature usually lies, and how often, under its number.
-        right_part: on which part a peak has to lie for a tick.
+        right_part: the part on which a peak has to lie for a tick.
     """
     notes = notes or {}
     columns = len(features) + 1
@@ -115,7 +115,7 @@ def class_grid(
 
 
 def _of_one_size(texts: Iterable[tuple[str, float]]) -> tuple[list[str], float]:
-    """Texts and the smallest of their sizes: larger ones would look more important."""
+    """Texts and the smallest of their sizes: a larger one would look more important."""
     fitted = list(texts)
     return [text for text, _ in fitted], min((size for _, size in fitted), default=FONT)
 
@@ -123,7 +123,7 @@ def _of_one_size(texts: Iterable[tuple[str, float]]) -> tuple[list[str], float]:
 def _legend(
     rows: Sequence[GridRow], n_features: int, left_out: int, signed: bool, noted: bool, right_part: str
 ) -> list[str]:
-    """The lines under the figure: what its marks mean."""
+    """The lines under the figure, which explain its marks."""
     shown = f"strongest {n_features} of {n_features + left_out} features;  " if left_out else ""
     lines = [
         "certainty (colour at the peak) = activation / its mean where present",
@@ -149,7 +149,7 @@ class _Sheet:
     colours: dict[int, Colour]
 
     def draw_bracket(self, features: Sequence[int], caption: str, size: float, y: float) -> None:
-        """What neighbouring columns have in common, above them."""
+        """A bracket with a caption above neighbouring columns."""
         lefts = [self.left_of[feature] for feature in features]
         start, end = min(lefts), max(lefts) + self.cell
         self.axes.plot([start, start, end, end], [y + 0.05, y, y, y + 0.05], color="#505050", linewidth=1)
@@ -165,7 +165,7 @@ class _Sheet:
         self.axes.text(right, y, "Feature", size=FONT, va="center_baseline", ha="right")
 
     def draw_row(self, row: GridRow, y: float, signed: bool) -> None:
-        """An image and what its features see, whose cells begin at `y`."""
+        """An image and its heatmaps, whose cells begin at `y`."""
         self._draw_picture(row.image, self.image_left, y)
         for feature, x in self.left_of.items():
             colour = self.colours[feature]
@@ -206,7 +206,7 @@ class _Sheet:
         self.axes.text(*corner, sign, size=FONT, weight="bold", va="top", ha=ha, **style)
 
     def draw_legend(self, y: float, lines: Sequence[str]) -> None:
-        """Under every column the scale of its colour, in the figure's last lines what it shows."""
+        """The colour scale under every column, and the lines of the legend under them."""
         bar = 0.09
         for feature, x in self.left_of.items():
             scale = overlay(np.ones((1, 64, 3)), np.linspace(0, 1, 64)[None], self.colours[feature])

@@ -1,7 +1,7 @@
 """All classes in one tree, by the features that they share.
 
-Classes that share most features are joined first (average linkage). Beside every joint stand the features that all
-classes right of it have and that do not stand left of it.
+Classes that share the most features are joined first (average linkage). Beside every joint are the features that all
+classes to its right have and that do not appear to its left.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Figure of the tree of all classes.
 
     Args:
-        weight: class-feature weights `[C, n_features]`; a feature with a negative weight is another one than with a
-            positive weight.
+        weight: class-feature weights `[C, n_features]`; a feature with a negative weight does not count as the same
+            feature with a positive weight.
         class_names: names by class, 2 to `MOST_CLASSES` of them.
     """
     members = np.hstack([weight > 0, weight < 0])
@@ -61,7 +61,7 @@ def class_tree(weight: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def joints_of(members: np.ndarray, **options) -> tuple[np.ndarray, int]:
-    """The joints of classes by the features that they share, and the most features that a class has.
+    """The joints of classes by the features that they share, and the largest number of features of a class.
 
     Args:
         members: whether a class has a feature, `[C, n]` bool.
@@ -78,8 +78,8 @@ def joints_of(members: np.ndarray, **options) -> tuple[np.ndarray, int]:
 
 
 def _name_features(axes: Axes, joints: np.ndarray, members: np.ndarray, names: list[str], leaves: list[int]) -> None:
-    """Write beside every joint what its classes have in common and a larger part of the tree does not."""
-    common = list(members)  # of every node: leaves, then joints
+    """Write beside every joint the features that its classes have in common and its parent's classes do not."""
+    common = list(members)  # features of every node: leaves, then joints
     rows = [(leaves.index(c) + 0.5) * LEAF_STEP for c in range(len(members))]
     for one, other, *_ in joints:
         common.append(common[int(one)] & common[int(other)])

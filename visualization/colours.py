@@ -11,7 +11,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that are told apart at a glance."""
+    """Colours that can be told apart at a glance."""
 
     features: tuple[str, ...]  # colours of features, most distinct first
     in_set: str  # branches of the prediction set
@@ -35,15 +35,15 @@ PALETTES = {
         in_set="#0072b2",
     ),
 }
-# Of features without a heatmap in a figure.
+# For features without a heatmap in a figure.
 NEUTRAL: Colour = to_rgb("#c8c8c8")
 
 
 class FeatureColours:
     """The colours of a run's features.
 
-    Every feature has a home colour, chosen so that features of one class rarely share one. It keeps
-    it in every figure, unless another feature of the same figure came first.
+    Every feature has a home colour, chosen such that features of one class rarely share one. It has this colour in
+    every figure, unless another feature of the same figure took it first.
 
     Args:
         weight: class-feature weights, `[C, n]`.
@@ -71,7 +71,7 @@ def ink_on(colour: Colour) -> str:
 
 
 def _home_colours(weight: np.ndarray, n_colours: int) -> list[int]:
-    """Index of every feature's colour: the most used features first, each avoiding its companions."""
+    """Index of every feature's colour: the most used features choose first, each avoiding its companions' colours."""
     assigned = (weight != 0).astype(int)
     together = assigned.T @ assigned  # (n, n) in how many classes two features meet
     home = np.full(len(together), -1)

@@ -1,4 +1,4 @@
-"""Which classes are put side by side, and in which order their features appear."""
+"""Which classes are compared, and in which order their features appear."""
 
 import difflib
 import re
@@ -15,9 +15,9 @@ MAX_COLUMNS = 10  # features in one figure: more could neither be told apart by 
 
 
 def find_class(text: str, class_names: Sequence[str]) -> int:
-    """Index of the class that a user means by its index or its name (as it is; else case and `_` do not count).
+    """Index of the class that a user gives by index or name (exact, or without regard to case and `_`).
 
-    Where names are numbers, an index would be taken for one, so that none is understood.
+    If names are numbers, indices are not accepted, as they could be mistaken for names.
 
     Raises:
         UsageError: if there is no such class; names the nearest one.
@@ -42,9 +42,9 @@ def find_class(text: str, class_names: Sequence[str]) -> int:
 
 
 def comparison_columns(weight: np.ndarray, classes: Sequence[int]) -> list[int]:
-    """Features of the classes, those of the first class alone first, of the last class alone last.
+    """Features of the classes, first those that only the first class has, last those that only the last class has.
 
-    Where the classes have more than fit into a figure, those of the smallest weight are left out.
+    If the classes have more than fit into a figure, those with the smallest weights are left out.
     """
     weight = np.abs(np.asarray(weight)[list(classes)])  # (classes, n)
     features = np.flatnonzero(weight.any(axis=0))
@@ -74,7 +74,7 @@ def column_groups(
 def local_columns(
     features: np.ndarray, weight: np.ndarray, classes: Sequence[int]
 ) -> tuple[list[int], list[ColumnGroup]]:
-    """Features of the first class in the order of the hierarchy, then those of the other classes.
+    """Features of the first class in the order of the hierarchy, then other features of the other classes.
 
     Args:
         features: of the image, `[n]`.
@@ -89,10 +89,10 @@ def local_columns(
 
 
 def nearest_classes(logits: np.ndarray, weight: np.ndarray, prediction_set: Set[int], count: int) -> list[int]:
-    """The predicted class, then up to `count` classes like it.
+    """The predicted class, then up to `count` similar classes.
 
-    First those of the prediction set; among equals those that share more features, then the larger
-    logit. Classes that would need too many columns are passed over.
+    Those of the prediction set come first, then by number of shared features, then by logit. Classes that would need
+    too many columns are skipped.
     """
     predicted = int(np.argmax(logits))
     assigned = np.asarray(weight) != 0
@@ -110,7 +110,7 @@ def nearest_classes(logits: np.ndarray, weight: np.ndarray, prediction_set: Set[
 
 
 def _differing_ends(first: str, second: str) -> tuple[str, str]:
-    """Two names without the words that both begin with: a caption has room for the beginning of a long name only."""
+    """Two names without their common first words: a caption has room only for the beginning of a long name."""
     names = first.split(), second.split()
     while min(map(len, names)) > 1 and names[0][0] == names[1][0]:
         for words in names:

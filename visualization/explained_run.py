@@ -1,4 +1,4 @@
-"""A finished run, opened for explaining: the common beginning of the scripts that explain."""
+"""A finished run, opened for explanations: the common start of the scripts that explain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ class ExplainedRun:
     tables: FeatureTables
     explainer: Explainer
     colours: FeatureColours
-    # Where the peak of every feature lies most often on test images, where parts are known
+    # The part on which the peak of every feature lies most often in test images, if parts are known
     usual_parts: dict[int, UsualPart]
 
     @property
     def settings(self) -> Settings:
-        """Those the model was made with."""
+        """The settings that the model was made with."""
         return self.run.settings
 
     @property
     def data(self) -> DataSplits:
-        """Its images."""
+        """The images."""
         return self.run.data
 
     def differing_part(self, classes: Sequence[int]) -> int | None:
-        """The only part in which two classes differ, None where there is no such part or it is not known."""
+        """The only part in which two classes differ; None if there is no such part or it is unknown."""
         looks = getattr(self.data.test, "class_parts", None)
         if looks is None or len(classes) != 2:
             return None
@@ -52,13 +52,13 @@ class ExplainedRun:
         return int(differing[0]) if len(differing) == 1 else None
 
     def expected(self, classes: Sequence[int], label: int) -> dict[int, int]:
-        """The part on which the features that one of two classes has alone should lie; see `SeenImage.marks`."""
+        """For features that only class `label` has, the part on which they should lie; see `SeenImage.marks`."""
         part, has = self.differing_part(classes), self.explainer.weight != 0
         own = has[label] & ~has[[c for c in classes if c != label]].any(axis=0)
         return {} if part is None else dict.fromkeys(np.flatnonzero(own).tolist(), part)
 
     def right_part(self, classes: Sequence[int]) -> str:
-        """On which part a peak has to lie for a tick in the comparison of some classes."""
+        """The part on which a peak has to lie for a tick in a comparison of classes."""
         part = self.differing_part(classes)
         if part is None:
             return RIGHT_PART
@@ -66,7 +66,7 @@ class ExplainedRun:
         return f"the {name}, the only difference (other features: on their cause)"
 
     def trust(self, classes: Sequence[int]) -> str:
-        """A sentence on how far features that tell some classes apart can be trusted to mean one part."""
+        """A sentence on how reliably the features that separate some classes lie on one part."""
         has = self.explainer.weight[list(classes)] != 0
         telling = np.flatnonzero(has.any(axis=0) & ~has.all(axis=0)).tolist()
         said = [
@@ -77,7 +77,7 @@ class ExplainedRun:
         return f"On test images the peak {', that '.join(said)}." if said else ""
 
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
-        """A page about the run, begun: its title, and all features on the training images."""
+        """The start of a page about the run: its title, and all features on the training images."""
         title = f"{self.settings.model_type} on {self.settings.dataset}: {subject}"
         report = ReportBuilder(title, self.explainer, self.colours, images)
         report.add_features(self.data.train_unaugmented, self.tables.train, self.usual_parts)
@@ -85,7 +85,7 @@ class ExplainedRun:
 
 
 def open_run(settings: Settings, folder: RunFolder, palette: str) -> ExplainedRun:
-    """A finished run with all that explaining needs; RunError if its model or images cannot be read."""
+    """A finished run with all that explanations need; RunError if its model or images cannot be read."""
     run, model = open_finished(settings, folder)
     data, tables = run.data, feature_tables(run, model)
     prepare_fonts(data.train.classes)

@@ -108,10 +108,10 @@ def test_clusters_begin_with_the_looks_of_groups_as_well():
     ("n_features", "n_per_class", "said"),
     [
         (20, 5, "Selection by parts: 5 were found, with 20 looks in all. Every look gets one feature."),
-        (24, 5, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
-        (16, 5, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
-        (20, 4, "Selection by the quadratic program: of the parts, 4 were found, with 16 looks."),
-        (20, 6, "Selection by the quadratic program: of the parts, 5 were found, with 20 looks."),
+        (24, 5, "Selection by the quadratic program: 5 parts with 20 looks were found."),
+        (16, 5, "Selection by the quadratic program: 5 parts with 20 looks were found."),
+        (20, 4, "Selection by the quadratic program: 4 parts with 16 looks were found."),
+        (20, 6, "Selection by the quadratic program: 5 parts with 20 looks were found."),
     ],
 )
 def test_other_numbers_of_features_are_left_to_the_program(monkeypatch, caplog, n_features, n_per_class, said):

@@ -105,7 +105,7 @@ def test_a_run_finds_its_places_before_training_and_keeps_them(flags, tmp_path, 
 
 def test_fewer_places_than_asked_for_are_an_error(flags, tmp_path):
     run = open_run(flags.replace("places.apart=0.005", "places.apart=0.9"), tmp_path)
-    with pytest.raises(RunError, match=r"only 1 place\(s\) were found in .* an --arch of fewer places"):
+    with pytest.raises(RunError, match=r"only 1 place\(s\) were found in .* an --arch with fewer places"):
         train_dense(run)
 
 
