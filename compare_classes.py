@@ -2,9 +2,9 @@
 
     python compare_classes.py --folder RUN_FOLDER
 
-By default all pairs of classes that share all but one of their features, on training and on test images; first those
-that are alike in truth, where the dataset knows the similarity of classes; and one tree of all classes, by the features
-that they share.
+By default it draws all pairs of classes that share all but one of their features, with training and with test images,
+and one tree of all classes, by the features that they share. If the dataset knows the true similarity of classes, pairs
+that are truly alike come first.
 """
 
 import logging
@@ -30,12 +30,12 @@ from visualization.report import write_index
 
 log = logging.getLogger(__name__)
 
-ALIKE = 0.8  # similarity of two classes above which their comparison comes first; the published figures show no others
+ALIKE = 0.8  # similarity above which a pair comes first; the published figures show only such pairs
 
 
 @dataclass(frozen=True)
 class CompareFlags(FigureFlags):
-    """What is compared."""
+    """What to compare."""
 
     classes: tuple[str, ...] = flag(
         EXPLANATION, (),
@@ -43,7 +43,7 @@ class CompareFlags(FigureFlags):
         parse=str, many=True,
     )  # fmt: skip
     min_shared: int | None = flag(
-        EXPLANATION, None, "features that compared pairs share at least (default: n_per_class - 1)", parse=int
+        EXPLANATION, None, "smallest number of shared features of compared pairs (default: n_per_class - 1)", parse=int
     )
 
 
@@ -79,7 +79,7 @@ def chosen_comparisons(
     n_per_class: int,
     class_similarity: np.ndarray | None = None,
 ) -> list[tuple[int, ...]]:
-    """The classes of every figure, pairs of similar ones first; UsageError if there are none as asked."""
+    """The classes of every figure, pairs of similar ones first; UsageError if there are none like that."""
     if flags.classes:
         named = dict.fromkeys(find_class(text, class_names) for text in flags.classes)
         if len(named) < 2:

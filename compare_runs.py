@@ -4,9 +4,10 @@
 
     python compare_runs.py RUN... --page docs/results.template.md
 
-Each RUN is a run folder, or a folder that holds some at any depth. Runs of the same model and settings are one column;
-the settings in which columns of a model differ are in its heading. Tables go to FOLDER as comparison.md, .tex and
-.csv, plots beside them. With --page a template is filled with tables and plots instead, see evaluation/results_page.py.
+Each RUN is a run folder, or a folder with run folders at any depth. Runs of the same model with the same settings form
+one column; its heading names the settings in which it differs from the model's other columns. Tables go to FOLDER as
+comparison.md, .tex and .csv, with plots beside them. With --page, a template is filled with tables and plots instead,
+see evaluation/results_page.py.
 """
 
 import logging
@@ -31,9 +32,11 @@ GROUP = "comparison"
 
 @dataclass(frozen=True)
 class ComparisonFlags:
-    """What is compared, and where the tables go."""
+    """What to compare, and where the tables go."""
 
-    runs: tuple[str, ...] = flag(GROUP, (), "run folders, or folders that hold some", parse=expanded, many=True)
+    runs: tuple[str, ...] = flag(
+        GROUP, (), "run folders, or folders that hold some; --runs can be left out", parse=expanded, many=True
+    )
     page: str | None = flag(
         GROUP, None, "fill a template, NAME.template.md, and write NAME.md beside it", parse=expanded
     )

@@ -1,8 +1,8 @@
-"""A live page on a finished model: give it a photo, see why, and what would change its mind.
+"""A live page for a finished model: give it a photo, see why it decides so, and what would change its mind.
 
     python demo.py --folder RUN_FOLDER
 
-Opens on this machine only. Photos are answered in memory and never stored.
+The page is served to this machine only. Photos stay in memory and are never stored.
 """
 
 import logging
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LiveFlags:
-    """Where the page is."""
+    """Where the page is served."""
 
-    port: int = flag("live page", 7860, "of the address; 0 takes a free one", parse=within(int, Range(0, 2**16)))
+    port: int = flag("live page", 7860, "port of the page; 0: a free one", parse=within(int, Range(0, 2**16)))
 
 
 def main() -> None:

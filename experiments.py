@@ -1,10 +1,10 @@
-"""Repeat runs: every combination of the settings in a table, over seeds.
+"""Run every combination of the settings in a table, over seeds.
 
     python experiments.py FILE.toml [--jobs N]
 
 The file holds flags of main.py: those at its top are for all runs, each [[runs]] adds its own. A list of values means
-a run for each; for flags that take several values (coverage, set) a list of lists does. Every run has its ordinary
-folder, finished ones are skipped, and interrupted ones go on:
+one run for each; for flags that take several values (coverage, set) a list of lists does. Every run has its usual
+folder; finished runs are skipped, and interrupted ones are resumed:
 
     data_root = "~/datasets"
     seed = [0, 1, 2]
@@ -13,7 +13,7 @@ folder, finished ones are skipped, and interrupted ones go on:
     model_type = ["chiqpm", "qpm"]
     n_per_class = [3, 5]
 
-Runs that share a folder (those of one dataset, architecture and seed) share a dense model and follow one another.
+Runs that share a folder (same dataset, architecture and seed) share a dense model, so they run one after another.
 """
 
 import itertools
@@ -46,30 +46,31 @@ SEVERAL = [f.name for f in fields(Settings) if f.metadata["many"]]  # flags that
 
 @dataclass(frozen=True)
 class ExperimentFlags:
-    """Which runs, and how they are started."""
+    """Which runs to start, and how."""
 
-    file: str | None = flag(GROUP, None, "table of runs, TOML; may be named first", parse=expanded)
+    file: str | None = flag(GROUP, None, "table of runs in TOML; --file can be left out", parse=expanded)
     jobs: int = flag(
-        GROUP, 1, "runs at a time; their output then is in log.txt of their folders alone", parse=within(int, Range(1))
-    )
+        GROUP, 1, "runs at a time; with several, their output is only in log.txt of their folders",
+        parse=within(int, Range(1)),
+    )  # fmt: skip
     processes: int = flag(GROUP, 1, "processes of every run, started by torchrun", parse=within(int, Range(1)))
     stop: bool = flag(GROUP, False, "stop at the first run that fails")
     print_commands: bool = flag(
-        GROUP, False, "print the commands and start none: a line for all runs of one folder, for an array job"
+        GROUP, False, "print the commands without running them, one line per folder, for an array job"
     )
-    dry_run: bool = flag(GROUP, False, "say what every run would do and cost, and start none")
+    dry_run: bool = flag(GROUP, False, "print what every run would do and cost, without running any")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: its flags of main.py, and what they mean."""
+    """One run: its flags of main.py, and the settings they give."""
 
     argv: list[str]
     settings: Settings
 
     @property
     def name(self) -> str:
-        """The run in one line of a log."""
+        """Name of the run in the log."""
         return f"{training_run(self.settings).path} {self.settings.model_name.removesuffix('_*_*')}"
 
 
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def read_table(path: Path) -> list[Experiment]:
-    """All runs of a table, in its order; UsageError if it cannot be read, or has what main.py does not know."""
+    """All runs of a table, in its order; UsageError if it cannot be read, or main.py would refuse a run."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -129,7 +130,7 @@ def refuse_to_overwrite(path: Path, chain: list["Experiment"]) -> None:
 
 
 def combinations(flags: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The command lines of every combination of values."""
+    """The command line of every combination of values."""
     choices = []
     for name, value in flags.items():
         several = name.lower().replace("-", "_") in SEVERAL
@@ -145,7 +146,7 @@ def combinations(flags: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def chains(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """The runs by folder: those of one folder wait for one another."""
+    """The runs grouped by folder: those of one folder run one after another."""
     by_folder: dict[Path, list[Experiment]] = {}
     for experiment in experiments:
         by_folder.setdefault(training_run(experiment.settings).path, []).append(experiment)
@@ -153,7 +154,7 @@ def chains(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
 
 
 def command(experiment: Experiment, processes: int, typed: bool = False) -> list[str]:
-    """What starts a run with this Python; `typed`: what a person would type."""
+    """The command that starts a run with this Python; `typed`: as a person would type it."""
     script = "main.py" if typed else str(Path(__file__).with_name("main.py"))
     start = ["python"] if typed else [sys.executable]
     if processes > 1:
@@ -189,7 +190,7 @@ def start_all(experiments: Sequence[Experiment], flags: ExperimentFlags) -> list
 
 
 def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
-    """Say what all runs would do and cost; returns the names of those that would fail."""
+    """Print what all runs would do and cost; returns the names of those that would fail."""
     from main import opened, pipeline  # which takes seconds
     from training.forecast import forecast
 
@@ -197,7 +198,7 @@ def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
     seconds, size = 0.0, 0
     paces: dict = {}
     for chain in chains(experiments):
-        done: set[str] = set()  # stages, by those before
+        done: set[str] = set()  # stages that earlier runs would do
         for experiment in chain:
             log.info("")
             try:
@@ -209,8 +210,8 @@ def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
             log.info("%s", found)
             seconds, size = seconds + found.seconds, size + found.size
             done.update(found.costs)
-    took = tqdm.format_interval(seconds)
-    log.info("\nOne after another they would take about %s and leave %.0f MB on disk.", took, size / 1e6)
+    total = tqdm.format_interval(seconds)
+    log.info("\nOne after another they would take about %s and leave %.0f MB on disk.", total, size / 1e6)
     return failed
 
 

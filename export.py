@@ -1,9 +1,9 @@
-"""Write a finished model as one file for other programs, with its explanations and its calibration.
+"""Write a finished model as one ONNX file for other programs, with its explanations and its calibration.
 
     python export.py --folder RUN_FOLDER                 # writes RUN_FOLDER/chiqpm_50_5.onnx
-    pip install onnx onnxscript                          # what writing needs; reading needs onnxruntime alone
+    pip install onnx onnxscript                          # needed for writing; reading needs only onnxruntime
 
-docs/export.md says what is in the file and reads it in ten lines.
+docs/export.md describes the file, and reads it in ten lines.
 """
 
 import io
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from configs.arguments import choice, flag
+from configs.arguments import flag
 from configs.errors import RunError
 from configs.files import check_writable, write_atomically
 from configs.finished_run import finished_run, refuse_to_replace_inputs
@@ -33,7 +33,6 @@ from prediction.model import FinishedModel, open_model
 
 log = logging.getLogger(__name__)
 
-EXPORT = "export"
 INPUT, OUTPUTS = "images", ("logits", "features", "feature_maps", "nonconformity")
 
 
@@ -46,18 +45,17 @@ def _file(text: str) -> str:
 
 @dataclass(frozen=True)
 class ExportFlags:
-    """What is written."""
+    """Where to write."""
 
-    format: str = flag(EXPORT, "onnx", "onnx", parse=choice(("onnx",), "format"))
-    output: str | None = flag(EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file)
+    output: str | None = flag("export", None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file)
 
 
 class ExportedModel(nn.Module):
-    """Pixels in, everything out that explains and calibrates a prediction.
+    """From pixels to everything that explains and calibrates a prediction.
 
     Args:
         model: finished, on the CPU.
-        mean, std: channel statistics that its images are normalised with.
+        mean, std: channel statistics for normalising its images.
         predictor: calibrated.
     """
 
@@ -79,7 +77,7 @@ class ExportedModel(nn.Module):
         return output.logits, output.features, output.feature_maps, self.nonconformity(output)
 
     def nonconformity(self, output: ModelOutput) -> Tensor:
-        """As the predictor's, `[N, C]` in double precision, without loops over the images."""
+        """The predictor's nonconformity, `[N, C]` in double precision, without loops over the images."""
         logits = output.logits.double()
         probabilities = logits.softmax(dim=1)
         if not isinstance(self.predictor, HierarchicalPredictor):
@@ -97,7 +95,7 @@ class ExportedModel(nn.Module):
 def main() -> None:
     """Export the model of a run."""
     settings, run, flags = finished_run(None, __doc__, ExportFlags)
-    path = Path(flags.output or run.file(f"{settings.model_name}.{flags.format}"))
+    path = Path(flags.output or run.file(f"{settings.model_name}.onnx"))
     refuse_to_replace_inputs([path], run)
     check_writable(path)
     finished = open_model(settings, run, Hardware.choose("cpu", 0))
@@ -115,7 +113,7 @@ def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
         raise RunError(f"writing ONNX needs a package: pip install {error.name}") from None
 
     def stable_sort(values, *, stable=None, dim=-1, descending=False):
-        """TopK of all: ONNX promises that of equal values the one of the lower index comes first."""
+        """TopK of all values: ONNX guarantees that of equal values the one with the lower index comes first."""
         length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
         return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
 
@@ -141,12 +139,12 @@ def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
 
 
 def metadata(settings: Settings, finished: FinishedModel) -> dict[str, str]:
-    """What a file says beside the network: texts, most of them JSON.
+    """The file's data in addition to the network: texts, most of them JSON.
 
     A class is in the prediction set for a coverage if its `nonconformity` is at most the threshold.
     """
     transform = finished.data.transform
-    # Too few calibration images for a coverage: every class, and no nonconformity is above 1.
+    # With too few calibration images for a coverage, sets hold every class; no nonconformity is above 1.
     thresholds = {
         f"{coverage:g}": min(finished.predictor.threshold(coverage), 1.0)
         for coverage in sorted({*EVERY_PERCENT, *settings.coverage})

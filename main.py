@@ -2,7 +2,7 @@
 
 Images -> dense network -> pooled features -> choose 50 features, give 5 to every class -> finetune -> calibrate.
 
-Every stage leaves its result in the run folder and is not done again while it is valid.
+Every stage saves its result in the run folder and is not repeated while that is valid.
 Try it without any data: python main.py --dataset SyntheticBirds
 """
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Open the run, and do its stages in sequence."""
+    """Open the run, and carry out its stages in sequence."""
     settings, flags = parse_settings(None, __doc__, StageFlags)
     run = opened(settings, flags)
     if flags.dry_run:
@@ -70,7 +70,7 @@ def opened(settings: Settings, flags: StageFlags) -> OpenRun:
 
 
 def note_origin(run: OpenRun) -> None:
-    """Note in the run folder, and in its log, what models are made from."""
+    """Record in the run folder, and in its log, what models are made from."""
     settings, folder, data = run.settings, run.folder, run.data
     backbone = backbone_of(settings)
     log_to(folder.file("log.txt"))
@@ -88,7 +88,7 @@ def note_origin(run: OpenRun) -> None:
 
 
 def pipeline(run: OpenRun) -> tuple[dict, dict]:
-    """All stages of a run; results of the dense and the sparse model."""
+    """All stages of a run; returns the results of the dense and the sparse model."""
     dense_model = train_dense(run)
     features = dense_features(run, dense_model)
     dense_results = evaluate_dense(run, dense_model, features.pooled)

@@ -2,7 +2,7 @@
 
     python predict.py --folder RUN_FOLDER --image photo.jpg more_photos/ --output predictions.csv predictions.html
 
-Tables are CSV or JSON; the HTML file is one page, to be opened in a browser, that explains every image.
+Tables are CSV or JSON; an HTML file is a page that explains every image.
 
 The run folder is enough, the training images are not needed. Photographs should show what the training images
 show: a model of cropped images wants them cropped.
@@ -41,7 +41,7 @@ def _output_file(text: str) -> str:
 
 @dataclass(frozen=True)
 class PredictFlags:
-    """Which images are predicted."""
+    """Which images to predict, and where to write the predictions."""
 
     image: tuple[str, ...] = flag(
         PREDICTION,

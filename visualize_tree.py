@@ -2,7 +2,7 @@
 
     python visualize_tree.py --folder RUN_FOLDER
 
-Images are test images by index, or any image file; by default a few test images of the run.
+Images are test images by index, or any image files; by default a few test images of the run.
 """
 
 import logging
@@ -33,7 +33,7 @@ DEFAULT_IMAGES = 5
 
 @dataclass(frozen=True)
 class TreeFlags(FigureFlags):
-    """Which images are explained."""
+    """Which images to explain."""
 
     index: tuple[int, ...] = flag(EXPLANATION, (), "test images to explain, by index", parse=int, many=True)
     image: tuple[str, ...] = flag(EXPLANATION, (), "image files to explain", parse=expanded, many=True)
@@ -42,7 +42,7 @@ class TreeFlags(FigureFlags):
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to explain: what it is called, its folder, and its true class, if known."""
+    """An image to explain: its name, its folder, and its true class, if known."""
 
     name: str
     folder: str
@@ -50,7 +50,7 @@ class Sample:
     label: int | None = None
 
     def verdict(self, class_names: Sequence[str]) -> str:
-        """What is predicted, and whether that is true, in the words of the report."""
+        """The predicted class, and whether it is true, in the words of the report."""
         truth = "" if self.label is None else f"; it is: {class_names[self.label]}"
         correct = self.label == self.seen.predicted
         return f"predicted {class_names[self.seen.predicted]}{' (correct)' if correct else truth}"
@@ -91,7 +91,12 @@ def main() -> None:
 
 
 def chosen_samples(flags: TreeFlags, explained: ExplainedRun) -> list[Sample]:
-    """The images asked for, or test images that did not calibrate, evenly spread; UsageError if there are none such."""
+    """The images asked for, or by default evenly spread test images that were not used for calibration.
+
+    Raises:
+        UsageError: if there is no such test image, or two files have the same name.
+        RunError: if an image cannot be read.
+    """
     test, see = explained.data.test, explained.explainer.see
     indices: Sequence[int] = flags.index
     if not flags.index and not flags.image:

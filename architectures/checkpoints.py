@@ -106,7 +106,7 @@ def _why_unreadable(path: str | Path, error: Exception) -> str:
         page = False
     why = reason(error).split(". ")[0]
     if page:
-        return "is a web page, not a checkpoint (the server sent it in place of the file): download it again"
+        return "is a web page, not a checkpoint (the server sent it in place of the file): remove it, or replace it"
     if isinstance(error, pickle.UnpicklingError):
         return f"holds more than tensors and is not loaded (it may be damaged, or contain code): {why}"
     return f"cannot be read as a checkpoint ({why}): replace it, or remove it and run main.py again"

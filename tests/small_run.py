@@ -15,7 +15,7 @@ from architectures.sparse_head import SparseHead
 from configs.finished_run import finished_run
 from configs.open_run import OpenRun
 from configs.records import write_config
-from configs.run_files import sparse_model_file
+from configs.run_files import IMAGE_LIST, sparse_model_file
 from conformal.calibrate import calibrate
 from conformal.predictor import ConformalPredictor
 from dataset_classes.description import DataDescription, model_card
@@ -80,9 +80,10 @@ def make_small_run(root: Path) -> list[str]:
 
 
 def left_by_main(flags: list[str]) -> tuple[OpenRun, FeatureTables, ConformalPredictor]:
-    """A small run with all that main.py leaves: the model's card, tables, calibration and config.json."""
+    """A small run with all that main.py leaves: images.csv, the model's card, tables, calibration and config.json."""
     settings, folder = finished_run(flags, "")
     run, model = open_finished(settings, folder)
+    run.data.image_list().write(folder.file(IMAGE_LIST))
     model_card(run).add_to(folder.file(sparse_model_file(settings)))
     tables = feature_tables(run, model)
     predictor = calibrate(run, model.class_weight, tables.test)

@@ -141,7 +141,7 @@ def test_a_rehearsal_measures_like_runs_once_and_counts_a_shared_dense_model_onc
             more=f"[[runs]]\nmodel_type = 'qpm'\ndata_root = '{tmp_path}/none'\nlog_dir = '{tmp_path}/other'",
         )
     assert len(measured) == 1
-    assert caplog.text.count("done by a run before") == 2 * 2  # dense model and features of the second run of a seed
+    assert caplog.text.count("done by an earlier run") == 2 * 2  # dense model and features of the second run of a seed
     assert caplog.text.count("qpm_8_3: error: No CUB2011 under") == 2
     *each, total = (_seconds(taken) for taken in re.findall(r"[Aa]bout ([\d:]+) ", caplog.text))
     assert len(each) == 4 and each[0] > each[1] and total == pytest.approx(sum(each), abs=4)

@@ -28,7 +28,7 @@ def test_onnxruntime_gives_the_same_predictions_and_sets(small_run, tmp_path, mo
     data, test = run.data, tables.test
 
     file = tmp_path / "model.onnx"
-    call(export, *flags, "--folder", tmp_path, "--output", file, "--format", "onnx")
+    call(export, *flags, "--folder", tmp_path, "--output", file)
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     told = session.get_modelmeta().custom_metadata_map

@@ -152,10 +152,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(finished, tmp_path,
 
 def test_images_that_were_trained_on_are_told(small_run, finished, tmp_path, caplog):
     run, _ = open_finished(*finished_run(small_run, ""))
-    folder = shutil.copytree(finished[0]["chiqpm"], tmp_path / "run")
-    run.data.image_list().write(folder / "images.csv")
     trained, tested = run.data.train.paths[0], run.data.test.paths[0]
-    assert call("--folder", folder, "--image", trained, tested, "--output", tmp_path / "out.csv") == 0
+    assert call("--folder", finished[0]["chiqpm"], "--image", trained, tested, "--output", tmp_path / "out.csv") == 0
     assert f"1 of 2 images were trained on, the first is {trained}" in caplog.text
 
 
@@ -171,11 +169,12 @@ def test_file_names_may_be_no_text(finished, tmp_path):
 
 
 def test_a_downloaded_model_is_calibrated_from_its_data_or_says_what_is_missing(small_run, finished, tmp_path, capsys):
-    source, expected = finished[0]["chiqpm"], finished[1]["chiqpm"]
+    expected = finished[1]["chiqpm"]
     image = next(iter(expected))
     downloaded = tmp_path / "downloaded"
     downloaded.mkdir()
-    shutil.copy(source / "chiqpm_6_3_FinetunedModel.pth", downloaded)
+    _, source = finished_run(small_run, "")
+    shutil.copy(source.file("chiqpm_6_3_FinetunedModel.pth"), downloaded)
     flags = [*small_run, "--folder", downloaded, "--image", image, "--coverage", "0.8"]
     assert call(*flags, "--output", tmp_path / "out.json") == 0
     (entry,) = json.loads((tmp_path / "out.json").read_text())

@@ -1,4 +1,4 @@
-"""A trained model as the figures see it: what it finds in an image, and which image stands for a class."""
+"""A trained model from the figures' point of view: what it sees in an image, and the image that represents a class."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,23 +21,23 @@ from visualization.representatives import representative_image
 
 @dataclass(frozen=True)
 class KnownParts:
-    """The truth about the features of an image whose parts are known and can be exchanged."""
+    """The truth about the features of an image whose parts are known and can be replaced."""
 
     under_peak: Tensor  # the part nearest to the peak of every feature's map, [n]
     cause: Tensor  # the part that causes every feature, `evaluation.explanation_truth.causing_part`, [n]
-    visible: Tensor  # which parts can be seen, [P] bool
+    visible: Tensor  # which parts are visible, [P] bool
 
 
 @dataclass(frozen=True)
 class SeenImage:
     """One image and what the model sees in it."""
 
-    picture: np.ndarray  # the image as the network gets it, RGB in [0, 1], [H, W, 3]
-    features: np.ndarray  # what the head multiplies, [n]
+    picture: np.ndarray  # the network's input as RGB in [0, 1], [H, W, 3]
+    features: np.ndarray  # input of the head, [n]
     logits: np.ndarray  # [C]
     feature_maps: Tensor  # [n, h, w]
     certainties: Tensor  # activation over active mean, in [0, 1], [n]
-    parts: KnownParts | None = None  # what is known of its parts; None where nothing is
+    parts: KnownParts | None = None  # None if its parts are unknown
 
     @property
     def predicted(self) -> int:
@@ -50,7 +50,7 @@ class SeenImage:
         return heatmap(self.feature_maps[feature], size, self.certainties[feature]).numpy()
 
     def marks(self, expected: Mapping[int, int] | None = None) -> dict[int, bool]:
-        """Whether every active feature's peak is on the `expected` part, else on its cause; empty if not known."""
+        """Whether every active feature's peak is on the `expected` part, or else on its cause; empty if unknown."""
         if self.parts is None:
             return {}
         right = {int(f): int(self.parts.cause[f]) for f in np.flatnonzero(self.features > 0)}
@@ -60,7 +60,7 @@ class SeenImage:
 
 
 class Explainer:
-    """What figures need to know about a finished model.
+    """Everything that figures need from a finished model.
 
     Args:
         model: with a sparse head, on the hardware's device.
@@ -83,7 +83,7 @@ class Explainer:
         return self.seen(image, self.model(self.hardware.to_device(image[None])))
 
     def seen(self, image: Tensor, output: ModelOutput) -> SeenImage:
-        """What the model's output `[1, ...]` says it sees in a transformed image `[3, H, W]`."""
+        """What the model sees in a transformed image `[3, H, W]`, from its output `[1, ...]`."""
         features = output.features[0].cpu()
         return SeenImage(
             self.picture(image),
@@ -95,7 +95,7 @@ class Explainer:
 
     @torch.inference_mode()
     def look(self, dataset, row: int) -> SeenImage:
-        """What the model sees in an image of a dataset, and what the dataset knows of its parts."""
+        """What the model sees in an image of a dataset, and the truth about its parts if the dataset knows it."""
         seen = self.see(dataset[row][0])
         other_looks = getattr(dataset, "other_looks", None)
         if other_looks is None:
@@ -111,9 +111,9 @@ class Explainer:
         return replace(seen, parts=KnownParts(under_peak[0], cause[0], visible[0]))
 
     def squares(self, seen: SeenImage, features: Iterable[int]) -> dict[int, tuple[float, ...]]:
-        """What the cells under the peaks of features can see: left, top, right, bottom, as fractions of the image.
+        """Receptive fields of the cells under the features' peaks: left, top, right, bottom as fractions of the image.
 
-        Of those that are seen in the image at all; empty where cells see the whole image.
+        Only for features that are present in the image; empty if cells see the whole image.
         """
         backbone, (height, width) = self.model.backbone, seen.picture.shape[:2]
         n_rows, n_columns = seen.feature_maps.shape[1:]
@@ -143,7 +143,7 @@ class Explainer:
         bold: bool = False,
         expected: Mapping[int, int] | None = None,
     ) -> GridRow:
-        """A row of a class grid: the image with the heatmaps of some features, marked as of a class.
+        """A row of a class grid: the image with the heatmaps of some features, in which those of a class are marked.
 
         `expected` as in `SeenImage.marks`.
         """
@@ -159,7 +159,7 @@ class Explainer:
 
 
 class ClassImages(Mapping):
-    """The image that stands for each class, `{class: SeenImage or None}`, looked at when first asked for."""
+    """The image that represents each class, `{class: SeenImage or None}`, computed on first access."""
 
     def __init__(self, explainer: Explainer, dataset, table: FeatureTable):
         self._explainer, self._dataset, self._table = explainer, dataset, table

@@ -1,7 +1,7 @@
-"""A page measured in inches, the text that fits on it, and the files it becomes.
+"""A page measured in inches, the text that fits on it, and the files it is saved to.
 
-Figures are laid out for 7 inches (both columns of a paper). Fonts are large enough to be read when
-the figure is printed half as wide, in one column.
+Figures are laid out for a width of 7 inches (both columns of a paper). Fonts are large enough to be read if the figure
+is printed half as wide, in one column.
 """
 
 import logging
@@ -21,17 +21,17 @@ from matplotlib.textpath import TextPath
 from configs.files import write_atomically
 
 WIDTH = 7.0  # inches
-FONT = 12.5  # points: 6 when printed in one column
+FONT = 12.5  # points: about 6 when printed in one column
 SMALL_FONT = 10.5
 SMALLEST_FONT = 9.5
-LEAST_FONT = 5.0  # of a word that cannot be broken; a longer one is cut
+LEAST_FONT = 5.0  # for a word that cannot be broken; a longer one is cut
 DPI = 300
 FORMATS = ("png", "svg", "pdf")
-# Letters are as wide as they were measured, text stays text in vector files, and the same figure gives the same file.
+# Letters are as wide as measured, text stays text in vector files, and equal figures give equal files.
 FILE_STYLE: dict[Any, Any] = {
     "text.hinting": "none", "svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42
 }  # fmt: skip
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a PDF's fonts
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of a PDF's fonts
 
 
 def page(width: float, height: float) -> tuple[Figure, Axes]:
@@ -48,13 +48,13 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     if not text.strip():
         return 0.0
     path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
-    return np.ptp(path.vertices[:, 0]) / 72  # control points: a hair wide, and fast
+    return np.ptp(path.vertices[:, 0]) / 72  # from control points: slightly too wide, but fast
 
 
 def fit_text(
     text: str, width: float, max_lines: int, largest: float = FONT, weight: str = "normal"
 ) -> tuple[str, float]:
-    """The text broken into as few lines as keep it readable within a width in inches, and its font size."""
+    """The text, broken into as few lines as are readable within a width in inches, and its font size."""
     for n_lines in range(1, max_lines + 1):
         length = len(text) if n_lines == 1 else len(text) // n_lines + 4
         broken = "\n".join(textwrap.wrap(text, max(1, length), break_long_words=False, break_on_hyphens=False))
@@ -68,7 +68,7 @@ def fit_text(
 
 
 def cut_text(text: str, width: float, size: float, weight: str = "normal") -> str:
-    """The text in one line, cut and ended by an ellipsis where it does not fit a width in inches."""
+    """The text in one line, shortened by an ellipsis if it does not fit a width in inches."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     while len(shown) > 2 and text_width(shown, size, weight) > width:
         shown = shown[:-2].rstrip() + "…"

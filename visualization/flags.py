@@ -1,4 +1,4 @@
-"""Flags that both explanation scripts share."""
+"""Flags of both explanation scripts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class FigureFlags:
     """How figures look and where they go."""
 
     format: tuple[str, ...] = flag(
-        EXPLANATION, ("png",), "files of every figure: " + ", ".join(FORMATS),
+        EXPLANATION, ("png",), "file formats of every figure: " + ", ".join(FORMATS),
         parse=choice(FORMATS, "format"), many=True,
     )  # fmt: skip
     palette: str = flag(EXPLANATION, "vivid", "colours: " + ", ".join(PALETTES), parse=choice(PALETTES, "palette"))

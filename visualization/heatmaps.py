@@ -1,9 +1,9 @@
-"""Where in the image a feature is seen, and how certainly.
+"""Where in the image a feature is seen, and with what certainty.
 
-A heatmap carries two things (CHiQPM, arXiv 2511.20779): its shape says where the feature was found, its peak how
-certain the model is that the feature is there at all. Certainty is the feature's activation over its active mean, the
-upper mode of a two-component Gaussian mixture over the training images, and never more than 1. Heatmaps of different
-images and features therefore share one scale.
+A heatmap shows two things (CHiQPM, arXiv 2511.20779): its shape tells where the feature was found, its peak how certain
+the model is that the feature is there at all. Certainty is the feature's activation divided by its active mean (the
+upper mode of a two-component Gaussian mixture over the training images), at most 1. So heatmaps of different images and
+features share one scale.
 """
 
 import numpy as np
@@ -23,10 +23,10 @@ def heatmap(feature_map, size, activation_scale=1.0, gamma=3.0) -> Tensor:
         feature_map: raw map, `[h, w]`; leading dimensions are independent maps, `[..., h, w]`.
         size: `(H, W)` of the image in pixels, or one number for a square.
         activation_scale: certainty, activation over active mean, a number or `[...]`; clipped to [0, 1].
-        gamma: above 1 concentrates the colour on the strongest places; the peak stays what it is.
+        gamma: above 1, concentrates the colour on the strongest places; the peak does not change.
 
     Returns:
-        `[..., H, W]`, bilinearly resized, every map normalised by itself.
+        `[..., H, W]`, bilinearly resized, every map normalised on its own.
 
     Raises:
         ValueError: if the map has fewer than two dimensions.

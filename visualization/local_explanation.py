@@ -27,21 +27,21 @@ class LocalExplanation:
     name: str
     seen: SeenImage
     predictor: ConformalPredictor  # calibrated; without a hierarchy there are no trees
-    coverage: float  # asked share of images whose set holds the true class
-    n_nearest: int  # how many classes to compare with at most
+    coverage: float  # targeted share of images whose set holds the true class
+    n_nearest: int  # largest number of classes to compare with
     explainer: Explainer
     colours: FeatureColours
     class_images: Mapping[int, SeenImage | None]
 
     @cached_property
     def activations(self) -> np.ndarray:
-        """Its features as the hierarchy counts them, `[n]`; without one, what they add to the predicted class."""
+        """Features as the hierarchy counts them, `[n]`; without one, their contributions to the predicted class."""
         if isinstance(self.predictor, HierarchicalPredictor):
             return self.predictor.activations(self.seen.features).numpy()
         return self.explainer.weight[self.seen.predicted] * self.seen.features
 
     def sets(self, coverages: Sequence[float]) -> list[frozenset[int]]:
-        """Its prediction sets at ascending coverages; at 1 all classes."""
+        """Prediction sets at ascending coverages; at 1 all classes."""
         features, logits = (torch.from_numpy(x[None]) for x in (self.seen.features, self.seen.logits))
         below = [coverage for coverage in coverages if coverage < 1]
         found = self.predictor.predict_each(features, logits, below)
@@ -50,7 +50,7 @@ class LocalExplanation:
 
     @cached_property
     def prediction_set(self) -> frozenset[int]:
-        """The classes in its set at `coverage`."""
+        """The classes in the prediction set at `coverage`."""
         return self.sets([self.coverage])[0]
 
     @cached_property
@@ -60,11 +60,11 @@ class LocalExplanation:
 
     @cached_property
     def columns(self) -> tuple[list[int], Sequence[ColumnGroup]]:
-        """Features shown, and their groups."""
+        """The features to show, and their groups."""
         return local_columns(self.activations, self.explainer.weight, self.classes)
 
     def figures(self) -> dict[str, Figure]:
-        """All figures by the name of their file."""
+        """All figures, by file name."""
         return {
             "heatmaps": self.heatmaps(),
             "class_comparison": self.class_comparison(),
@@ -79,7 +79,7 @@ class LocalExplanation:
         return class_grid([row], columns, self.colours.distinct(columns), groups)
 
     def class_comparison(self) -> Figure:
-        """The predicted class (bold) beside the classes nearest to it, as training images show them."""
+        """The predicted class (bold) and the classes nearest to it, each represented by a training image."""
         columns, groups = self.columns
         names = self.explainer.class_names
         rows = [
@@ -90,7 +90,7 @@ class LocalExplanation:
         return class_grid(rows, columns, self.colours.distinct(columns), groups)
 
     def tree(self, scope: str) -> Figure:
-        """The hierarchy: of the classes like the prediction and all of its set, or of all classes."""
+        """The hierarchy of similar classes and of the prediction set (`local`), or of all classes (`global`)."""
         seen, weight = self.seen, self.explainer.weight
         if scope == "local":
             tree = tree_with_set(self.activations, seen.logits, weight, self.prediction_set)
@@ -109,7 +109,7 @@ class LocalExplanation:
 
 
 def level_of(predictor: ConformalPredictor, coverage: float) -> int | None:
-    """The deepest level of the hierarchy that still covers, the root if sets hold every class; None without one."""
+    """The deepest level of the hierarchy that still covers, 0 if sets hold every class; None without a hierarchy."""
     if not isinstance(predictor, HierarchicalPredictor):
         return None
     holds_every_class = coverage == 1 or predictor.threshold(coverage) == math.inf

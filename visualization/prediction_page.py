@@ -1,4 +1,4 @@
-"""One page with the explanation of every predicted image, made while they are predicted, from the run folder alone."""
+"""A page that explains every predicted image, made during prediction and from the run folder alone."""
 
 import os
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from visualization.report import ReportBuilder
 
 
 class PredictionPage:
-    """The report of predicted images: heatmaps of the predicted class, prediction set, and tree where there is one.
+    """The report on predicted images: heatmaps of the predicted class, prediction set, and tree if there is one.
 
     Args:
-        settings: the model's; the first coverage is where the page's slider starts.
+        settings: the model's; the page's slider starts at the first coverage.
         train: its feature table on the training images, for the features' active means.
-        files: all images there may be; the page names them from their common folder.
+        files: all images that may follow; the page names them relative to their common folder.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class PredictionPage:
         self._report.set_coverages(self._predictor, coverages, self._start)
 
     def add(self, file: str, image: Tensor, output: ModelOutput) -> None:
-        """One more image: transformed, `[3, S, S]`, with the model's output for it, `[1, ...]`."""
+        """Add a transformed image, `[3, S, S]`, with the model's output for it, `[1, ...]`."""
         explanation = LocalExplanation(
             name=os.path.relpath(os.path.abspath(file), self._folder),
             seen=self._explainer.seen(image, output),

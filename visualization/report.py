@@ -1,7 +1,7 @@
-"""The report page: everything the figures show, to be explored in a browser, in one file without a server.
+"""The report page: everything in the figures, to explore in a browser, in one file without a server.
 
-Python decides (heatmaps, trees, prediction sets, layout); the page only paints what `ReportBuilder` collected. Pictures
-are JPEG; a heatmap is a small transparency mask that the page fills with the feature's colour.
+Everything is computed in Python (heatmaps, trees, prediction sets, layout); the page only paints what `ReportBuilder`
+collected. Pictures are JPEG; a heatmap is a small transparency mask that the page fills with the feature's colour.
 """
 
 import html
@@ -36,7 +36,7 @@ TREE_ROWS = 32
 
 
 class ReportBuilder:
-    """Collects what one report shows; of `class_images`, None stands for a class without an image."""
+    """Collects the content of one report; in `class_images`, None stands for a class without an image."""
 
     def __init__(
         self, title: str, explainer: Explainer, colours: FeatureColours, class_images: Mapping[int, SeenImage | None]
@@ -88,8 +88,8 @@ class ReportBuilder:
 
         Args:
             columns: features in the figure's order.
-            expected: of every class, see `SeenImage.marks`.
-            right_part: on which part a peak has to lie for a tick.
+            expected: for every class, see `SeenImage.marks`.
+            right_part: the part on which a peak has to lie for a tick.
             trust: a sentence on how far the features can be trusted.
         """
         for c in classes:
@@ -99,7 +99,7 @@ class ReportBuilder:
         self.page["comparisons"].append(self.comparison(classes, columns) | truth)
 
     def comparison(self, classes: Sequence[int], columns: Sequence[int]) -> dict:
-        """What the page says about classes side by side."""
+        """The page's data on a comparison of classes."""
         return {
             "classes": list(classes),
             "columns": list(columns),
@@ -112,7 +112,7 @@ class ReportBuilder:
         self.page |= {"coverages": list(coverages), "levels": levels, "startCoverage": start}
 
     def add_image(self, explanation: LocalExplanation, label: int | None) -> None:
-        """One explained image; arguments as in `image`."""
+        """Add an explained image; arguments as in `image`."""
         subject = f"image{len(self.page['images'])}"
         columns, _ = explanation.columns
         self.pictures[subject] = self.picture(explanation.seen, columns)
@@ -121,7 +121,7 @@ class ReportBuilder:
         self.page["images"].append(self.image(explanation, subject, label))
 
     def image(self, explanation: LocalExplanation, subject: str, label: int | None) -> dict:
-        """What the page says about one image; `label` is its true class, if known."""
+        """The page's data on one image; `label` is its true class, if known."""
         seen, (columns, _) = explanation.seen, explanation.columns
         sets = explanation.sets(self.page["coverages"])
         distinct = list(dict.fromkeys(sets))
@@ -140,7 +140,7 @@ class ReportBuilder:
         }
 
     def picture(self, seen: SeenImage, features: Iterable[int] = ()) -> dict:
-        """An image as the page shows it, with the heatmaps of some features."""
+        """The page's data of a picture, with the heatmaps of some features."""
         features = list(features)
         heat = {f: _mask(seen.heatmap(f, HEATMAP_SIDE)) for f in features}
         return {
@@ -153,9 +153,9 @@ class ReportBuilder:
     def write(self, path: Path) -> None:
         """Write the page."""
         page = {**self.page, "pictures": self.pictures}
-        # "</script" would end the script element that holds the data, "<!--" change how it is read.
+        # "</script" would end the script element that holds the data, and "<!--" would change how it is parsed.
         data = json.dumps(page, separators=(",", ":")).replace("<", "\\u003c")
-        # The data last: they may hold a place's name.
+        # The data come last, as they may contain the name of a placeholder.
         parts = {"CSS": read("paint.css"), "SCRIPTS": read("paint.js", "report.js"), "REPORT": data}
         write_text(path, filled("report.html", parts))
 
@@ -180,7 +180,8 @@ class ReportBuilder:
         logits = explanation.seen.logits
         tree = tree_with_set(explanation.activations, logits, self.explainer.weight, prediction_set)
         nodes, rows = layout(drawn_leaves(tree, logits, prediction_set, TREE_ROWS))
-        activations, sizes = node_activations(tree), node_sizes(tree, nodes)
+        activations = node_activations(tree)
+        sizes = node_sizes(activations, nodes)
 
         def node(path: tuple[int, ...], row: float) -> dict:
             active, size = activations.get(path, 0.0), sizes.get(path, 0.0)
@@ -207,7 +208,7 @@ def read(*names: str) -> str:
 
 
 def filled(template: str, parts: Mapping[str, str]) -> str:
-    """A template of the page with parts, in this order, in their places: `__NAME__`."""
+    """A template of the page, in which parts replace their placeholders, `__NAME__`, in this order."""
     text = read(template)
     for name, part in parts.items():
         text = text.replace(f"__{name}__", part)
@@ -228,7 +229,7 @@ def write_index(folder: Path, title: str, figures: Sequence[tuple[str, Path]]) -
 
 
 def crop_around(picture: np.ndarray, peak: Sequence[float]) -> np.ndarray:
-    """The square around a peak (row, column, as fractions), moved inside where it crosses an edge."""
+    """The square around a peak (row, column, as fractions), shifted inside the picture if needed."""
     height, width = picture.shape[:2]
     side = round(PATCH_SHARE * min(height, width))
     top = min(max(round(peak[0] * height - side / 2), 0), height - side)

@@ -1,4 +1,4 @@
-"""Which image stands for a class: one that shows all its features, clearly and in different places."""
+"""The image that represents a class: one that shows all its features, clearly and in different places."""
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from visualization.heatmaps import certainty
 
 
 def representative_image(table: FeatureTable, weight: Tensor, label: int, active_means: Tensor) -> int | None:
-    """Row of the class's most telling image, None if the table has no image of the class.
+    """Row of the class's most representative image, None if the table has no image of the class.
 
     Correctly classified images come first. Among them the best one has strong features (certainty, averaged over the
-    features that speak for the class) that peak far from one another (distance of two peaks, averaged over all pairs).
+    features with positive weights) that peak far from one another (distance of two peaks, averaged over all pairs).
 
     Args:
         table: features, logits, labels and peaks of the images to choose from.

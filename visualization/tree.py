@@ -1,7 +1,7 @@
 """The local explanation of one prediction as a tree (CHiQPM, arXiv 2511.20779, section 3.3).
 
-Every class is an ordered path of its features, the strongest in this image first. Classes that begin alike share the
-beginning of their path; what hangs under a node are the classes the model cannot tell apart so far.
+Every class is a path of its features, ordered by their strength in this image. Classes with the same first features
+share the start of their path; the classes below a node are those that the features so far do not separate.
 """
 
 import networkx as nx
@@ -11,18 +11,17 @@ import torch
 from architectures.activations import strongest_first
 
 ROOT = 0
-NOTHING = {"feature": -1, "classes": (), "activation": 0.0}  # what a node has by default
+NOTHING = {"feature": -1, "classes": (), "activation": 0.0}  # default attributes of a node
 
 
 def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGraph:
-    """Tree of the features that lead to the predicted class and to the classes like it.
+    """Tree of the features that lead to the predicted class and to similar classes.
 
-    A feature node is a prefix of a class's features, ordered by activation (the lower index first
-    among equals). A branch ends before its first feature that is not active (activation <= 0); the
-    classes that end under the same node form one group.
+    A feature node is a prefix of a class's features, ordered by activation (ties go to the lower index). A branch ends
+    before its first inactive feature (activation <= 0); the classes that end under the same node form a group.
 
     Args:
-        features: features of one image as the head multiplies them, `[n]` (or `[1, n]`).
+        features: input of the head for one image, `[n]` (or `[1, n]`).
         logits: `[C]` (or `[1, C]`); the largest is the prediction.
         weight: class-feature assignment, `[C, n]`, the same number of nonzeros in every row.
         scope: `local`: the classes whose strongest feature is the prediction's; `global`: all classes.
@@ -56,7 +55,7 @@ def explanation_tree(features, logits, weight, scope: str = "local") -> nx.DiGra
     groups: dict[tuple[int, ...], list[int]] = {}
     for c, path in paths.items():
         groups.setdefault(path, []).append(c)
-    # Classes come in ascending order, so groups do by their smallest.
+    # Classes come in ascending order, and so do groups, by their smallest class.
     for path, classes in groups.items():
         group = _add(tree, "group", path=path, classes=tuple(classes), depth=len(path) + 1)
         tree.add_edge(node_of[path], group)
@@ -74,7 +73,7 @@ def active_paths(features: np.ndarray, weight: np.ndarray) -> dict[int, tuple[in
 
 
 def _add(tree: nx.DiGraph, kind: str, *, path: tuple[int, ...], **attributes) -> int:
-    """Add a node of a path and return its number; see `NOTHING` for attributes not given."""
+    """Add a node at a path and return its number; `NOTHING` holds the attributes not given."""
     node, defaults = len(tree), NOTHING | {"depth": len(path)}
     tree.add_node(node, kind=kind, path=path, **(defaults | attributes))
     return node

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from visualization.colours import NEUTRAL, Colour, Palette, ink_on
 from visualization.figure import FONT, SMALL_FONT, cut_text, page, text_width
-from visualization.tree_layout import Leaf, drawn_leaves, layout, node_sizes
+from visualization.tree_layout import Leaf, drawn_leaves, layout, node_activations, node_sizes
 
 MARGIN = 0.08  # inches, like every length below
 STEP = 0.62  # from one feature to the next
@@ -19,7 +19,7 @@ ROW = 0.3
 HEADER = 0.34
 LEGEND = 0.38
 LINE = 0.21  # every further line of the legend
-LONGEST_NAME = 4.5  # what is longer is cut
+LONGEST_NAME = 4.5  # longer names are cut
 SMALLEST, LARGEST = 0.09, 0.145  # radii of nodes
 
 Nodes = dict[tuple[int, ...], float]  # rows or sizes of the nodes, by their paths
@@ -42,9 +42,9 @@ def tree_figure(
         tree: from `explanation_tree`; holds every class of the prediction set.
         logits: `[C]`.
         prediction_set: classes in the set at `coverage`.
-        coverage: asked fraction of images whose set holds the true class.
-        level: the deepest whose classes cover as often on the calibration images (`HierarchicalPredictor.level`).
-        colours: RGB of the features that other figures show; the others are drawn in grey.
+        coverage: targeted fraction of images whose set holds the true class.
+        level: the deepest that reaches this coverage on the calibration images (`HierarchicalPredictor.level`).
+        colours: RGB of the features that other figures show; others are drawn in grey.
     """
     predicted = tree.graph["predicted"]
     nodes, rows = layout(drawn_leaves(tree, logits, prediction_set))
@@ -61,7 +61,7 @@ def tree_figure(
     bottom = HEADER + len(rows) * ROW
     figure, axes = page(max(*ends, MARGIN + widest) + MARGIN, bottom + LEGEND + LINE * len(notes))
     _draw_branches(axes, nodes, rows, palette)
-    _draw_nodes(axes, nodes, node_sizes(tree, nodes), colours)
+    _draw_nodes(axes, nodes, node_sizes(node_activations(tree), nodes), colours)
     for (leaf, row), x, (text, weight) in zip(rows, lefts, labels, strict=True):
         ink = "black" if leaf.named else "#505050"
         axes.text(x, _y(row), text, size=FONT, weight=weight, color=ink, va="center_baseline")
@@ -79,7 +79,7 @@ def _y(row: float) -> float:
 
 
 def _draw_branches(axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], palette: Palette) -> None:
-    """From every node to those and to the leaves below it; those that lead to the prediction set last, above others."""
+    """Branches from every node to its children; those that lead to the prediction set are drawn on top."""
     in_set = [leaf.path for leaf, _ in rows if leaf.in_set]
     reached = {path[:depth] for path in in_set for depth in range(len(path) + 1)}
     branches = [(path[:-1], nodes[path], len(path), path in reached) for path in nodes if path]
@@ -90,7 +90,7 @@ def _draw_branches(axes: Axes, nodes: Nodes, rows: Sequence[tuple[Leaf, int]], p
 
 
 def _draw_nodes(axes: Axes, nodes: Nodes, sizes: Nodes, colours: dict[int, Colour]) -> None:
-    """The root, and features whose area is their activation."""
+    """The root, and features whose area shows their activation."""
     axes.add_patch(Circle((_x(0), _y(nodes[()])), 0.05, color="black", zorder=3))
     for path, size in sizes.items():
         colour = colours.get(path[-1], NEUTRAL)
@@ -123,7 +123,7 @@ def _draw_node(axes: Axes, x: float, y: float, feature: int, share: float, colou
 
 
 def _draw_levels(axes: Axes, deepest: int, level: int) -> None:
-    """How many features are shared at each depth; the level that still covers in bold."""
+    """The number of shared features at each depth, in bold at `level`."""
     for depth in range(1, deepest + 1):
         bold = depth == level
         axes.text(

@@ -1,10 +1,10 @@
 """Which leaves of an explanation tree are drawn, and on which row.
 
-The tree grows from left to right and every leaf has a row of its own, with its name to the right of
-it. A subtree fills neighbouring rows, so no branch can pass through a name.
+The tree grows from left to right and every leaf has a row of its own, with its name on its right. A subtree fills
+neighbouring rows, so no branch can pass through a name.
 """
 
-from collections.abc import Collection, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -18,7 +18,7 @@ MAX_ROWS = 24
 
 @dataclass(frozen=True)
 class Leaf:
-    """Classes that end at the same place of the tree and are either all in the set or all outside."""
+    """Classes that end at the same place in the tree and are either all in the set or all outside."""
 
     path: tuple[int, ...]  # features from the root to the leaf's parent
     classes: tuple[int, ...]  # from the largest logit to the smallest, the prediction first
@@ -26,7 +26,7 @@ class Leaf:
     named: bool = True  # whether they are drawn by name; otherwise only their number is
 
     def label(self, class_names) -> str:
-        """What is written beside the leaf, such as `Shiny Cowbird, +3`."""
+        """Text beside the leaf, such as `Shiny Cowbird, +3`."""
         if not self.named:
             return f"+{len(self.classes)} more"
         others = len(self.classes) - 1
@@ -43,14 +43,15 @@ def tree_with_set(features, logits, weight, prediction_set: Set[int]) -> nx.DiGr
 
 
 def node_activations(tree: nx.DiGraph) -> dict[tuple[int, ...], float]:
-    """Activation of every feature node, named by its path."""
+    """Activation of every feature node, by its path."""
     features = (node for _, node in tree.nodes(data=True) if node["kind"] == "feature")
     return {node["path"]: node["activation"] for node in features}
 
 
-def node_sizes(tree: nx.DiGraph, nodes: Collection[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
-    """Sizes of the drawn feature nodes, 1 of the strongest: as areas they are the activations."""
-    activations = node_activations(tree)
+def node_sizes(
+    activations: Mapping[tuple[int, ...], float], nodes: Iterable[tuple[int, ...]]
+) -> dict[tuple[int, ...], float]:
+    """Diameters of the drawn feature nodes, 1 for the strongest, so that their areas are the activations."""
     drawn = {path: activations[path] for path in nodes if path}
     strongest = max(drawn.values(), default=1.0)
     return {path: float(np.sqrt(active / strongest)) for path, active in drawn.items()}
@@ -61,14 +62,14 @@ def drawn_leaves(
 ) -> list[Leaf]:
     """Leaves worth drawing, the closest to the prediction first.
 
-    Closest is the predicted class, then the prediction set, then what shares most features with the
-    prediction, then the larger logit. What does not fit is counted in leaves without a name, at the
-    last node that is drawn on its way. Every class of the tree is in exactly one leaf.
+    The order is: the predicted class, the prediction set, then by number of leading features shared with the
+    prediction, then by logit. Leaves that do not fit are counted in leaves without a name, at the last node drawn on
+    their path. Every class of the tree is in exactly one leaf.
 
     Args:
         tree: from `explanation_tree`, with at least one class.
         logits: `[C]`.
-        max_rows: most leaves, as far as the prediction alone does not need more.
+        max_rows: largest number of leaves, unless the prediction alone needs more.
     """
     predicted = tree.graph["predicted"]
 
@@ -109,8 +110,8 @@ def layout(leaves: list[Leaf]) -> tuple[dict[tuple[int, ...], float], list[tuple
         leaves: the most important first; a node's branches are ordered by their best leaf.
 
     Returns:
-        Row of every node, named by its path, half way between its first and its last branch; and the
-        leaves with their rows, from top to bottom.
+        Row of every node, by its path, half way between its first and its last branch; and the leaves with their rows,
+        from top to bottom.
     """
     nodes: dict[tuple[int, ...], float] = {}
     rows: list[tuple[Leaf, int]] = []

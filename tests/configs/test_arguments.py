@@ -112,4 +112,4 @@ def test_help_shows_every_flag_in_its_group(capsys):
     shown = dict(zip(groups[::2], groups[1::2], strict=True))
     for f in fields(Settings):
         assert f"--{f.name} " in shown[f.metadata["group"]], f.name
-    assert "(default: 50)" in shown["model"]
+    assert "(default: 50;" in shown["model"]
