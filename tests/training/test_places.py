@@ -124,7 +124,7 @@ def test_where_the_dense_model_is_not_trained_every_call_searches_and_other_plac
     flags = f"{flags} --do_dense False"
     run = open_run(flags, tmp_path)
     expected = forecast(run, main.pipeline)
-    assert "searched every time" in expected.states["dense"] and "follows from" not in expected.states["features"]
+    assert "searched for every time" in expected.states["dense"] and "depends on" not in expected.states["features"]
     assert expected.costs["dense"] == pytest.approx(
         (PLACES_COST * len(run.data.train) * expected.pace.seconds_per_image, 0)
     )
