@@ -9,8 +9,9 @@ from refusals import refused
 from configs.errors import UsageError
 from configs.files import read_json
 from configs.finished_run import finished_run
+from configs.model_card import ModelCard
 from configs.model_size import check_classes
-from configs.records import write_config
+from configs.records import recorded_arguments, write_config
 from configs.run_folder import RunFolder
 from configs.settings import parse_settings
 
@@ -71,8 +72,10 @@ def test_a_run_folder_brings_them_and_given_ones_win(tmp_path):
     made = settings("dense.lr=0.02", "finetune.lr=0.003", more=("--seed", "1"))
     run = RunFolder(tmp_path)
     write_config(made, run, torch.device("cpu"), {"classes": []})
-    run.file("chiqpm_50_5_FinetunedModel.pth").touch()
     assert read_json(run.file("config.json"))["recipes"]["dense"]["lr"] == 0.02
+    model = run.file("chiqpm_50_5_FinetunedModel.pth")
+    torch.save({}, model)
+    ModelCard(recorded_arguments(tmp_path), {}, {}).add_to(model)
     again, _ = finished_run(["--folder", str(tmp_path)], "")
     assert again.set == made.set and again.dense == made.dense
     changed, _ = finished_run(["--folder", str(tmp_path), "--set", "dense.lr=0.5"], "")
