@@ -109,7 +109,7 @@ def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_pat
         save_image(tmp_path / "two" / "train" / "wren" / f"{i}.jpg", (0, 90, 255), size=(40 + i, 30))
     folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=r"other images .*: choose another --seed or --log_dir"):
+    with pytest.raises(UsageError, match=r"other images .*; choose another --seed or --log_dir"):
         train("two")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not torch.equal(train("two", "--overwrite"), first)
