@@ -4,6 +4,7 @@ import torch
 
 from architectures.classifier import build_dense_model
 from architectures.sparse_head import SparseHead
+from configs.model_card import ModelCard
 
 WEIGHT = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]).float()
 
@@ -15,9 +16,11 @@ class Malicious:
         return (print, ("code ran",))
 
 
-def save(state, path) -> str:
-    """Write a state with `torch.save`; its path as text."""
+def save(state, path, card: ModelCard | None = None) -> str:
+    """Write a state with `torch.save`, and its card; its path as text."""
     torch.save(state, path)
+    if card is not None:
+        card.add_to(path)
     return str(path)
 
 

@@ -28,6 +28,7 @@ from configs.settings import parse_settings
 from dataset_classes.registry import data_of
 
 MODEL = "chiqpm_8_3_FinetunedModel.pth"
+CLASSES = ["robin", "wren"]
 
 
 def flags_of(tmp_path, data, *more):
@@ -47,9 +48,9 @@ def leave_run(settings, finished=True) -> RunFolder:
     """A run folder of these settings, as main.py begins and ends it."""
     run = training_run(settings)
     run.path.mkdir(parents=True)
-    write_config(settings, run, torch.device("cpu"), {"classes": ["robin", "wren"]})
+    write_config(settings, run, torch.device("cpu"), {"classes": CLASSES})
     if finished:
-        run.file(MODEL).touch()
+        save({}, run.file(MODEL), ModelCard(settings.as_dict(), {"classes": CLASSES}, {}))
     return run
 
 
@@ -83,8 +84,7 @@ def test_a_seed_left_out_does_not_land_on_a_model_of_other_images(tmp_path):
     birds = tmp_path / "birds"
     run = leave_run(settings_of(tmp_path, birds, "--seed", "1"), finished=False)
     ours, others = {"train": "a", "test": "b"}, {"train": "a", "test": "c"}
-    torch.save({"weight": torch.zeros(1)}, run.file("Trained_DenseModel.pth"))
-    ModelCard({}, {}, ours).add_to(run.file("Trained_DenseModel.pth"))
+    save({}, run.file("Trained_DenseModel.pth"), ModelCard({}, {}, ours))
     assert with_seed(settings_of(tmp_path, birds), ours).seed == 1
     assert with_seed(settings_of(tmp_path, birds), others).seed != 1
 
@@ -98,7 +98,7 @@ def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_pat
         folder = tmp_path / "runs" / "resnet18" / "ImageFolder" / "1"
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert config["arguments"]["data_root"] == str(tmp_path / name)
-        assert config["data"]["classes"] == ["robin", "wren"]
+        assert config["data"]["classes"] == CLASSES
         return torch.load(folder / MODEL, weights_only=True)["conv1.weight"]
 
     for name in ("one", "two"):
@@ -116,11 +116,13 @@ def test_a_finished_model_of_other_images_is_overwritten_on_request_only(tmp_pat
 
 
 def test_a_script_refuses_a_run_on_other_classes(tmp_path):
-    run = leave_run(settings_of(tmp_path, tmp_path / "birds", "--seed", "1"), finished=False)
-    save(published(weight=torch.eye(2, 4) + torch.eye(2, 4).roll(1, 1))[1], run.file(MODEL))
+    settings = settings_of(tmp_path, tmp_path / "birds", "--seed", "1")
+    run = leave_run(settings, finished=False)
+    state = published(weight=torch.eye(2, 4) + torch.eye(2, 4).roll(1, 1))[1]
+    save(state, run.file(MODEL), ModelCard(settings.as_dict(), {"classes": CLASSES}, {}))
     settings = settings_of(tmp_path, tmp_path / "cars", "--seed", "1")
     hardware = Hardware.choose("cpu", 0)
-    load_finished_model(settings, run, ["robin", "wren"], hardware)
+    load_finished_model(settings, run, CLASSES, hardware)
     with pytest.raises(RunError, match="trained on other classes"):
         load_finished_model(settings, run, ["audi", "bmw"], hardware)
 

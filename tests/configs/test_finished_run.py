@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from refusals import refused
+from state_files import save
 
 from configs.errors import RunError, UsageError
 from configs.finished_run import RESTORED, finished_run, shared_flags
@@ -53,8 +54,7 @@ MACHINE = {"log_dir", "folder", "device", "workers", "precision", "track"}
 
 
 def write_model(path, settings: dict) -> None:
-    torch.save({}, path)
-    ModelCard({name: settings[name] for name in RESTORED if name in settings}, {}, {}).add_to(path)
+    save({}, path, ModelCard({name: settings[name] for name in RESTORED if name in settings}, {}, {}))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from refusals import refused
+from state_files import save
 
 from configs.errors import UsageError
 from configs.files import read_json
@@ -74,8 +75,7 @@ def test_a_run_folder_brings_them_and_given_ones_win(tmp_path):
     write_config(made, run, torch.device("cpu"), {"classes": []})
     assert read_json(run.file("config.json"))["recipes"]["dense"]["lr"] == 0.02
     model = run.file("chiqpm_50_5_FinetunedModel.pth")
-    torch.save({}, model)
-    ModelCard(recorded_arguments(tmp_path), {}, {}).add_to(model)
+    save({}, model, ModelCard(recorded_arguments(tmp_path), {}, {}))
     again, _ = finished_run(["--folder", str(tmp_path)], "")
     assert again.set == made.set and again.dense == made.dense
     changed, _ = finished_run(["--folder", str(tmp_path), "--set", "dense.lr=0.5"], "")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from fake_datasets import make_image_folder
+from state_files import save
 
 from architectures.backbones.registry import backbone_of
 from configs.files import sha256
@@ -31,8 +32,7 @@ def made(tmp_path):
     about = DataDescription(data.test.classes, odd, SCALE).as_dict()
     path = tmp_path / "run" / "chiqpm_8_3_FinetunedModel.pth"
     path.parent.mkdir()
-    torch.save({}, path)
-    ModelCard(settings.as_dict(), about, data.fingerprints()).add_to(path)
+    save({}, path, ModelCard(settings.as_dict(), about, data.fingerprints()))
     return settings, RunFolder(path.parent), odd
 
 

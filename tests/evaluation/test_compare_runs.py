@@ -9,9 +9,9 @@ from statistics import stdev
 import pytest
 import torch
 from command_line import call
+from state_files import save
 
 import compare_runs
-from architectures.checkpoints import save_tensors
 from architectures.sparse_head import SparseLayer
 from benchmarks.coverage import simulated
 from configs.errors import RunError, UsageError
@@ -197,9 +197,8 @@ def test_runs_on_other_or_changed_images_are_no_further_seeds_and_on_moved_ones_
     def labels(cards=()):
         for seed, (place, images) in enumerate(cards, start=1):
             path = tmp_path / "runs" / str(seed) / "qpm_50_5_FinetunedModel.pth"
-            save_tensors({}, path)
             settings = {"dataset": "ImageFolder", "data_root": str(tmp_path / place)}
-            ModelCard(settings, {}, {"train": images, "test": "t"}).add_to(path)
+            save({}, path, ModelCard(settings, {}, {"train": images, "test": "t"}))
         return {row.label: len(row.runs) for row in gather([str(tmp_path)]) if row.model == "qpm"}
 
     assert labels() == {f"QPM (data_root {tmp_path}/birds)": 2, f"QPM (data_root {tmp_path}/cars)": 1}
