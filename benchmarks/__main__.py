@@ -1,4 +1,4 @@
-"""Benchmarks: `python -m benchmarks` compares the costly steps with straightforward ones; topics look closer."""
+"""Benchmarks: `python -m benchmarks` compares costly steps with straightforward ones; topics go into detail."""
 
 import argparse
 import inspect

@@ -1,15 +1,15 @@
-"""What else one could take on the weights and images of a run, beside its own models: accuracy and cost in one table.
+"""Alternatives with the weights and images of a run, beside its own models: accuracy and cost in one table.
 
-The linear probe, the concept bottleneck and the decision trees see the average of every map that the network makes
-before any training, at its ordinary strides; making these is part of their training and of their prediction. "Read for
-a decision" is how many numbers make one prediction. Training counts epochs alone, without maps that a run stores first;
-that of a sparse model comes on top of the dense one's. Predictions are made in a process of their own, memory is the
-most it allocates meanwhile, size that of the network and of what is fitted behind it.
+Linear probe, concept bottleneck and decision trees see the average of every feature map of the untrained network, at
+its ordinary strides; computing these counts as part of their training and prediction. "Read for a decision" is how many
+numbers a prediction depends on. Training counts epochs only, without the maps that a run stores first; a sparse model's
+comes on top of the dense one's. Predictions are made in a process of their own: memory is the most it allocates, size
+is that of the network and of the classifier fitted behind it.
 """
 
 import pickle
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -41,7 +41,7 @@ class ConceptBottleneck:
     """Features to concepts to classes (Koh et al., ICML 2020; sequential): a concept is an attribute of classes.
 
     Args:
-        attributes: how strongly each class shows each attribute, `[C, A]` in [0, 1]; it has the ones above .5.
+        attributes: how strongly each class shows each attribute, `[C, A]` in [0, 1]; those above 0.5 count as present.
     """
 
     def __init__(self, attributes: np.ndarray):
@@ -56,7 +56,7 @@ class ConceptBottleneck:
         return self._has.shape[1]
 
     def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit both steps, the second on what the first says of the features `[N, F]`; labels `[N]`."""
+        """Fit both steps to features `[N, F]` and labels `[N]`, the second to what the first predicts."""
         self._concepts.fit(features, self._has[labels].astype(int))
         self._classes.fit(self._concepts.predict_proba(features), labels)
         return self
@@ -66,20 +66,16 @@ class ConceptBottleneck:
         return self._classes.predict(self._concepts.predict_proba(features))
 
 
-class Opened(NamedTuple):
-    """A finished run, and its images and network as every process of this benchmark opens them."""
+def opened(run_folder: str, *flags: str) -> tuple[OpenRun, InterpretableClassifier]:
+    """A finished run, with the model that the flags name, and its network before any training, at ordinary strides.
 
-    run: OpenRun
-    network: InterpretableClassifier  # before any training, at its ordinary strides
-
-
-def opened(run_folder: str, *flags: str) -> Opened:
-    """Open a finished run, and the model in its folder that the flags name; errors as in `finished_run`."""
+    Errors as in `finished_run`.
+    """
     settings, folder = finished_run(["--folder", run_folder, *flags], __doc__)
     data = data_of_model(settings, folder, backbone_of(settings))
     hardware = Hardware.choose(settings.device, settings.workers)
     network = build_dense_model(settings.arch, len(data.train.classes), settings.weights, reduced_strides=False)
-    return Opened(OpenRun(settings, folder, hardware, data), hardware.place(network))
+    return OpenRun(settings, folder, hardware, data), hardware.place(network)
 
 
 def tables(run_folder: str) -> Iterator[str]:
@@ -105,13 +101,13 @@ def tables(run_folder: str) -> Iterator[str]:
 
 
 def averages(network: InterpretableClassifier, run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
-    """What a network's head sees of some images, `[N, F]`, and labels, `[N]`."""
+    """Averages of the network's feature maps for some images, `[N, F]`, and labels, `[N]`."""
     features, labels, _ = features_and_peaks(network, images, run.hardware)
     return features.numpy(), labels.numpy()
 
 
 def classifiers(run: OpenRun) -> dict:
-    """What is fitted, by name."""
+    """The classifiers to fit, by name."""
     attributes = run.data.train.class_attributes()
     bottleneck = {} if attributes is None else {"concept bottleneck": ConceptBottleneck(attributes)}
     return {
@@ -123,7 +119,7 @@ def classifiers(run: OpenRun) -> dict:
 
 
 def own_models(run_folder: str, run: OpenRun) -> Iterator[list[str]]:
-    """Rows of the run's dense model, if it has left one, and of every sparse one in its folder."""
+    """Rows of the run's dense model, if there is one, and of every sparse model in its folder."""
     folder = run.folder
     epochs = [r for r in read_metrics(folder.file(METRICS_FILE)) if r["kind"] == "epoch"]
 
@@ -152,7 +148,7 @@ def row(name: str, accuracy: float, read: float, training: float, predicting: Me
 
 
 def predict_fitted(run_folder: str, classifier) -> Measurement:
-    """Predict some test images with what is fitted behind the untrained network; their number is the result."""
+    """Predict some test images with a classifier behind the untrained network; their number is the result."""
     run, network = opened(run_folder)
     return measured(lambda: len(classifier.predict(averages(network, run, some_images(run))[0])))
 
@@ -170,7 +166,7 @@ def predict_sparse(run_folder: str, flags: list[str]) -> Measurement:
 
 
 def predicted(model: InterpretableClassifier, run: OpenRun) -> int:
-    """Let a model look at some test images; how many."""
+    """Run a model on some test images; returns how many."""
     return len(averages(model, run, some_images(run))[1])
 
 
@@ -180,7 +176,7 @@ def some_images(run: OpenRun):
 
 
 def features_read(classifier, features: np.ndarray) -> float:
-    """Numbers that a decision reads: of a tree its questions, on average over the images."""
+    """Numbers that a decision depends on; for a tree, its questions, averaged over the images."""
     if isinstance(classifier, DecisionTreeClassifier):
         return classifier.decision_path(features).sum() / len(features) - 1
     return classifier.n_concepts if isinstance(classifier, ConceptBottleneck) else features.shape[1]

@@ -1,9 +1,9 @@
 """What training and prediction cost with each backbone, at the image size it is made for.
 
 Images per second: a step of the dense training with reduced strides and with ordinary ones, and a prediction with
-reduced strides. Medians of some batches after a first one that is not counted, in a process of its own for each
-backbone. The last column is an epoch of all 5994 training images of CUB2011 with reduced strides, computed from its
-step: loading comes on top. Seconds in which other programs have the processor do not count.
+reduced strides. Medians of some batches, without the first one, in a separate process for each backbone. The last
+column is an epoch of all 5994 training images of CUB2011 with reduced strides, computed from its step: loading comes on
+top. Time that other programs use the processor does not count.
 """
 
 import statistics
@@ -40,7 +40,7 @@ def tables(*, backbones: tuple = BACKBONES, images: int = 8, batches: int = 3) -
 
 
 def row(name: str, n_images: int, batches: int) -> list[str]:
-    """The line of a backbone."""
+    """The row of a backbone."""
     side = backbone_spec(name).img_size
     hardware = Hardware.choose()
     images, targets = torch.rand(n_images, 3, side, side), torch.randint(N_CLASSES, (n_images,))
@@ -63,6 +63,6 @@ def row(name: str, n_images: int, batches: int) -> list[str]:
 
 
 def seconds(work: Callable[[], None], times: int) -> float:
-    """Median time of a piece of work, after a first run that is not counted."""
+    """Median time of a piece of work, without the first run."""
     work()
     return statistics.median(measured(work).seconds for _ in range(times))

@@ -2,8 +2,8 @@
 
 For every method and coverage: mean and standard deviation of the coverage on the images that do not calibrate, average
 set size, and `p`, the p-value of a chi-square test of the coverage's distribution against the law of split-conformal
-prediction (`conformal.coverage_law`); a small value means another law. Splits are drawn over all test images, as the
-guarantee assumes; `--stratified` draws the same number in every class, as a run does.
+prediction (`conformal.coverage_law`); if it is small, the law does not hold. Splits are drawn over all test images, as
+the guarantee assumes; `--stratified` draws the same number in every class, as a run does.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def tables(
         f"{splits} splits of {len(table)} images into {found.n_calibration} that calibrate "
         f"({CALIBRATION_PER_CLASS} per class on average) and {found.n_test}; accuracy {table.accuracy:.1%}"
     )
-    of_all = compare_methods(methods(weight, table), table, [1e-6])  # covered at whatever coverage
+    of_all = compare_methods(methods(weight, table), table, [1e-6])  # covered at any coverage
     rows = []
     for (name, target), counts in found.covered.items():
         always_covered = round(of_all[name]["1e-06"]["Coverage"] * len(table))

@@ -1,7 +1,7 @@
-"""Time and peak memory at the size of ImageNet: what reads the training features, and prediction sets.
+"""Time and peak memory at the size of ImageNet: all steps that read the training features, and prediction sets.
 
-A network that only draws features is extracted; the constants of the quadratic program, the dense model's metrics and
-the choice of features by a sparse linear model then read the file that this wrote.
+Features are extracted from a network that draws them at random. The constants of the quadratic program, the dense
+model's metrics and the choice of features by a sparse linear model then read this file.
 """
 
 import tempfile
@@ -30,7 +30,7 @@ from sparsification.glm import choose_features
 
 
 class DrawnFeatures(nn.Module):
-    """A network whose feature maps of one cell are drawn and not seen."""
+    """A network whose feature maps, of one cell, are random."""
 
     def __init__(self, n_features: int):
         super().__init__()
@@ -43,7 +43,7 @@ class DrawnFeatures(nn.Module):
 
 
 def extraction(folder: Path, images: int, features: int, classes: int):
-    """What stage 2 begins with; leaves the file that is read by the others."""
+    """The extraction at the beginning of stage 2; the other tasks read its file."""
     model: Any = DrawnFeatures(features)
     table = TensorDataset(torch.zeros(1).expand(images, 3, 1, 1), torch.arange(images) % classes)
     hardware, file = Hardware.choose("cpu", 0), folder / POOLED_FILE
@@ -56,7 +56,7 @@ def extraction(folder: Path, images: int, features: int, classes: int):
 
 
 def reading(work, folder: Path, images: int, features: int, classes: int):
-    """`work(pooled features, labels, number of classes)` on what `extraction` left."""
+    """`work(pooled features, labels, number of classes)` on the file of `extraction`."""
 
     def read_and_work() -> None:
         found = DenseFeatures.load(folder / POOLED_FILE, folder / STATISTICS_FILE)
@@ -72,14 +72,14 @@ def constants(pooled, labels, classes: int) -> None:
 
 
 def dense_metrics(pooled, labels, classes: int) -> None:
-    """The metrics over all training images; contrastiveness works feature by feature, here on 32 of them."""
+    """The metrics over all training images; contrastiveness, which works feature by feature, on 32 of them."""
     metrics.class_independence(pooled, labels, classes)
     metrics.feature_correlation(pooled)
     metrics.contrastiveness(pooled[:, :32])
 
 
 def sparse_linear_model(pooled, labels, classes: int) -> None:
-    """The features that Q-SENN and SLDD choose; each takes some passes over the file, so here only three."""
+    """The features that Q-SENN and SLDD choose, only three: each takes several passes over the file."""
     choose_features(pooled, labels, 3)
 
 

@@ -19,7 +19,7 @@ import torch
 from configs.records import commit
 from sparsification.qpm.progress import Stopwatch
 
-EVERY = 0.01  # seconds between two looks at the memory
+EVERY = 0.01  # seconds between two readings of the memory
 PROCESS_STATUS = Path("/proc/self/status")
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "highspy", "glm-saga")
 
@@ -28,15 +28,15 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "highspy", "glm-sag
 class Measurement:
     """What one piece of work cost."""
 
-    seconds: float  # of computing; where a GPU takes part, on the clock
-    mebibytes: float  # most memory allocated meanwhile, above what was allocated before; nan where it cannot be read
+    seconds: float  # of computing; if a GPU takes part, of wall time
+    mebibytes: float  # peak of allocated memory, minus that before; nan if it cannot be read
     result: Any  # what the work returned
 
 
 def measured(work: Callable, *arguments) -> Measurement:
     """Time and peak memory of `work(*arguments)`.
 
-    Memory that was freed before may be used again unseen, so peaks are true for the first work of a process only.
+    Memory freed before may be reused unnoticed, so peaks are correct only for the first work of a process.
     """
     before = peak = allocated()
     done = threading.Event()
@@ -53,7 +53,7 @@ def measured(work: Callable, *arguments) -> Measurement:
         result = work(*arguments)
         seconds = computing.elapsed
         if torch.cuda.is_initialized():
-            torch.cuda.synchronize()  # it works on after the call that started it
+            torch.cuda.synchronize()  # it is still working after the call
             seconds = time.perf_counter() - start
     finally:
         done.set()
@@ -63,7 +63,7 @@ def measured(work: Callable, *arguments) -> Measurement:
 
 
 def allocated() -> float:
-    """Anonymous memory of this process, MiB; nan where it cannot be read (it can on Linux).
+    """Anonymous memory of this process, MiB; nan where it cannot be read, as outside Linux.
 
     Mapped files are left out: the system takes their pages back whenever it needs them.
     """
@@ -74,7 +74,7 @@ def allocated() -> float:
 
 
 def in_own_process(function: Callable, *arguments):
-    """`function(*arguments)` in a fresh process, where nobody else has allocated anything.
+    """`function(*arguments)` in a fresh process, which has allocated nothing yet.
 
     The process is forked from one that has imported all benchmarks and computed nothing, so it starts at once.
     """
@@ -85,7 +85,7 @@ def in_own_process(function: Callable, *arguments):
 
 
 def machine() -> dict[str, str]:
-    """The machine, the versions and the commit, as a reader of the numbers wants to know them."""
+    """The machine, the versions and the commit."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     processors = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]

@@ -11,12 +11,12 @@ from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.path import PATH_ALPHA, SOLVERS
 from sparsification.glm.penalty import ElasticNet
 
-N_ATTRIBUTES = 128  # what classes differ in; a backbone has many features for one attribute
+N_ATTRIBUTES = 128  # in which classes differ; a backbone has many features for each
 PENALTY = ElasticNet(PATH_ALPHA)
 
 
 def generated_features(n_features: int, n_samples: int, n_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Non-negative features `[N, n_features]`, each led by one attribute, and labels `[N]`."""
+    """Non-negative features `[N, n_features]`, each dominated by one attribute, and labels `[N]`."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(n_samples) % n_classes
     class_attributes = 2.0 * (torch.rand(n_classes, N_ATTRIBUTES, generator=generator) < 0.15)
@@ -29,7 +29,7 @@ def generated_features(n_features: int, n_samples: int, n_classes: int) -> tuple
 
 
 def strengths(images: int, features: int, classes: int, points: int, decades: int):
-    """Objectives at strengths that fall by some powers of ten, warm from point to point."""
+    """Objectives at strengths that fall by some powers of ten, each point starting from the one before."""
     datafit = CrossEntropy(*generated_features(features, images, classes))
     _, gradient = datafit.value_and_gradient(datafit.start())
     largest = float(PENALTY.smallest_empty_strength(gradient))
@@ -65,5 +65,5 @@ ROWS = (
 
 
 def tables() -> Iterator[str]:
-    """What the whole path and the choice of features take, and points of the path against glm-saga."""
+    """Time of the whole path and of the choice of features, and some points of the path against glm-saga."""
     yield comparison(ROWS)

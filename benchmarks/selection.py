@@ -1,7 +1,7 @@
-"""Feature selection measured: the figures and tables of docs/selection.md.
+"""Feature selection: the figure and tables of docs/selection.md.
 
-Everything runs on the instances kept with the tests. Solvers that are not installed or not licensed
-for the size are named and left out.
+Most instances are those of the tests. Solvers that are not installed, or not licensed for the size, are named and left
+out.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ RULES: dict[str, dict] = {
 
 
 def problem_of(correlation: np.ndarray, bias: np.ndarray, **settings) -> SelectionProblem:
-    """The problem of A and b; it finds its threshold itself."""
+    """The problem of A and b, with its own threshold."""
     redundancy = feature_redundancy(torch.from_numpy(correlation))
     return SelectionProblem(correlation, redundancy, bias, **settings)
 
@@ -72,7 +72,7 @@ def proven(features: int, classes: int, seconds: float):
 
 
 def certified(instance: str, bound_seconds: float):
-    """A whole selection, threshold and upper bound included; general solvers do not come near (docs/selection.md)."""
+    """A whole selection, threshold and upper bound included; general solvers are much slower (docs/selection.md)."""
     problem = load(instance, **RULES["named pairs"])
     return lambda: 100 * solve(problem, certificate=bound_seconds).gap, None
 
@@ -131,7 +131,7 @@ def draw(path: str, limit: float) -> None:
 
 
 def trace(problem: SelectionProblem, solver: str, limit: float) -> list[tuple[float, float]]:
-    """Seconds and objective at every improvement; empty where a solver is not here, not licensed or too slow."""
+    """Seconds and objective at every improvement; empty if a solver is not installed, not licensed or too slow."""
     steps: list[tuple[float, float]] = []
     try:
         found = solve(problem, solver, limit, on_improvement=lambda *step: steps.append(step))

@@ -1,8 +1,8 @@
 """The costly steps against a straightforward implementation of the same.
 
-Ratio: time of the other way over ours, so above 1 ours is faster. Each way has a process of its own; times are medians
-of runs in turns, after a first one that is not counted; where a run takes long, the first is all. Seconds in which
-other programs have the processor do not count. Peak memory: what the first run allocates beside its input. Training:
+Ratio: time of the other way over ours, so above 1 ours is faster. Each way has a process of its own. Times are
+medians of runs that take turns, without the first one; slow work runs only once. Time that other programs use the
+processor does not count. Peak memory: what the first run allocates besides its input. Training:
 dense model, reduced strides, 200 classes, the same losses and SGD on both sides.
 """
 
@@ -53,14 +53,14 @@ def step(arch: str, side: int, images: int, precision: str = "auto"):
 
 
 def our_step(network, phase: Phase, images, targets, hardware: Hardware) -> torch.Tensor:
-    """What the training does with a batch, as `training.loop` does it; returns the loss."""
+    """A training step as in `training.loop`; returns the loss."""
     hardware.keep_freed_memory()
     losses, _ = training_step(network, phase, images, targets, 0, hardware)
     return losses["loss"]
 
 
 def straightforward_step(network, phase: Phase, images, targets, device) -> torch.Tensor:
-    """Float32, images as they come (channels first), default settings; returns the loss."""
+    """A step in float32, channels first, with default settings; returns the loss."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False):
         images, targets = images.to(device), targets.to(device)
         output = network(images)
@@ -88,7 +88,7 @@ def epoch(images: int, width: int, height: int, side: int):
 
 
 def clusters(features: int):
-    """The clusters of numbers that b is made from; one of its three calls."""
+    """The clusters of numbers that b is computed from; one of its three calls."""
     values = np.random.default_rng(0).exponential(size=features)
     return lambda: mean_shift(values), lambda: MeanShift().fit_predict(values[:, None])
 

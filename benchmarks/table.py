@@ -1,4 +1,4 @@
-"""What a row of a benchmark is, how it is measured, and how rows become Markdown."""
+"""Rows of a benchmark: how they are measured, and their table in Markdown."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -24,10 +24,10 @@ class Row:
     sizes: dict  # arguments of the case
     against: str = NOTHING  # what the other way is
     rounds: int = 1  # how often both take turns; with 1, the run that measures the memory gives the time
-    shows: str = ""  # how every number that both return is written, if they do
+    shows: str = ""  # format of each number that both return, if they return any
 
     def cells(self, run: Measurement | None) -> tuple[str, str]:
-        """What a run took, with what it returned if that is shown, and its memory."""
+        """Time of a run, with its numbers if they are shown, and its memory."""
         if run is None:
             return NOTHING, NOTHING
         parts = [duration(run.seconds)]
@@ -45,7 +45,7 @@ def comparison(rows: Sequence[Row]) -> str:
 
 
 def compare(row: Row) -> list[str]:
-    """Cells of the row, measured: the ways take turns, so that a drift of the machine meets both alike."""
+    """Cells of the row, measured: the ways take turns, so that a drift of the machine affects both equally."""
     title = row.title.format(**row.sizes)
     try:
         turns = [[in_own_process(_measure, row, way) for way in (0, 1)] for _ in range(row.rounds)]
