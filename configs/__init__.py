@@ -1,15 +1,15 @@
 """What every script needs first: settings, the command line, the run folder, the machine.
 
 Importing takes seconds. Ctrl-C during that time gives one line, as later, and so do missing packages. Figures go to
-files, so $MPLBACKEND and the user's matplotlibrc are ignored: if the backend is not installed, or the file is not UTF-8,
-matplotlib refuses to be imported. Without a working directory, libraries would end the process with messages of their
-own.
+files, so $MPLBACKEND and the user's matplotlibrc are ignored: if the backend is not installed, or the file is not
+UTF-8, matplotlib refuses to be imported. Without a working directory, libraries would end the process with messages of
+their own.
 """
 
 import os
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036  who starts this may not have looked
+if sys.version_info < (3, 11):  # noqa: UP036  started without installation
     sys.exit(f"error: Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
 
 
@@ -19,8 +19,8 @@ def _report(kind: type, error: BaseException, trace) -> None:
         print("\nInterrupted.", file=sys.stderr)
     elif isinstance(error, ModuleNotFoundError):
         print(f"error: the package {error.name} is not installed here: {remedy}", file=sys.stderr)
-    elif "torchvision::" in str(error):  # an operator that its other half does not know
-        print(f"error: torch and torchvision here are not of one release: {remedy}", file=sys.stderr)
+    elif "torchvision::" in str(error):  # an operator that torch does not know
+        print(f"error: the releases of torch and torchvision do not match: {remedy}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

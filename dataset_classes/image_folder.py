@@ -82,14 +82,14 @@ class ImageFolder(ImageDataset):
 
 
 def warn_of_brightest(highest: dict[str, float]) -> None:
-    """Log if most images of one kind, whose largest values these are, look almost black beside the brightest one."""
+    """Warn if most images of one kind, given their largest values, are almost black next to the brightest one."""
     brightest = max(highest, key=highest.__getitem__)
     usual = float(np.median([*highest.values()]))
     if usual * 255 < highest[brightest] * ALMOST_BLACK:
         warn_once(
             log,
             f"{brightest} has values up to {highest[brightest]:.4g}, others usually up to {usual:.4g}: beside it they "
-            "are almost black. Bring it to their scale, or take it out.",
+            "are almost black. Rescale or remove it.",
         )
 
 

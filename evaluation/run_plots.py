@@ -14,7 +14,7 @@ from evaluation.plots import labelled_figure
 from evaluation.run_table import DENSE, LEVELS, NAMES, SETS, Row
 
 LINES = ("-", "--", ":")
-NAME_WIDTH = 40  # letters of a line of a curve's name; longer ones leave the curves no room
+NAME_WIDTH = 40  # letters per line of a curve's name; longer lines would leave the curves no room
 SIZES = {"n_per_class": "Features per class", "n_features": "Features"}
 
 

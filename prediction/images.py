@@ -74,7 +74,7 @@ def _listed(table: str) -> list[str]:
     if header and not fitting:
         raise RunError(f"the table {table} has no column '{COLUMN}', only {', '.join(map(repr, header))}")
     if header.count(COLUMN) > 1 or (not named and sum(map(is_image, header)) > 1):
-        raise RunError(f"the table {table} names several images in a line; have '{COLUMN}' above those that are meant")
+        raise RunError(f"the table {table} names several images per line; put '{COLUMN}' above those to use")
     column = header.index(COLUMN) if named else 0
     names = [cell.strip() for row in rows[int(named) :] for cell in row[column : column + 1] if cell.strip()]
     if not names:

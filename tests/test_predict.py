@@ -235,7 +235,7 @@ def test_patterns_and_tables_name_images(tmp_path):
     assert find_images([str(tmp_path / "bare.csv")]) == [a, c]
     for pairs in ("a.png,b.png\n", "file,File\na.png,b.png\n"):
         (tmp_path / "pairs.csv").write_text(pairs)
-        with refused(RunError, "pairs.csv names several images in a line; have 'file' above"):
+        with refused(RunError, "pairs.csv names several images per line; put 'file' above"):
             find_images([str(tmp_path / "pairs.csv")])
     (tmp_path / "latin.csv").write_text("file,label\na.png,Größe\n", encoding="latin-1")
     with refused(RunError, "latin.csv cannot be read: it is not UTF-8 text"):

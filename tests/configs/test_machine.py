@@ -153,7 +153,7 @@ def test_ctrl_c_during_the_imports_is_one_line():
         ("import torch_of_no_kind.nn", "the package torch_of_no_kind is not installed here: run "),
         (
             "raise RuntimeError('operator torchvision::nms does not exist')",
-            "torch and torchvision here are not of one release: run ",
+            "the releases of torch and torchvision do not match: run ",
         ),
     ],
 )
