@@ -51,7 +51,7 @@ class Sample:
 
     def verdict(self, class_names: Sequence[str]) -> str:
         """The predicted class, and whether it is true, in the words of the report."""
-        truth = "" if self.label is None else f"; it is: {class_names[self.label]}"
+        truth = "" if self.label is None else f"; true class: {class_names[self.label]}"
         correct = self.label == self.seen.predicted
         return f"predicted {class_names[self.seen.predicted]}{' (correct)' if correct else truth}"
 

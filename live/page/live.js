@@ -98,7 +98,7 @@ function paintQuestion() {
         make("button", { id: "whole", onclick: () => setBox(null) }, asked.drawing === "crop" ? "Whole photo" : "Nothing grey"),
         asked.drawing === "crop" ? make("button", { id: "propose", onclick: async () => { await propose(); paintEdges(); answer(); } }, "Propose a crop") : null),
       make("div", { class: "edges" }, ...["left %", "top %", "right %", "bottom %"].map(edge)),
-      make("p", { class: "note" }, asked.drawing === "crop" ? "Drag a box around the object." + (report.cropped ? " The model was trained on cropped objects." : "") : "Drag over a part: what would be said if it could not be seen?")),
+      make("p", { class: "note" }, asked.drawing === "crop" ? "Drag a box around the object." + (report.cropped ? " The model was trained on cropped objects." : "") : "Drag over a part: what would the model say without it?")),
     make("div", { id: "answer", "aria-live": "polite" }, make("p", { class: "note" }, "Looking …"))), make("div", { id: "details" }));
   dragBoxes(canvas);
   drawPhoto();
@@ -174,12 +174,12 @@ for (const kind of ["dragover", "drop"]) document.addEventListener(kind, event =
 function paintAnswer() {
   const place = document.getElementById("answer"), got = asked.answer;
   if (!place) return;
-  const truth = got.label === null ? "" : got.label === got.predicted ? "correct" : `it is: ${className(got.label)}`;
+  const truth = got.label === null ? "" : got.label === got.predicted ? "correct" : `true class: ${className(got.label)}`;
   state.image = got;
   const verdict = make("p", { class: "verdict", id: "verdict" }, className(got.predicted), " ", make("small", {}, [`${percent(got.probabilities[0][1])} by softmax`, truth].filter(Boolean).join(" · ")));
   const bars = make("div", { class: "bars", role: "img", "aria-label": "Most probable classes" }, ...got.probabilities.flatMap(([c, p]) => [make("span", {}, className(c)), make("i", { style: { width: `${100 * p}%` } }), make("span", {}, percent(p))]));
   place.replaceChildren(verdict, make("p", { class: "changed", hidden: "" }), bars, make("h2", {}, "Prediction set"), ...predictionSet(), make("p", { class: "note", id: "guarantee" }));
-  document.getElementById("details").replaceChildren(make("h2", {}, "Where its features look"), heatmaps(got), note(), make("h2", {}, "How its classes part"), ...treePlace(got), ...whyNot(got), ...whatIf(got));
+  document.getElementById("details").replaceChildren(make("h2", {}, "Where its features look"), heatmaps(got), note(), make("h2", {}, "Where its classes branch"), ...treePlace(got), ...whyNot(got), ...whatIf(got));
   setCoverage(state.coverage);
 }
 // What the what-ifs changed, against the answer without them.

@@ -54,7 +54,7 @@ def test_four_figures_per_image_and_coverage(small_run, tmp_path, caplog):
     flags = ["--index", "3", "--image", photo, "--coverage", "0.8", "0.95", "--output", tmp_path]
     with caplog.at_level("INFO"):
         call(visualize_tree, *small_run, *flags)
-    assert re.search(r"Test image 3: predicted .* \(correct\)|Test image 3: predicted .*; it is: ", caplog.text)
+    assert re.search(r"Test image 3: predicted .* \(correct\)|Test image 3: predicted .*; true class: ", caplog.text)
     assert re.search(r"my bird: predicted [^(;]*$", caplog.text, re.MULTILINE)
     figures = ["class_comparison.png", "global_tree.png", "heatmaps.png", "local_tree.png"]
     for sample in ("SampleIndex_3", "Image_my bird"):

@@ -44,7 +44,7 @@ let coverageChanged = () => {}; // what a page adds to a move of the slider
 let names = [], stops = []; // tabs with entries; runs of coverages with the same level of the hierarchy
 
 function headline(image) {
-  const truth = image.label === null ? "" : image.label === image.predicted ? " (correct)" : `; it is: ${className(image.label)}`;
+  const truth = image.label === null ? "" : image.label === image.predicted ? " (correct)" : `; true class: ${className(image.label)}`;
   return `${image.name}: predicted ${className(image.predicted)}, ${percent(image.probability)} by softmax${truth}`;
 }
 // The image beside the classes most like its prediction
