@@ -90,7 +90,7 @@ def chosen_comparisons(
     assigned = (weight != 0).astype(int)
     most = int(np.triu(assigned @ assigned.T, k=1).max())
     if flags.min_shared is not None and flags.min_shared > most:
-        raise UsageError(f"--min_shared {flags.min_shared}: no two classes share so many features; at most {most}")
+        raise UsageError(f"--min_shared {flags.min_shared}: no two classes share more than {most} features")
     wanted = min(n_per_class - 1, most) if flags.min_shared is None else flags.min_shared
     pairs: list[tuple[int, ...]] = [(int(a), int(b)) for a, b in sharing_pairs(assigned, wanted)]
     if class_similarity is None:

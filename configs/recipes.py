@@ -118,8 +118,8 @@ class GroupsRecipe:
     rarest: Share = 1 / 8  # smallest share of the classes that have a look
     commonest: Share = 5 / 12  # largest one
     fewest: Count = 3  # features of a group: two may exclude each other by chance
-    # Most features of a group. All sets of this many alternatives are tried; if each look is had by an eighth of the
-    # classes, there are at most eight.
+    # Most features of a group. All sets of up to this many alternatives are tried; if every look belongs to at least an
+    # eighth of the classes, there are at most eight.
     most: Annotated[int, Range(1, 9)] = 5
     left_over: Amount = 0.06  # added to the cost of a group with a look that no feature stands for
     per_look: Amount = 0.01  # added for every look: of two ways to divide the classes, fewer looks are better

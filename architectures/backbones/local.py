@@ -28,7 +28,7 @@ class LocalBackbone(Backbone):
     """3 x 3 convolutions until a cell sees enough, then 1 x 1 convolutions and a competition of the features.
 
     Args:
-        name: `local15` or `local19`: the features compete in cells that see so many pixels in each direction.
+        name: `local15` or `local19`: the number is how many pixels a cell sees in each direction.
     """
 
     ends_in_relu = True  # a softmax is >= 0 as well
