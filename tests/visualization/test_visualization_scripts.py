@@ -82,7 +82,7 @@ def test_a_downloaded_model_needs_nothing_but_its_file_and_its_figures_lie_besid
         (visualize_tree, ["--image", "."], UsageError, "is a folder; name the image files"),
         (visualize_tree, ["--nearest", "-2"], UsageError, "--nearest"),
         (compare_classes, ["--classes", "0"], UsageError, "two or more"),
-        (compare_classes, ["--min_shared", "3"], UsageError, "at most 2"),
+        (compare_classes, ["--min_shared", "3"], UsageError, "more than 2 features"),
         (compare_classes, ["--classes", "0", "1", "--min_shared", "1"], UsageError, "leave one of them out"),
     ],
 )
