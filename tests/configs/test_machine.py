@@ -150,15 +150,19 @@ def test_ctrl_c_during_the_imports_is_one_line():
 @pytest.mark.parametrize(
     ("fails", "said"),
     [
-        ("import torch_of_no_kind.nn", "the package torch_of_no_kind is not installed here: run "),
+        ("import sys; sys.modules['torch'] = None; import main", "the package torch is not installed here: run "),
         (
-            "raise RuntimeError('operator torchvision::nms does not exist')",
+            "import sys; sys.modules['numpy'] = None; import dataset_classes.check",
+            "the package numpy is not installed here: run ",
+        ),
+        (
+            "import configs; raise RuntimeError('operator torchvision::nms does not exist')",
             "the releases of torch and torchvision do not match: run ",
         ),
     ],
 )
 def test_packages_that_are_missing_or_do_not_fit_are_one_line(fails, said):
-    done = script("pass", f"import configs; {fails}")
+    done = script("pass", fails)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and said in done.stderr
 
 
