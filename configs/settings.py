@@ -148,7 +148,7 @@ class Settings:
         parse=choice(("named", "any"), "pairs"),
     )  # fmt: skip
     certificate: float = flag(
-        SELECTION, 5.0,
+        SELECTION, 20.0,
         "most seconds spent after the selection on an upper bound on the objective, which tells how far the selection "
         "can be from the optimum (the gap)", parse=within(float, Range()),
     )  # fmt: skip

@@ -1,14 +1,14 @@
 """Certificate: an upper bound on every selection, from a semidefinite relaxation (`relaxation`).
 
-Any positive semidefinite matrix `slack` and any multipliers `balance` of the row sums give a true bound, converged or
-not: since <slack, X> >= 0 and the row sums hold,
+Any positive semidefinite matrix `slack` and any multipliers `balance` of the row sums, of all features, give a true
+bound, converged or not: since <slack, X> >= 0 and the row sums hold,
 
     V(S) <= constant of the multipliers
             + (n largest of) [ score_f + slack_ff + (n - 1) balance_f + (n - 1 largest of row f of)
                                (slack - penalty / 2 - balance_f / 2 - balance_g / 2) ].
 
-It is evaluated in float64 on all features, although the relaxation itself holds only the active ones; the others, with
-neither slack nor balance, join when their bracket shows that they matter.
+It is evaluated in float64. Where only some features have slack and balance, as in the relaxation that sets the first
+prices of a search, the same sum says which features matter; it is no bound then, as the row sums reach beyond these.
 """
 
 import numpy as np
@@ -18,13 +18,16 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers, class_multipliers
 from sparsification.qpm.proofs.relaxation import Relaxation
 
-# Number of active features at first: a multiple of the selected ones, within limits; more join in later rounds.
+# Features that the relaxation holds for prices: at first some for each that is selected, within limits.
 ACTIVE_PER_FEATURE, LEAST_ACTIVE, MOST_ACTIVE = 8, 100, 320
-# Iterations between two evaluations of the bound, and evaluations without notable gain before a round ends.
-ITERATIONS_PER_BOUND = 25
-REFRESHES = (50, 100, 150, 250)  # iterations after which features that matter join within a round
-PATIENCE = 8
-# A round continues while the bound falls by this fraction; later rounds stop altogether below it.
+# Iterations that set them, and after how many the features that matter are chosen again.
+ITERATIONS_OF_PRICES, ITERATIONS_PER_CHOICE = 200, 50
+# Iterations before named pairs count: their multipliers go astray while X is far from a selection.
+ITERATIONS_WITHOUT_RULE = 60
+# Iterations between two evaluations of the bound, and evaluations without notable gain before it ends.
+ITERATIONS_PER_BOUND = 10
+PATIENCE = 20
+# What is notable: the bound falls by this fraction over all of these evaluations.
 NOTABLE_GAIN = 2e-4
 # Diagonal entry of X below which a feature may leave the relaxation.
 NEGLIGIBLE = 1e-3
@@ -41,89 +44,86 @@ class Certificate:
 
     def __init__(self, problem: SelectionProblem):
         self.problem = problem
-        self.lagrangian = Lagrangian(problem)
+        self.lagrangian, self.without_rule = Lagrangian(problem), Lagrangian(problem, forced=False)
         classes = class_multipliers(
             problem.gain, problem.bias, n_features=problem.n_features, n_per_class=problem.n_per_class
         )
-        first = Multipliers(classes, np.zeros(self.lagrangian.n_pairs))
+        # Of classes alone, and of classes and named pairs.
+        self.first = Multipliers(classes, np.zeros(0))
+        self.prices = Multipliers(classes, np.zeros(self.lagrangian.n_pairs))
         # Without slack and balance a row of the bracket holds penalties only.
         self.penalty_part = largest_sum(-problem.penalty / 2, problem.n_features - 1)
-        self.bound, self.brackets = self.evaluate(first)
-        n_active = max(ACTIVE_PER_FEATURE * problem.n_features, LEAST_ACTIVE)
-        n_active = min(n_active, MOST_ACTIVE, problem.pool_size)
-        active = np.sort(np.argsort(-self.brackets)[:n_active])
-        self.relaxation = Relaxation(problem, self.lagrangian, active, first)
+        self.bound, _ = self.evaluate(self.without_rule, self.first)
 
-    def tighten(
-        self, progress: Progress, *, objective: float = -np.inf, time_share: float = 1.0, iterations: float = np.inf
-    ) -> None:
+    def first_prices(self, progress: Progress, time_share: float) -> Multipliers:
+        """Multipliers of nearly the least bound, from a relaxation on the features that matter most.
+
+        Args:
+            time_share: of the time limit, after which it ends.
+        """
+        problem, n = self.problem, self.problem.n_features
+        n_active = min(max(ACTIVE_PER_FEATURE * n, LEAST_ACTIVE), MOST_ACTIVE, problem.pool_size)
+        _, brackets = self.evaluate(self.lagrangian, self.prices)
+        active = np.sort(np.argsort(-brackets)[:n_active])
+        state = Relaxation(problem, self.lagrangian, active, self.prices)
+        while state.n_steps < ITERATIONS_OF_PRICES and not progress.spent(time_share):
+            if state.n_steps:
+                state = state.moved_to(self.relevant(state))
+            for _ in range(ITERATIONS_PER_CHOICE):
+                state.step()
+        self.prices = state.multipliers
+        return self.prices
+
+    def tighten(self, progress: Progress, *, objective: float = -np.inf, iterations: float = np.inf) -> None:
         """Lower the bound until it has converged.
 
         Args:
             objective: of the best known selection; the bound need not be smaller.
-            time_share: share of the time limit after which to stop.
-            iterations: of the relaxation, since its start, after which to stop.
+            iterations: of the relaxation, after which it ends.
         """
-        before = np.inf
-        while self.bound < before * (1 - NOTABLE_GAIN) or before == np.inf:
-            before = self.bound
-            # Newcomers raise the bound at first: a round has its own best.
-            stale, lowest = 0, np.inf
-            while stale < PATIENCE:
-                done = self.bound <= objective or self.relaxation.n_steps >= iterations
-                if done or progress.spent(time_share):
-                    return
-                for _ in range(ITERATIONS_PER_BOUND):
-                    self.relaxation.step()
-                bound = self.update()
-                notable = bound < lowest - abs(bound) * NOTABLE_GAIN / PATIENCE
-                stale, lowest = (0, bound) if notable else (stale + 1, lowest)
-                if self.relaxation.n_steps in REFRESHES:
-                    self.relaxation = self.relaxation.moved_to(self.relevant())
-                    stale, lowest = 0, np.inf
-                progress.report(describe_bound(self.bound, objective))
-            self.relaxation = self.relaxation.moved_to(self.relevant())
+        every = np.arange(self.problem.pool_size)
+        state = Relaxation(self.problem, self.without_rule, every, self.first, dtype=np.float32)
+        stale, lowest = 0, np.inf
+        while stale < PATIENCE and self.bound > objective and state.n_steps < iterations and not progress.expired:
+            if self.lagrangian.n_pairs and state.n_steps == ITERATIONS_WITHOUT_RULE:
+                state.price_by(self.lagrangian, self.prices)
+            for _ in range(ITERATIONS_PER_BOUND):
+                state.step()
+                if progress.expired:
+                    break
+            bound, _ = self.evaluate(state.lagrangian, state.multipliers, state)
+            self.bound = min(bound, self.bound)
+            notable = bound < lowest - abs(bound) * NOTABLE_GAIN / PATIENCE
+            stale, lowest = (0, bound) if notable else (stale + 1, lowest)
+            progress.report(describe_bound(self.bound, objective))
 
     def evaluate(
-        self,
-        multipliers: Multipliers,
-        active: np.ndarray | None = None,
-        slack: np.ndarray | None = None,
-        balance: np.ndarray | None = None,
+        self, lagrangian: Lagrangian, multipliers: Multipliers, state: Relaxation | None = None
     ) -> tuple[float, np.ndarray]:
-        """Bound, true for any arguments, and the bracket of every feature in it, `[F]`.
+        """The sum above, and the bracket of every feature in it, `[F]`.
 
-        Args:
-            multipliers: of classes and named pairs.
-            active: features that have slack and balance; None for no feature.
-            slack: positive semidefinite, `[active, active]`.
-            balance: multipliers of the row sums, `[active]`.
+        It is a true bound for any multipliers, if `state` has slack and balance of all features, or is None: of none.
         """
         problem, n = self.problem, self.problem.n_features
-        scores = self.lagrangian.scores(problem.gain, problem.bias, multipliers)
-        brackets = scores + self.penalty_part
-        if active is not None:
+        brackets = lagrangian.scores(problem.gain, problem.bias, multipliers) + self.penalty_part
+        if state is not None:
+            roots, active, balance = state.roots.astype(np.float64), state.active, state.balance.astype(np.float64)
+            slack = roots @ roots.T  # positive semidefinite in float64, too
             rows = -problem.penalty[active] / 2  # (active, F)
             rows[:, active] += slack - (balance[:, None] + balance) / 2
             own = np.diag(slack) + (n - 1) * balance
             rows[np.arange(len(active)), active] = -np.inf
             brackets[active] += own + largest_sum(rows, n - 1) - self.penalty_part[active]
-        bound = self.lagrangian.constant(multipliers) + float(largest_sum(brackets[None], n)[0])
+        bound = lagrangian.constant(multipliers) + float(largest_sum(brackets[None], n)[0])
         return bound + ROUNDING * abs(bound), brackets
 
-    def update(self) -> float:
-        """Evaluate the bound of the relaxation and keep it if it is the smallest so far."""
-        state = self.relaxation
-        bound, self.brackets = self.evaluate(state.multipliers, state.active, state.slack, state.balance)
-        self.bound = min(bound, self.bound)
-        return bound
-
-    def relevant(self) -> np.ndarray:
-        """Features whose bracket or diagonal entry in X shows that they influence the bound."""
+    def relevant(self, state: Relaxation) -> np.ndarray:
+        """Features whose bracket or share in X says that they shape the bound."""
         n = self.problem.n_features
-        bar = -np.partition(-self.brackets, n - 1)[n - 1]
-        relevant = self.brackets >= bar - 0.01 * abs(bar)
-        relevant[self.relaxation.active[np.diag(self.relaxation.X) > NEGLIGIBLE]] = True
+        _, brackets = self.evaluate(state.lagrangian, state.multipliers, state)
+        bar = -np.partition(-brackets, n - 1)[n - 1]
+        relevant = brackets >= bar - 0.01 * abs(bar)
+        relevant[state.active[np.diag(state.X) > NEGLIGIBLE]] = True
         return np.flatnonzero(relevant)
 
 

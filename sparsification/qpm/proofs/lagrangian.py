@@ -62,11 +62,17 @@ class Multipliers:
 
 
 class Lagrangian:
-    """Scores of the features under multipliers, of classes and of named pairs if these are forced."""
+    """Scores of the features under multipliers, of classes and of named pairs if these are forced.
 
-    def __init__(self, problem: SelectionProblem):
+    Args:
+        forced: False leaves out the rule on pairs.
+    """
+
+    def __init__(self, problem: SelectionProblem, *, forced: bool = True):
         self.n_per_class = problem.n_per_class
         components, self.free = problem.components
+        if not forced:
+            components, self.free = [], np.arange(problem.n_classes)
         self.eliminations = [Elimination(component) for component in components]
         ends = np.cumsum([0, *(len(part.pairs) for part in self.eliminations)])
         self.slices = [slice(*ends[i : i + 2]) for i in range(len(components))]

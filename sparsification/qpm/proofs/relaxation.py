@@ -15,6 +15,7 @@ X. It yields a positive semidefinite matrix `slack` and multipliers `balance` of
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.linalg import eigh
 
 from sparsification.qpm.problem import SelectionProblem
@@ -31,23 +32,31 @@ FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
 
 
 class Relaxation:
-    """State of the alternating direction method on some features, the active ones."""
+    """State of the alternating direction method on some features, the active ones; single precision halves its time."""
 
-    def __init__(self, problem: SelectionProblem, lagrangian: Lagrangian, active: np.ndarray, multipliers: Multipliers):
-        self.problem, self.lagrangian = problem, lagrangian
-        self.active, self.multipliers = active, multipliers
-        self.direction = Multipliers(np.zeros(problem.n_classes), np.zeros(lagrangian.n_pairs))
+    def __init__(
+        self,
+        problem: SelectionProblem,
+        lagrangian: Lagrangian,
+        active: np.ndarray,
+        multipliers: Multipliers,
+        *,
+        dtype: DTypeLike = np.float64,
+    ):
+        self.problem, self.active, self.dtype = problem, active, dtype
+        self.price_by(lagrangian, multipliers)
         n, size = problem.n_features, len(active)
         self.gain, self.bias = problem.gain[:, active], problem.bias[active]
-        self.half_penalty = problem.penalty[np.ix_(active, active)] / 2
+        self.half_penalty = (problem.penalty[np.ix_(active, active)] / 2).astype(dtype)
         self.gain_range = np.ptp(problem.gain)
         self.descending = np.argsort(-self.gain, axis=1)
         share = n / size
-        self.X = np.full((size, size), share**2)
+        self.X = np.full((size, size), share**2, dtype=dtype)
         np.fill_diagonal(self.X, share)
-        self.slack, self.sign_slack = np.zeros((size, size)), np.zeros((size, size))
-        self.balance = np.zeros(size)
-        # Inverse weight of the constraints in the augmented Lagrangian: at the scale of the scores.
+        self.slack, self.sign_slack = np.zeros((2, size, size), dtype=dtype)
+        self.roots = np.zeros((size, 0), dtype=dtype)  # slack = roots roots'
+        self.balance = np.zeros(size, dtype=dtype)
+        # Of the constraints in the augmented Lagrangian, inverted: at the scale of the scores.
         scores = lagrangian.scores(self.gain, self.bias, multipliers)
         self.weight = max(float(np.ptp(scores)) * WEIGHT_PER_SCORE, 1.0)
         self.n_steps = 0
@@ -55,7 +64,12 @@ class Relaxation:
         products = np.full((size + 1, size + 1), 0.5)
         np.fill_diagonal(products, (n - 1) ** 2 + (size - 1) / 2)
         products[size, :], products[:, size], products[size, size] = n - 1, n - 1, size
-        self.inverse_products = np.linalg.inv(products)
+        self.inverse_products = np.linalg.inv(products).astype(dtype)
+
+    def price_by(self, lagrangian: Lagrangian, multipliers: Multipliers) -> None:
+        """Score the features by these multipliers from now on."""
+        self.lagrangian, self.multipliers = lagrangian, multipliers
+        self.direction = Multipliers(np.zeros(self.problem.n_classes), np.zeros(lagrangian.n_pairs))
 
     def constraints(self, matrix: np.ndarray) -> np.ndarray:
         """n times the diagonal less the row sums, and the trace, `[active + 1]`."""
@@ -74,7 +88,7 @@ class Relaxation:
         scores, excess = self.lagrangian.demand(self.gain, self.multipliers, share)
         alone = self.lagrangian.free
         scores += feature_scores(self.gain[alone], self.bias, self.multipliers.classes[alone])
-        cost = self.half_penalty - np.diag(scores)
+        cost = self.half_penalty - np.diag(scores.astype(self.dtype))
         residual = self.constraints(self.X)
         residual[-1] -= self.problem.n_features
         dual = -self.inverse_products @ (self.weight * residual + self.constraints(self.slack + self.sign_slack - cost))
@@ -83,8 +97,8 @@ class Relaxation:
         np.fill_diagonal(self.sign_slack, 0.0)
         target = free - self.sign_slack
         values, vectors = eigh(target, check_finite=False, driver="evd")
-        roots = vectors[:, values > 0] * np.sqrt(values[values > 0])
-        self.slack = roots @ roots.T
+        self.roots = vectors[:, values > 0] * np.sqrt(values[values > 0])
+        self.slack = self.roots @ self.roots.T
         change = (self.slack - target) / self.weight - self.X
         self.X += OVERRELAXATION * change
         self.balance = dual[:-1]

@@ -20,8 +20,7 @@ from sparsification.qpm.search.neighbourhood import SwapNeighbourhood
 from sparsification.qpm.search.tabu import explore
 from sparsification.qpm.selection import Incumbent, PairsImpossibleError, best_of
 
-# Iterations of the relaxation that sets the first prices, and kicks without a better set.
-ITERATIONS = 200
+# Kicks without a better set.
 KICKS_WITHOUT_GAIN = 8
 # How far the prices move after a walk towards those of its best set.
 PRICE_STEP = 0.2
@@ -48,8 +47,8 @@ def named_search(
             f"cannot all share all but one of their {k} features (of {n} in all); "
             "raise --n_features or use --pairs any"
         )
-    certificate.tighten(progress, time_share=SHARE_PRICES, iterations=ITERATIONS)
-    priced = PricedSwaps(problem, certificate.lagrangian, certificate.relaxation.multipliers)
+    prices = certificate.first_prices(progress, time_share=SHARE_PRICES)
+    priced = PricedSwaps(problem, certificate.lagrangian, prices)
     pool = NamedPool(rows, priced, progress)
     explore(priced.neighbourhood, pool, progress, rng, time_share=SHARE_WALKS, kicks=KICKS_WITHOUT_GAIN)
     for _, members in pool.ranked()[:N_IMPROVED]:
