@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from configs.errors import RunError, UsageError
 from sparsification.glm import choose_features, fit_qsenn, fit_sldd, newton, regularisation_path
+from sparsification.glm import path as path_module
 from sparsification.glm.datafit import CrossEntropy
 from sparsification.glm.newton import ProximalNewton
 from sparsification.glm.penalty import ElasticNet
@@ -213,6 +214,26 @@ def test_features_enter_one_at_a_time():
     assert len(set(all_entered)) == 9
     for n_features in (1, 2, 5):
         assert choose_features(features, labels, n_features).tolist() == all_entered[:n_features]
+
+
+def test_lambda_starts_at_a_tenth_and_again_there_after_every_feature(monkeypatch):
+    features, labels = problem()
+    met = []
+
+    class Recorder(ProximalNewton):
+        def minimise(self, datafit, penalty, strength, start):
+            met.append((start.shape[1] - 1, strength))
+            return super().minimise(datafit, penalty, strength, start)
+
+    monkeypatch.setitem(path_module.SOLVERS, "newton", Recorder)
+    choose_features(features, labels, 5)
+    datafit = CrossEntropy(torch.as_tensor(features), torch.as_tensor(labels))
+    _, gradient = datafit.value_and_gradient(datafit.start())
+    largest = path_module.SELECTION_PENALTY.smallest_empty_strength(gradient)
+    first = {}
+    for count, strength in met:
+        first.setdefault(count, strength)
+    assert first == pytest.approx(dict.fromkeys(range(1, 5), 0.1 * float(largest)))
 
 
 def test_informative_features_are_chosen():

@@ -48,6 +48,12 @@ def test_dense_training_is_the_published_one(golden):
     assert dense_learning_rate(recipe, recipe.lr, 60) == pytest.approx(recipe.lr * 0.16)
 
 
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_batches_dropout_and_diversity_are_the_published_ones(model_type):
+    for recipe, dropout in zip(recipes_of(model_type, "CUB2011", "resnet50", "imagenet"), (0.2, 0.1), strict=True):
+        assert (recipe.batch_size, recipe.dropout, recipe.diversity_weight) == (16, dropout, 0.196)
+
+
 def test_one_cycle_warms_up_and_ends_at_zero():
     rates = [dense_learning_rate(FROM_SCRATCH.dense, 0.1, e) for e in np.linspace(0, FROM_SCRATCH.dense.epochs, 50)]
     assert max(rates) == pytest.approx(0.1, rel=0.01)
