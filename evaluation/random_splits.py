@@ -14,11 +14,36 @@ from torch import Tensor
 from architectures.inference import FeatureTable
 from architectures.sparse_head import SparseLayer
 from configs.errors import UsageError, reason
+from configs.files import read_json, sha256, write_json
 from configs.model_types import MODEL_TYPES
+from configs.run_folder import RunFolder
 from configs.script import progress
+from conformal.scores.hierarchical import SCORE
 from conformal.scores.thr import METHOD as THR
 from conformal.split import CALIBRATION_PER_CLASS, calibration_split
 from evaluation.prediction_sets import COVERAGES, compare_methods, methods
+
+
+def saved_splits(run_folder: Path, model: str, n_splits: int) -> dict:
+    """Results over random splits, kept in the run folder: many splits of many classes take minutes.
+
+    Args:
+        run_folder: of a finished run.
+        model: its name in the run's files, MODELTYPE_NFEATURES_NPERCLASS.
+        n_splits: as in `random_splits`.
+
+    Raises:
+        UsageError: as `saved_model`.
+        RunError: if another run holds the folder, or it cannot be written.
+    """
+    weight, table = saved_model(run_folder, model)
+    made_from = {kind: sha256(run_folder / f"{model}_{kind}.npz") for kind in ("Features_test", "Selection")}
+    artefact = RunFolder(run_folder).artefact(
+        f"{model}_RandomSplits.json", {**made_from, "splits": n_splits, "score": SCORE}
+    )
+    return artefact.load_or_make(
+        read_json, lambda path: write_json(path, random_splits(weight, table, n_splits).results())
+    )
 
 
 def saved_model(run_folder: Path, model: str) -> tuple[Tensor | None, FeatureTable]:

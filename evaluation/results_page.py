@@ -19,7 +19,7 @@ from pathlib import Path
 from configs.errors import UsageError, reason
 from configs.files import write_text
 from configs.records import read_config
-from evaluation.random_splits import random_splits, saved_model
+from evaluation.random_splits import saved_splits
 from evaluation.run_plots import write_plots
 from evaluation.run_table import DENSE, SETS, Row, metrics_of, tell_apart
 from evaluation.table_files import markdown
@@ -91,8 +91,7 @@ def _over_splits(row: Row) -> Row:
     runs = []
     for run in row.runs:
         log.info("Prediction sets of %s in %s over %d splits", run.name, run.folder, N_SPLITS)
-        sets = random_splits(*saved_model(run.folder, run.name), N_SPLITS).results()
-        runs.append(dataclasses.replace(run, results={SETS: sets}))
+        runs.append(dataclasses.replace(run, results={SETS: saved_splits(run.folder, run.name, N_SPLITS)}))
     return dataclasses.replace(row, runs=runs)
 
 

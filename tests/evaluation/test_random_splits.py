@@ -9,7 +9,7 @@ from benchmarks.coverage import simulated
 from configs.errors import UsageError
 from conformal import METHODS, calibration_split
 from evaluation.prediction_sets import COVERAGES, compare_methods, methods
-from evaluation.random_splits import random_splits, saved_model
+from evaluation.random_splits import random_splits, saved_model, saved_splits
 
 
 @pytest.fixture
@@ -51,3 +51,15 @@ def test_classes_that_are_no_sets_of_features_have_no_hierarchy(finished):
 def test_a_run_without_its_feature_table_is_one_line(finished):
     with pytest.raises(UsageError, match=r"is no finished run of qpm_50_5: No such file"):
         saved_model(finished, "qpm_50_5")
+
+
+def test_results_are_kept_until_the_model_or_the_splits_change(finished, monkeypatch):
+    kept = saved_splits(finished, "qsenn_50_5", 2)
+    assert kept == random_splits(*saved_model(finished, "qsenn_50_5"), 2).results()
+    with monkeypatch.context() as patch:
+        patch.delattr("evaluation.random_splits.random_splits")  # it is not called
+        assert saved_splits(finished, "qsenn_50_5", 2) == kept
+    assert saved_splits(finished, "qsenn_50_5", 3) != kept
+    _, table = saved_model(finished, "qsenn_50_5")
+    table[torch.arange(100)].save(finished / "qsenn_50_5_Features_test.npz")
+    assert saved_splits(finished, "qsenn_50_5", 2) != kept
