@@ -26,8 +26,9 @@ from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import duration, markdown
 from configs.finished_run import MODEL_NAME, finished_run
 from configs.hardware import Hardware
+from configs.model_types import MODEL_TYPES
 from configs.open_run import OpenRun
-from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL, sparse_results_file
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL
 from dataset_classes.registry import data_of_model
 from evaluation.results import recorded_results
 from training.dense import load_dense_model
@@ -133,11 +134,10 @@ def own_models(run_folder: str, run: OpenRun) -> Iterator[list[str]]:
         yield own("dense model", "dense", DENSE_MODEL_FILE, results, cost)
     for path in sorted(folder.path.glob(f"*{SPARSE_MODEL}")):
         name = path.name.removesuffix(SPARSE_MODEL)
-        flags = [f"--{key}={value}" for key, value in zip(MODEL_NAME, name.split("_"), strict=True)]
-        settings = finished_run(["--folder", run_folder, *flags], __doc__)[0]
-        if results := recorded_results(folder.file(sparse_results_file(settings))):
-            cost = in_own_process(predict_sparse, run_folder, flags)
-            yield own(settings.kind.title, name, path.name, results, cost)
+        if results := recorded_results(folder.file(f"Results_{name}_FinetunedModel.json")):
+            flags = [f"--{key}={value}" for key, value in zip(MODEL_NAME, name.split("_"), strict=True)]
+            title = MODEL_TYPES[name.partition("_")[0]].title
+            yield own(title, name, path.name, results, in_own_process(predict_sparse, run_folder, flags))
 
 
 def row(name: str, accuracy: float, read: float, training: float, predicting: Measurement, size: int) -> list[str]:
