@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.classifier import InterpretableClassifier, ModelOutput
-from configs.arguments import flag
+from configs.arguments import choice, flag
 from configs.errors import RunError
 from configs.files import check_writable, write_atomically
 from configs.finished_run import finished_run, refuse_to_replace_inputs
@@ -33,6 +33,7 @@ from prediction.model import FinishedModel, open_model
 
 log = logging.getLogger(__name__)
 
+EXPORT = "export"
 INPUT, OUTPUTS = "images", ("logits", "features", "feature_maps", "nonconformity")
 
 
@@ -47,7 +48,8 @@ def _file(text: str) -> str:
 class ExportFlags:
     """Where to write."""
 
-    output: str | None = flag("export", None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file)
+    format: str = flag(EXPORT, "onnx", "onnx", parse=choice(("onnx",), "format"))
+    output: str | None = flag(EXPORT, None, "file to write (default: RUN_FOLDER/MODEL.onnx)", parse=_file)
 
 
 class ExportedModel(nn.Module):
@@ -95,7 +97,7 @@ class ExportedModel(nn.Module):
 def main() -> None:
     """Export the model of a run."""
     settings, run, flags = finished_run(None, __doc__, ExportFlags)
-    path = Path(flags.output or run.file(f"{settings.model_name}.onnx"))
+    path = Path(flags.output or run.file(f"{settings.model_name}.{flags.format}"))
     refuse_to_replace_inputs([path], run)
     check_writable(path)
     finished = open_model(settings, run, Hardware.choose("cpu", 0))

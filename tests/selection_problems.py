@@ -28,22 +28,8 @@ def random_problem(seed, *, n_pool=9, n_classes=4, n_features=5, n_per_class=2, 
     return SelectionProblem(correlation, redundancy, bias, n_features, n_per_class, threshold=0.5, **settings)
 
 
-def broken_rules(problem, selected, weight) -> list[str]:
-    """The rules that a selection breaks."""
-    selected, weight = np.asarray(selected), np.asarray(weight)
-    n, shape = problem.n_features, (problem.n_classes, problem.n_features)
-    kept = {
-        "different features": selected.shape == (n,) and len(np.intersect1d(selected, range(problem.pool_size))) == n,
-        "0/1": weight.shape == shape and np.isin(weight, (0, 1)).all(),
-        "features of a class": (weight.sum(axis=1) == problem.n_per_class).all(),
-        "different classes": len(np.unique(weight, axis=0)) == len(weight),
-        "pairs": problem.count_pairs(weight) >= problem.n_required_pairs,
-    }
-    return [rule for rule, holds in kept.items() if not holds]
-
-
 def valid_selection(problem, **options):
     """What `solve` selects, which breaks no rule."""
     selection = solve(problem, **options)
-    assert broken_rules(problem, selection.selected, selection.weight) == []
+    assert problem.violations(selection.selected, selection.weight) == []
     return selection

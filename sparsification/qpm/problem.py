@@ -159,6 +159,32 @@ class SelectionProblem:
         class_value = (self.gain[:, selected] * to_float64(weight)).sum()
         return float(class_value) + self.set_value(selected)
 
+    def violations(self, selected: np.ndarray, weight: np.ndarray) -> list[str]:
+        """Every rule that the selection (as in `objective`) breaks, one sentence each; empty if it is feasible."""
+        selected, weight = to_float64(selected), to_float64(weight)
+        n, k = self.n_features, self.n_per_class
+        found = []
+        if selected.shape != (n,) or len(np.unique(selected)) != n:
+            found.append(f"{len(np.unique(selected))} different features instead of {n}")
+        if not np.isin(selected, np.arange(self.pool_size)).all():
+            found.append(f"a selected index is not one of 0..{self.pool_size - 1}")
+        if weight.shape != (self.n_classes, n) or not np.isin(weight, (0, 1)).all():
+            return [*found, f"weight is not a 0/1 matrix of shape {(self.n_classes, n)}"]
+        wrong_size = np.flatnonzero(weight.sum(axis=1) != k)
+        if len(wrong_size):
+            found.append(f"{len(wrong_size)} classes do not use exactly {k} features")
+        n_repeated = len(weight) - len(np.unique(weight, axis=0))
+        if n_repeated:
+            found.append(f"{n_repeated} classes repeat the features of another class")
+        n_pairs = self.count_pairs(weight)
+        if n_pairs < self.n_required_pairs:
+            kind = "named pairs" if self.pairs == "named" else "pairs"
+            found.append(
+                f"{n_pairs} {kind} of classes share exactly {k - 1} features "
+                f"instead of at least {self.n_required_pairs}"
+            )
+        return found
+
     def count_pairs(self, weight: np.ndarray) -> int:
         """Number of pairs that count and share exactly k - 1 features."""
         sharing = weight @ weight.T == self.n_per_class - 1

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gurobipy
 import numpy as np
 import pytest
-from selection_problems import LARGE, SMALL, broken_rules, instance_problem, random_problem, valid_selection
+from selection_problems import LARGE, SMALL, instance_problem, random_problem, valid_selection
 
 from configs.errors import RunError, UsageError
 from sparsification.qpm import NoSelectionError, PairsImpossibleError, Selection, SelectionProblem, solve
@@ -94,7 +94,7 @@ def test_search_proves_what_enumeration_finds(seed, pairs):
             weight = np.zeros((3, 4))
             for row, subset in zip(weight, rows, strict=True):
                 row[list(subset)] = 1
-            if not broken_rules(problem, selected, weight):
+            if not problem.violations(selected, weight):
                 best = max(best, problem.objective(selected, weight))
     selection = valid_selection(problem)
     assert selection.objective == pytest.approx(best)
