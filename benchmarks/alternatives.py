@@ -20,7 +20,6 @@ from sklearn.tree import DecisionTreeClassifier
 
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier, build_dense_model
-from architectures.finished_model import load_finished_model
 from architectures.inference import features_and_peaks
 from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import duration, markdown
@@ -29,7 +28,7 @@ from configs.hardware import Hardware
 from configs.model_types import MODEL_TYPES
 from configs.open_run import OpenRun
 from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL
-from dataset_classes.registry import data_of_model
+from dataset_classes.registry import data_of_model, open_finished
 from evaluation.results import recorded_results
 from training.dense import load_dense_model
 from training.history import METRICS_FILE, read_metrics
@@ -67,16 +66,17 @@ class ConceptBottleneck:
         return self._classes.predict(self._concepts.predict_proba(features))
 
 
-def opened(run_folder: str, *flags: str) -> tuple[OpenRun, InterpretableClassifier]:
-    """A finished run, with the model that the flags name, and its network before any training, at ordinary strides.
-
-    Errors as in `finished_run`.
-    """
-    settings, folder = finished_run(["--folder", run_folder, *flags], __doc__)
+def opened(run_folder: str) -> OpenRun:
+    """A finished run; errors as in `finished_run`."""
+    settings, folder = finished_run(["--folder", run_folder], __doc__)
     data = data_of_model(settings, folder, backbone_of(settings))
-    hardware = Hardware.choose(settings.device, settings.workers)
-    network = build_dense_model(settings.arch, len(data.train.classes), settings.weights, reduced_strides=False)
-    return OpenRun(settings, folder, hardware, data), hardware.place(network)
+    return OpenRun(settings, folder, Hardware.choose(settings.device, settings.workers), data)
+
+
+def untrained(run: OpenRun) -> InterpretableClassifier:
+    """The run's network before any training, at ordinary strides."""
+    arch, weights, n_classes = run.settings.arch, run.settings.weights, len(run.data.train.classes)
+    return run.hardware.place(build_dense_model(arch, n_classes, weights, reduced_strides=False))
 
 
 def tables(run_folder: str) -> Iterator[str]:
@@ -85,7 +85,8 @@ def tables(run_folder: str) -> Iterator[str]:
     Args:
         run_folder: of a finished run whose images are at hand.
     """
-    run, network = opened(run_folder)
+    run = opened(run_folder)
+    network = untrained(run)
     train, test = (measured(averages, network, run, i) for i in (run.data.train_unaugmented, run.data.test))
     n_bytes = sum(x.nbytes for x in network.backbone.state_dict().values())
     rows = []
@@ -149,20 +150,21 @@ def row(name: str, accuracy: float, read: float, training: float, predicting: Me
 
 def predict_fitted(run_folder: str, classifier) -> Measurement:
     """Predict some test images with a classifier behind the untrained network; their number is the result."""
-    run, network = opened(run_folder)
+    run = opened(run_folder)
+    network = untrained(run)
     return measured(lambda: len(classifier.predict(averages(network, run, some_images(run))[0])))
 
 
 def predict_dense(run_folder: str) -> Measurement:
     """The same with the run's dense model."""
-    run, _ = opened(run_folder)
+    run = opened(run_folder)
     return measured(predicted, load_dense_model(run), run)
 
 
 def predict_sparse(run_folder: str, flags: list[str]) -> Measurement:
     """The same with the sparse model that the flags name."""
-    run, _ = opened(run_folder, *flags)
-    return measured(predicted, load_finished_model(run.settings, run.folder, run.data.test.classes, run.hardware), run)
+    run, model = open_finished(*finished_run(["--folder", run_folder, *flags], __doc__))
+    return measured(predicted, model, run)
 
 
 def predicted(model: InterpretableClassifier, run: OpenRun) -> int:
