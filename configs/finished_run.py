@@ -15,7 +15,7 @@ from configs.overrides import named
 from configs.records import recorded_arguments
 from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, sparse_model_file
 from configs.run_folder import MANIFEST, RunFolder
-from configs.runs import OF_THE_MACHINE, newest_first, training_run
+from configs.runs import INCIDENTAL, OF_THE_MACHINE, newest_first, training_run, with_recorded_size
 from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
 
 NUMBERS = re.compile(rf"^[a-z]+_(\d+)_(\d+){re.escape(SPARSE_MODEL)}$")  # n_features and n_per_class in its name
@@ -87,6 +87,21 @@ def shared_flags(settings: Settings, run: RunFolder) -> str:
         or (recorded is None and name in _unseen(settings))
     ]
     return shlex.join(_as_flags(now, ("folder", *unsaid)))
+
+
+def training_command(model: Path) -> str | None:
+    """The command that trains a model of a run again: its recorded settings, as far as they are not the usual ones.
+
+    None for downloaded models; errors as in `finished_run`.
+    """
+    recorded = _recorded_settings(model)
+    if recorded is None:
+        return None
+    usual = with_recorded_size(resolve(Settings(dataset=recorded.dataset, folder=str(model.parent)))).as_dict()
+    own = recorded.as_dict()
+    named = ("dataset", "model_type", "seed")
+    unusual = [name for name in own if name not in (*named, *INCIDENTAL) and own[name] != usual[name]]
+    return shlex.join(["python", "main.py", *_as_flags(own, (*named, *unusual))])
 
 
 def _recorded_settings(model: Path) -> Settings | None:

@@ -58,7 +58,7 @@ def training_run(settings: Settings) -> RunFolder:
 
 def is_finished(settings: Settings) -> bool:
     """Whether a run has left results of these settings, as far as its files tell; no image is read."""
-    settings = _with_recorded_size(settings)
+    settings = with_recorded_size(settings)
     run = training_run(settings)
     manifest = run.manifest()
     made_from = {file: entry["settings"] for file, entry in manifest.items()}
@@ -73,7 +73,7 @@ def is_finished(settings: Settings) -> bool:
     )
 
 
-def _with_recorded_size(settings: Settings) -> Settings:
+def with_recorded_size(settings: Settings) -> Settings:
     """The settings with numbers of features for the number of classes that their run recorded, if it did."""
     data = read_config(training_run(settings).path).get("data")
     classes = data.get("classes") if isinstance(data, dict) else None

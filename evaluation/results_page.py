@@ -3,7 +3,7 @@
     {{ table: dataset=CUB2011; metrics=Accuracy, SID@5 }}    the runs with these settings; metrics by how they begin
     {{ splits: dataset=CUB2011; metrics=THR, *coherence }}   their prediction sets, averaged over random splits
     {{ plots: dataset=CUB2011 }}                             their plots
-    {{ runs: dataset=CUB2011 }}                              how they were made: command, seeds, commit
+    {{ runs: dataset=CUB2011 }}                              how they were made: seeds, commits, one command
 
 No number of a run is typed into a template, so every number on the page comes from a run. If there are no such runs,
 the page says so.
@@ -18,7 +18,9 @@ from pathlib import Path
 
 from configs.errors import UsageError, reason
 from configs.files import write_text
+from configs.finished_run import training_command
 from configs.records import read_config
+from configs.run_files import SPARSE_MODEL
 from evaluation.random_splits import saved_splits
 from evaluation.run_plots import write_plots
 from evaluation.run_table import DENSE, SETS, Row, metrics_of, tell_apart
@@ -28,9 +30,6 @@ log = logging.getLogger(__name__)
 
 TEMPLATE = ".template.md"
 DIRECTIVE = re.compile(r"^\{\{ *(\w+) *:(.*)\}\}$", re.M)
-# Flags that are different on another machine.
-OF_THIS_MACHINE = re.compile(r" --(data_root|log_dir|folder|device|workers|track)[ =]\S+")
-SCRIPT = re.compile(r"\S*main\.py")
 KINDS = ("table", "splits", "plots", "runs")
 N_SPLITS = 1000
 NOTHING = "*No run of this kind is on hand.*"
@@ -103,12 +102,17 @@ def _plots(rows: list[Row], figures: Path, asked: dict[str, str]) -> str:
 
 
 def _sources(rows: list[Row]) -> str:
-    """How every row was made: the command of its first run, the seeds, and the commits."""
+    """How every row was made: the seeds and the commits, and the command for the first sparse model."""
     lines = []
     for row in rows:
         commits = {str(read_config(run.folder).get("commit"))[:7] for run in row.runs}
         seeds = ", ".join(str(run.seed) for run in row.runs)
         lines.append(f"- {row.label}: seeds {seeds}, commit {', '.join(sorted(commits))}")
-    command = read_config(rows[0].runs[0].folder).get("command", "")
-    command = SCRIPT.sub("main.py", OF_THIS_MACHINE.sub("", command))
-    return "\n".join([*lines, "", "The last command in the first of these folders:", "", f"    {command}", ""])
+    row = next((row for row in rows if row.model != DENSE), rows[0])
+    run = row.runs[0]
+    if command := training_command(run.folder / f"{run.name}{SPARSE_MODEL}"):
+        started = [str(read_config(run.folder).get("command", "main.py")) for row in rows for run in row.runs]
+        by_others = any("main.py" not in text for text in started)
+        others = "Other scripts than main.py started some of these runs. " if by_others else ""
+        lines += ["", f"{others}{row.label} of seed {run.seed}, by its recorded settings:", "", f"    {command}"]
+    return "\n".join([*lines, ""])

@@ -3,6 +3,7 @@
 import os
 import shlex
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +11,13 @@ from refusals import refused
 from state_files import save
 
 from configs.errors import RunError, UsageError
-from configs.finished_run import RESTORED, finished_run, shared_flags
+from configs.finished_run import RESTORED, finished_run, shared_flags, training_command
 from configs.model_card import ModelCard
 from configs.model_size import with_model_size
 from configs.records import write_config
 from configs.run_files import selection_file, sparse_model_file, sparse_results_file
 from configs.run_folder import RunFolder
-from configs.runs import is_finished, training_run
+from configs.runs import INCIDENTAL, is_finished, training_run
 from configs.settings import Settings, parse_settings
 
 # No setting has its default, and no number is round.
@@ -212,6 +213,20 @@ def test_a_size_that_the_number_of_classes_decides_need_not_be_named(leave, tmp_
     for n_classes, finished in ((10, True), (9, False)):
         write_config(decided, run, torch.device("cpu"), {"classes": ["wren"] * n_classes})
         assert is_finished(undecided) == finished
+
+
+def test_the_command_of_a_model_has_the_settings_that_it_was_made_with_and_no_usual_ones(leave):
+    def command(settings):
+        run = leave(settings)
+        write_config(settings, run, torch.device("cpu"), {"classes": ["wren"] * 50})
+        return training_command(run.file(sparse_model_file(settings)))
+
+    (again,) = parse_settings(shlex.split(command(ODD))[2:], "")
+    differing = {name for name, value in again.as_dict().items() if value != ODD.as_dict()[name]}
+    assert differing <= set(INCIDENTAL) - {"seed"}
+    (usual,) = parse_settings(["--seed", "3", "--n_features", "50", "--n_per_class", "5"], "")
+    assert command(usual) == "python main.py --dataset CUB2011 --model_type chiqpm --seed 3"
+    assert training_command(Path("downloaded_50_5_FinetunedModel.pth")) is None
 
 
 def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tmp_path):

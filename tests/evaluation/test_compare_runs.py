@@ -133,15 +133,16 @@ def test_a_folder_without_runs_is_one_line(tmp_path):
         gather([str(tmp_path)])
 
 
-def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run, tmp_path):
+@pytest.mark.parametrize(
+    "started_by, said", [("/a/main.py", ""), ("/b/many.py", "Other scripts than main.py started some of these runs. ")]
+)
+def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run, tmp_path, started_by, said):
     for seed, accuracy in enumerate((0.7, 0.8)):
         make_run(seed, "chiqpm", accuracy)
-        command = {
-            "command": "python /here/main.py --data_root /data --seed 1",
-            "commit": f"abcdefghij{seed}",
-            "arguments": {},
-        }
-        (tmp_path / "runs" / str(seed) / "config.json").write_text(json.dumps(command))
+        run = tmp_path / "runs" / str(seed)
+        write_json(run / CONFIG, {"command": f"python {started_by} 1", "commit": f"abcdefghij{seed}", "arguments": {}})
+        card = ModelCard({"dataset": "CUB2011", "seed": seed, "data_root": "/data", "img_size": 160}, {}, {})
+        save({}, run / "chiqpm_50_5_FinetunedModel.pth", card)
     template = tmp_path / "docs" / "page.template.md"
     template.parent.mkdir()
     template.write_text(
@@ -155,7 +156,8 @@ def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run
     assert "![set_size.png](figures/page/CUB2011/set_size.png)" in text
     assert (tmp_path / "docs/figures/page/CUB2011/set_size.png").exists()
     assert "- CHiQPM: seeds 0, 1, commit abcdefg" in text
-    assert "    python main.py --seed 1\n" in text
+    command = "python main.py --dataset CUB2011 --model_type chiqpm --seed 0 --img_size 160"
+    assert f"\n{said}CHiQPM of seed 0, by its recorded settings:\n\n    {command}\n" in text
     assert text.endswith("*No run of this kind is on hand.*\n")
     refused = {"table: dataset CUB": "'dataset CUB' in .* is not KEY=VALUE", "tables: seed=1": "none of table, splits"}
     for line, said in refused.items():
