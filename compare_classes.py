@@ -7,6 +7,7 @@ and one tree of all classes, by the features that they share. If the dataset kno
 that are truly alike come first.
 """
 
+import configs  # noqa: F401, I001  before numpy, which may be missing: that is one line from here on
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class CompareFlags(FigureFlags):
 
     classes: tuple[str, ...] = flag(
         EXPLANATION, (),
-        "two or more classes for one figure, by name or index (default: all pairs that share enough)",
+        "two or more classes for one figure, by index or name, without a leading - (default: all pairs that share "
+        "enough)",
         parse=str, many=True,
     )  # fmt: skip
     min_shared: int | None = flag(

@@ -16,6 +16,7 @@ folder; finished runs are skipped, and interrupted ones are resumed:
 Runs that share a folder (same dataset, architecture and seed) share a dense model, so they run one after another.
 """
 
+import configs  # noqa: F401, I001  before tqdm, which may be missing: that is one line from here on
 import itertools
 import logging
 import shlex
@@ -195,7 +196,7 @@ def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
     from training.forecast import forecast
 
     failed: list[str] = []
-    seconds, size = 0.0, 0
+    seconds, size, uncounted = 0.0, 0, ""
     paces: dict = {}
     for chain in chains(experiments):
         done: set[str] = set()  # stages that earlier runs would do
@@ -208,10 +209,10 @@ def rehearse_all(experiments: Sequence[Experiment]) -> list[str]:
                 failed.append(experiment.name)
                 continue
             log.info("%s", found)
-            seconds, size = seconds + found.seconds, size + found.size
+            seconds, size, uncounted = seconds + found.seconds, size + found.size, found.uncounted or uncounted
             done.update(found.costs)
     total = tqdm.format_interval(seconds)
-    log.info("\nOne after another they would take about %s and leave %.0f MB on disk.", total, size / 1e6)
+    log.info("\nOne after another they would take about %s%s and leave %.0f MB on disk.", total, uncounted, size / 1e6)
     return failed
 
 

@@ -6,6 +6,7 @@
 docs/export.md describes the file, and reads it in ten lines.
 """
 
+import configs  # noqa: F401, I001  before torch, which may be missing: that is one line from here on
 import io
 import json
 import logging

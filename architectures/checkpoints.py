@@ -54,7 +54,8 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             training checkpoint; `DataParallel` or `torch.compile` may have wrapped the model.
 
     Raises:
-        RunError: if the file is missing, damaged, holds anything but a state dict, or asks to run code.
+        RunError: if the file is missing, damaged, holds anything but a state dict of finite numbers, or asks to run
+            code.
     """
     state: Any
     try:
@@ -77,6 +78,9 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise RunError(f"{path} does not hold a state dict (names and tensors)")
+    for name, value in state.items():
+        if value.is_floating_point() and not value.float().isfinite().all():
+            raise RunError(f"{name} in {path} holds NaN or infinite numbers: the training had diverged")
     return {_unwrapped(name): value for name, value in state.items()}
 
 

@@ -1,9 +1,9 @@
 """What every script needs first: settings, the command line, the run folder, the machine.
 
-Importing takes seconds. Ctrl-C during that time gives one line, as later, and so do missing packages. Figures go to
-files, so $MPLBACKEND and the user's matplotlibrc are ignored: if the backend is not installed, or the file is not
-UTF-8, matplotlib refuses to be imported. Without a working directory, libraries would end the process with messages of
-their own.
+Importing takes seconds. Ctrl-C during that time gives one line, as later, and so do packages that are missing or do not
+fit. Figures go to files, so $MPLBACKEND and the user's matplotlibrc are ignored: if the backend is not installed, or
+the file is not UTF-8, matplotlib refuses to be imported. Without a working directory, libraries would end the process
+with messages of their own.
 """
 
 import os
@@ -14,15 +14,23 @@ if sys.version_info < (3, 11):  # noqa: UP036  started without installation
 
 
 def _report(kind: type, error: BaseException, trace) -> None:
-    remedy = f"run {sys.executable} -m pip install -r requirements.txt, or start the Python that has them"
+    pip = f"{sys.executable} -m pip install"
+    remedy = f"run {pip} -r requirements.txt, or start the Python that has them"
     if kind is KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        said = "\nInterrupted."
     elif isinstance(error, ModuleNotFoundError):
-        print(f"error: the package {error.name} is not installed here: {remedy}", file=sys.stderr)
+        said = f"error: the package {error.name} is not installed here: {remedy}"
+    elif isinstance(error, ImportError):
+        said = f"error: a package does not fit here ({' '.join(str(error).split())}): {remedy}"
     elif "torchvision::" in str(error):  # an operator that torch does not know
-        print(f"error: the releases of torch and torchvision do not match: {remedy}", file=sys.stderr)
+        said = (
+            "error: torch and torchvision do not match: their releases, or one is for CPUs and the other for GPUs; "
+            f"install both from one place: {pip} --force-reinstall torch torchvision"
+        )
     else:
         sys.__excepthook__(kind, error, trace)
+        return
+    print(said, file=sys.stderr)
 
 
 if not hasattr(sys, "ps1"):  # not in an interactive interpreter

@@ -16,11 +16,17 @@ from configs.records import recorded_arguments
 from configs.run_files import CONFIG, IMAGE_LIST, SPARSE_MODEL, sparse_model_file
 from configs.run_folder import MANIFEST, RunFolder
 from configs.runs import INCIDENTAL, OF_THE_MACHINE, newest_first, training_run, with_recorded_size
-from configs.settings import BACKBONE, Settings, completed, parse_settings, resolve
+from configs.settings import BACKBONE, SELECTION, TRAINING, Settings, completed, parse_settings, resolve
 
 NUMBERS = re.compile(rf"^[a-z]+_(\d+)_(\d+){re.escape(SPARSE_MODEL)}$")  # n_features and n_per_class in its name
 # Settings that a finished model brings along.
 RESTORED = tuple(f.name for f in fields(Settings) if f.name not in OF_THE_MACHINE)
+# Those of them that its later use depends on, and not its making alone.
+USED_LATER = [
+    *(f.name for f in fields(Settings) if f.name in RESTORED and f.metadata["group"] not in (TRAINING, SELECTION)),
+    "seed",
+    "set",
+]
 # Settings that name one of the models in a folder.
 MODEL_NAME = ("model_type", "n_features", "n_per_class")
 # Settings that change a model's predictions but leave no trace in a downloaded file.
@@ -82,7 +88,7 @@ def shared_flags(settings: Settings, run: RunFolder) -> str:
     named_by = (chosen or resolve(Settings())).as_dict()
     unsaid = [
         name
-        for name in RESTORED
+        for name in USED_LATER
         if now[name] != (named_by if name in MODEL_NAME else said)[name]
         or (recorded is None and name in _unseen(settings))
     ]

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def write_config(settings: Settings, run: RunFolder, device: torch.device, data:
             "arguments": settings.as_dict(),
             "recipes": settings.recipes(),
             "data": data,
-            "command": " ".join(["python", *sys.argv]),
+            "command": shlex.join(["python", *sys.argv]),
             "device": str(device),
             "versions": {
                 "python": platform.python_version(),

@@ -7,6 +7,7 @@ file all lead to the stage being done again. The next stage depends on the *cont
 
 import json
 import logging
+import os
 from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,7 +141,10 @@ class RunFolder:
 
     def manifest(self) -> dict:
         """All finished files of this run: name -> settings and SHA-256; without damaged entries."""
-        entries = read_json(self.path / MANIFEST)
+        path = self.path / MANIFEST
+        if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
+            raise RunError(f"{path} is not a file that can be read; move it away, and all stages are repeated")
+        entries = read_json(path)
         if not isinstance(entries, dict):
             return {}
         return {name: entry for name, entry in entries.items() if _is_entry(entry)}
@@ -180,6 +184,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write in the run folder {self.path}: {error.strerror}") from error
         try:
+            self.manifest()  # can be read, or there is one line before hours of work
             for level in ("", "*/"):  # plots have a folder of their own
                 for leftover in self.path.glob(f"{level}{TEMPORARY}*"):
                     leftover.unlink(missing_ok=True)

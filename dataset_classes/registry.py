@@ -203,8 +203,8 @@ def warn_of_two_labels(train: ImageDataset) -> None:
     found = [path for path, digest, label in images if label_of.setdefault(digest, label) != label]
     if found:
         log.warning(
-            "%d training images lie under another label, too, the first is %s: python -m dataset_classes.check lists "
-            "them.",
+            "Training images that lie under another label, too: %d, the first is %s; python -m dataset_classes.check "
+            "lists them.",
             len(found),
             found[0],
         )

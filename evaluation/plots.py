@@ -60,9 +60,11 @@ def set_size_figure(curves: dict) -> Figure:
     for rank, (name, curve) in enumerate(curves.items()):
         style = {"color": COLOURS[name], "label": name, "zorder": FIRST_ABOVE - rank}
         axes.plot(curve[:, 0], curve[:, 1], marker=".", markersize=3, **style)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    sizes = np.concatenate([curve[:, 1] for curve in curves.values()])
+    if sizes.max() > 10 * sizes.min():  # else a logarithmic axis has hardly a number
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
     return figure
 

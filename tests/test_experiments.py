@@ -143,6 +143,7 @@ def test_a_rehearsal_measures_like_runs_once_and_counts_a_shared_dense_model_onc
     assert len(measured) == 1
     assert caplog.text.count("done by an earlier run") == 2 * 2  # dense model and features of the second run of a seed
     assert caplog.text.count("qpm_8_3: error: No CUB2011 under") == 2
+    assert caplog.text.count(" and the selection of qsenn and sldd, of unknown length,") == 2 + 1  # each, and in all
     *each, total = (_seconds(taken) for taken in re.findall(r"[Aa]bout ([\d:]+) ", caplog.text))
     assert len(each) == 4 and each[0] > each[1] and total == pytest.approx(sum(each), abs=4)
     assert not (tmp_path / "logs").exists()

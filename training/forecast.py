@@ -38,6 +38,7 @@ FLOAT_BYTES = 4
 REUSED = "reused"
 SHARED = (DENSE, "features")  # stages whose result all runs of a folder share
 BY_ANOTHER = "done by an earlier run"
+UNKNOWN = " and the selection of qsenn and sldd, of unknown length,"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Forecast:
         return sum(seconds for seconds, _ in self.costs.values())
 
     @property
+    def uncounted(self) -> str:
+        """What `seconds` lacks, to be said after it; empty if nothing."""
+        return UNKNOWN if "selection" in self.costs and not self.run.settings.kind.class_sets else ""
+
+    @property
     def size(self) -> int:
         """Bytes on disk of all stages."""
         return sum(size for _, size in self.costs.values())
@@ -79,13 +85,15 @@ class Forecast:
         for stage, state in self.states.items():
             seconds, size = self.costs.get(stage, (0.0, 0))
             shown = (tqdm.format_interval(seconds), f"{size / 1e6:.0f} MB") if stage in self.costs else ("-", "-")
+            if stage == "selection" and self.uncounted:
+                shown = ("?", shown[1])
             lines.append(f"  {stage:12}{shown[0]:>10}{shown[1]:>10}  {state}")
         free = shutil.disk_usage(innermost_existing(self.run.folder.path)).free
         memory = "" if self.pace.memory_mb is None else f", up to {self.pace.memory_mb / 1e3:.1f} GB of memory"
         size = self.size + 2 * self.pace.model_bytes  # the checkpoint of an unfinished training: model and momentum
         lines.append(
-            f"About {tqdm.format_interval(self.seconds)} on {self.run.hardware.device}{memory}, {size / 1e6:.0f} MB of "
-            f"{free / 1e9:.0f} GB free on disk; from {MEASURED_STEPS} measured steps at "
+            f"About {tqdm.format_interval(self.seconds)}{self.uncounted} on {self.run.hardware.device}{memory}, "
+            f"{size / 1e6:.0f} MB of {free / 1e9:.0f} GB free on disk; from {MEASURED_STEPS} measured steps at "
             f"{1 / self.pace.seconds_per_image:.3g} images/s. Nothing was changed."
         )
         return "\n".join(lines)

@@ -293,7 +293,7 @@ def train_epoch(
     of_each = processes.all_gather(mean)
     everyone = {name: fmean(own[name] for own in of_each) for name in mean}
     log.info(
-        "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s left in the run",
+        "%s  epoch %3d/%d  loss %7.4f  train accuracy %6.2f %%  lr %.2e  %.4g images/s  %s of training left",
         phase.name, epoch + 1, phase.epochs, everyone["loss"], 100 * everyone["train_accuracy"], rates[0],
         common["images_per_second"], tqdm.format_interval(left),
     )  # fmt: skip

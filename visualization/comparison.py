@@ -15,7 +15,7 @@ MAX_COLUMNS = 10  # features in one figure: more could neither be told apart by 
 
 
 def find_class(text: str, class_names: Sequence[str]) -> int:
-    """Index of the class that a user gives by index or name (exact, or without regard to case and `_`).
+    """Index of the class that a user gives by index or name (exact, or without regard to case, blanks, `_` and `-`).
 
     If names are numbers, indices are not accepted, as they could be mistaken for names.
 

@@ -61,9 +61,14 @@ def _fit(features, labels, sparsify, n_features, n_per_class, solver) -> SparseL
         found, wanted = weight.count_nonzero().item(), n_per_class * len(weight)
         if found == wanted:
             break
-        log.info("The path of alpha %g has %d of the %d weights wanted.", alpha, found, wanted)
+        log.info(
+            "Selection: the path of alpha %g has %d of the %d weights wanted; a denser one is tried.",
+            alpha,
+            found,
+            wanted,
+        )
     else:
-        log.warning("Even the densest path has only %d of the %d weights wanted.", found, wanted)
+        log.warning("Selection: even the densest path has only %d of the %d weights wanted.", found, wanted)
     dtype = features.dtype if features.is_floating_point() else torch.float32
     weight, bias, mean, std = (x.to(dtype) for x in (weight, bias, *datafit.scale))
     return SparseLayer(selection=selected, weight=weight, mean=mean, std=std, bias=bias)

@@ -90,7 +90,7 @@ def save_dense(path):
         (partial(changed, linear__layer__weight=WEIGHT[0]), {}, "must have shape [C, n]"),
         (partial(changed, linear__mean=torch.ones(3)), {}, "mean must have shape [4]"),
         (partial(changed, linear__layer__bias=torch.ones(2)), {}, "bias must have shape [3]"),
-        (partial(changed, linear__std=torch.tensor([1, 1, 1, torch.nan])), {}, "not finite"),
+        (partial(changed, linear__std=torch.tensor([1, 1, 1, torch.nan])), {}, "linear.std in"),
         (partial(changed, linear__selection=torch.tensor([0, 1, 2, 512])), {}, "features that"),
         (partial(changed, linear__layer__weight=-WEIGHT), {}, "give the --model_type"),
         (save_dense, {}, "is not a sparse model: linear.selection is missing"),

@@ -248,3 +248,8 @@ def test_next_commands_find_the_same_model_and_say_no_more_than_needed(leave, tm
         assert find(*shlex.split(flags))[0] == settings
         if expected is not None:
             assert flags == f"--folder {shlex.quote(str(run.path))}{expected}"
+
+
+def test_next_commands_say_nothing_of_how_an_unchanged_model_was_made(leave):
+    run = leave(ODD)  # then a call with another limit chose and trained the same
+    assert shared_flags(replace(ODD, certificate=20.0, eval_every=0), run) == f"--folder {shlex.quote(str(run.path))}"

@@ -1,6 +1,7 @@
 """Files of a run are reused only while they are valid."""
 
 import pytest
+from refusals import refused
 
 from configs.errors import RunError
 from configs.run_folder import RunFolder
@@ -45,3 +46,12 @@ def test_a_file_is_not_entered_while_another_run_writes(run):
         with pytest.raises(RunError, match="another run is working in"):
             RunFolder(run.path).locked().__enter__()
     assert [*run.manifest()] == ["a.txt"]
+
+
+def test_a_manifest_that_cannot_be_read_is_one_line_before_any_work(run):
+    run.file("manifest.json").mkdir()
+    with refused(RunError, "manifest.json is not a file"), run.locked():
+        pass
+    run.file("manifest.json").rmdir()
+    with run.locked():  # the lock is free
+        pass

@@ -61,7 +61,7 @@ def test_copies_are_on_one_side_under_any_name_and_class_and_two_labels_are_told
     caplog.clear()
     warn_of_two_labels(splits.train)
     twice = [path for path in splits.train.paths if "of ant" in path]
-    assert f"{len(twice)} training images lie under another label, too, the first is {twice[0]}" in caplog.text
+    assert f"under another label, too: {len(twice)}, the first is {twice[0]}" in caplog.text
 
 
 @pytest.mark.parametrize(("divisor", "told"), [(1, False), (17, True)])

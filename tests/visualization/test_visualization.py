@@ -226,6 +226,7 @@ def test_classes_are_found_by_index_and_name(text):
 def test_a_name_as_it_is_comes_before_one_in_another_case():
     names = ["Plain", "plain", "0"]
     assert [find_class(text, names) for text in ("plain", "Plain", "0")] == [1, 0, 2]
+    assert find_class("x", ["-x", "0"]) == 0  # what begins with - is a flag
     assert find_class("Größe", ["ant", unicodedata.normalize("NFD", "Größe")]) == 1
     with refused(UsageError, "'PLAIN'", "'Plain', 'plain'"):  # it may be either
         find_class("PLAIN", names)
