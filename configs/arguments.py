@@ -50,11 +50,17 @@ def boolean(text: str) -> bool:
 
 
 def choice(choices: Collection[str], what: str) -> Callable[[str], str]:
-    """A parser for `flag` that turns a name in any case into its spelling in `choices`; ValueError lists these."""
+    """A parser for `flag` that turns a name, whatever its case, `-` and `_`, into its spelling in `choices`.
+
+    ValueError lists these.
+    """
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "")
 
     def parse(text: str) -> str:
         for known in choices:
-            if known.lower() == text.lower():
+            if plain(known) == plain(text):
                 return known
         raise ValueError(f"unknown {what} {text!r}; choose one of {', '.join(choices)}")
 
@@ -73,8 +79,8 @@ class Range:
         """The value; ValueError if it lies outside."""
         if not self.low <= value < self.high or (self.above and value == self.low):
             least = "more than" if self.above else "at least"
-            limit = "finite" if self.high == math.inf else f"below {self.high}"
-            raise ValueError(f"it must be {least} {self.low} and {limit}, not {value}")
+            limit = f" and below {self.high}" if self.high < math.inf else "" if math.isfinite(value) else " and finite"
+            raise ValueError(f"it must be {least} {self.low}{limit}, not {value}")
         return value
 
 
@@ -205,6 +211,8 @@ def _canonical_flags(argv: list[str], declared: list[Field]) -> list[str]:
 
 
 def _unknown(argument: str, declared: list[Field]) -> str:
+    if argument.startswith(("–", "—")):  # as text programs print two hyphens
+        return f"{argument!r} begins with a dash; flags begin with two hyphens, --"
     if not argument.startswith("-"):
         return f"unexpected argument {argument!r} (see --help)"
     name = argument.lstrip("-").partition("=")[0].replace("-", "_")

@@ -48,7 +48,8 @@ class Hardware:
             chosen = torch.device(device)
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--device {device} cannot be used here: {reason(error)}") from None
+            why = reason(error).partition(". ")[0]  # PyTorch goes on about its builds
+            raise UsageError(f"--device {device} cannot be used here: {why}") from None
         on_gpu = chosen.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(chosen)

@@ -34,6 +34,7 @@ def override(text: str) -> str:
         raise ValueError(f"{text!r} is not RECIPE.FIELD=VALUE, as in dense.lr=0.01")
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, cutoff=0.5)
+        near = near or [known for known in NAMES if known.endswith(f".{name}")]
         near = near or [known for known in NAMES if known.startswith(name.partition(".")[0])]
         raise ValueError(f"no recipe has {name!r}; similar names are {', '.join(near or NAMES)}")
     _value(name, value)

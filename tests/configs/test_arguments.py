@@ -28,6 +28,7 @@ def test_spellings_of_true_and_false(spelled):
 @pytest.mark.parametrize("name", ["Cub2011", "CUB2011", "cub2011"])
 def test_names_in_any_case(name):
     assert settings("--dataset", name).dataset == "CUB2011"
+    assert settings("--model_type", "Q-SENN").model_type == "qsenn"  # as the papers write it
 
 
 def test_defaults_are_the_papers():
@@ -64,11 +65,11 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--model_type", "pipnet"), "unknown model_type 'pipnet'"),
         (("--do_dense", "maybe"), "neither true nor false"),
         (("--n_per_class", "51"), "--n_per_class 51 is more than --n_features 50"),
-        (("--n_features", "0"), "argument --n_features: it must be at least 1 and finite, not 0"),
+        (("--n_features", "0"), "argument --n_features: it must be at least 1, not 0"),
         (("--n_features", "many"), "--n_features"),
         (("--img_size", "0"), "--img_size: it must be at least 1"),
         (("--batch_size", "1"), "--batch_size: it must be at least 2"),
-        (("--schedule_scale", "0"), "--schedule_scale: it must be more than 0 and finite, not 0"),
+        (("--schedule_scale", "0"), "--schedule_scale: it must be more than 0, not 0"),
         (("--schedule_scale", "nan"), "--schedule_scale: it must be more than 0 and finite, not nan"),
         (("--arch", "timm/"), "'timm/' names no backbone"),
         (("--redundancy_threshold", "nan"), "a redundancy or the word published, not 'nan'"),
@@ -83,6 +84,7 @@ def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
         (("--do_dense", "False", "--weights", "none"), "--do_dense False needs a trained backbone"),
         (("--n_feature", "10"), "did you mean --n_features?"),
         (("CUB2011",), "unexpected argument 'CUB2011'"),
+        (("–dataset", "CUB2011"), "flags begin with two hyphens"),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(argv, message):

@@ -42,6 +42,7 @@ def test_values_have_the_type_of_their_field_and_are_not_scaled():
     ("overrides", "message"),
     [
         (["dense.learning_rate=1"], "no recipe has 'dense.learning_rate'; similar names are "),
+        (["lr=1"], "similar names are dense.lr, finetune.lr"),
         (["fintune.lr=1"], "similar names are finetune.lr"),
         (["lr"], "'lr' is not RECIPE.FIELD=VALUE, as in dense.lr=0.01"),
         (["dense.lr=fast"], "dense.lr=fast: 'fast' is not a number"),
