@@ -26,7 +26,7 @@ def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         `[F, C]` float64, divided by its largest absolute entry. Constant features have correlation 0 (the published
-        implementation divides by zero there).
+        implementation divides by zero there). NaN everywhere if some feature is not finite.
     """
     features = torch.as_tensor(features)
     labels = torch.as_tensor(labels).long()
@@ -37,7 +37,7 @@ def class_feature_correlation(features: Tensor, labels: Tensor) -> Tensor:
     covariance = (class_sums(features, labels) - counts[:, None] * mean) / n_samples  # [C, F]
     share = counts / n_samples
     scale = (share * (1 - share)).sqrt()[:, None] * deviation
-    correlation = torch.where(scale > 0, covariance / scale.clamp(min=1e-300), 0.0).T
+    correlation = torch.where(scale == 0, 0.0, covariance / scale.clamp(min=1e-300)).T
     return correlation / correlation.abs().max().clamp(min=1e-300)
 
 
@@ -75,8 +75,8 @@ def feature_moments(features: Tensor) -> tuple[Tensor, Tensor]:
     for rows in _rows(features):
         squares = squares + (rows - mean).square().sum(dim=0)
     deviation = (squares / len(features)).sqrt()
-    varies = deviation > 1e-12 * largest.clamp(min=1e-300)
-    return mean, torch.where(varies, deviation, 0.0)
+    constant = deviation <= 1e-12 * largest.clamp(min=1e-300)  # not if it is NaN
+    return mean, deviation.masked_fill(constant, 0.0)
 
 
 def _rows(features: Tensor) -> Iterator[Tensor]:

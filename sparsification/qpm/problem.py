@@ -21,6 +21,8 @@ from sparsification.qpm.threshold import redundancy_threshold
 
 # Weight of the class-feature correlation, averaged over classes, relative to redundancy and bias.
 CORRELATION_SCALE = 1000.0
+# The solvers' tolerances and prices suit correlations of at most 1; far beyond this limit, rows would repeat.
+LARGEST_CORRELATION = 1e3
 # Relative difference below which redundancies count as equal: with two classes, all are 1 or 0.
 ROUNDING = 1e-9
 
@@ -29,7 +31,7 @@ class SelectionProblem:
     """Objective and rules of one feature selection.
 
     Args:
-        correlation: class-feature correlation A, `[F, C]`.
+        correlation: class-feature correlation A, scaled to at most 1, `[F, C]`.
         redundancy: similarity R of every pair of features, at least 0, `[F, F]`. Only the upper triangle counts. A pair
             with redundancy 0 is never penalised.
         bias: linear preference b for every feature, `[F]`.
@@ -44,7 +46,7 @@ class SelectionProblem:
 
     Raises:
         UsageError: if the requested numbers admit no selection.
-        RunError: if an input holds a value that is not finite.
+        RunError: if an input holds a value that is not finite, or the correlation is not scaled.
         ValueError: if shapes do not match.
     """
 
@@ -86,6 +88,8 @@ class SelectionProblem:
                 raise RunError(
                     f"Feature selection: {name} is not finite; the dense model has diverged or a feature is constant"
                 )
+        if (largest := np.abs(self.correlation).max(initial=0.0)) > LARGEST_CORRELATION:
+            raise RunError(f"Feature selection: correlation is as large as {largest:g}; scale it to at most 1")
         if self.pairs not in ("any", "named"):
             raise UsageError(f"--pairs {self.pairs}: choose any or named")
         n, k = self.n_features, self.n_per_class
@@ -98,6 +102,11 @@ class SelectionProblem:
             raise UsageError(
                 f"--n_features {n} --n_per_class {k} describe {comb(n, k)} classes at most, "
                 f"the data has {self.n_classes}: raise one of the two"
+            )
+        if not 0 <= self.n_required_pairs <= comb(self.n_classes, 2):
+            raise UsageError(
+                f"rho={self.rho:g} asks for {self.n_required_pairs} pairs of {self.n_classes} classes, "
+                f"choose 0 to {comb(self.n_classes, 2)}"
             )
 
     @cached_property

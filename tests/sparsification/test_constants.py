@@ -41,6 +41,12 @@ def test_constant_features_correlate_with_nothing():
     assert (A[0] == 0).all() and (A[1] != 0).all()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_feature_that_is_not_finite_is_not_taken_for_a_constant_one(value):
+    A = class_feature_correlation(torch.tensor([[0.1, 1.0], [value, 2.0], [0.3, 3.0]]), torch.tensor([0, 1, 1]))
+    assert A.isnan().all()
+
+
 @pytest.mark.parametrize("draw", ["normal", "exponential", "two groups", "repeated", "mostly 0"])
 def test_mean_shift_finds_the_clusters_of_scikit_learn(draw):
     generator = np.random.default_rng(0)

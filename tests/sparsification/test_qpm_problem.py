@@ -86,10 +86,16 @@ def test_impossible_numbers_are_refused(n_features, n_per_class, error, message)
         random_problem(0, n_features=n_features, n_per_class=n_per_class)
 
 
-def test_infinite_inputs_are_refused():
-    correlation = np.full((4, 2), np.nan)
-    with pytest.raises(RunError, match="correlation is not finite"):
-        SelectionProblem(correlation, np.zeros((4, 4)), np.zeros(4), 3, 1)
+@pytest.mark.parametrize("rho", [-0.25, 2.0])
+def test_more_pairs_than_the_classes_form_are_refused(rho):
+    with pytest.raises(UsageError, match="pairs of 4 classes, choose 0 to 6"):
+        random_problem(0, rho=rho)
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "correlation is not finite"), (1e9, "as large as 1e\\+09")])
+def test_inputs_beyond_what_solvers_can_tell_apart_are_refused(value, message):
+    with pytest.raises(RunError, match=message):
+        SelectionProblem(np.full((4, 2), value), np.zeros((4, 4)), np.zeros(4), 3, 1)
 
 
 @pytest.mark.parametrize("number", [1, 2])
