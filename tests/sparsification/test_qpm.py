@@ -4,6 +4,7 @@ import ctypes
 import re
 import signal
 import sys
+import tracemalloc
 from itertools import combinations, permutations, product
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs import bound as bound_module
 from sparsification.qpm.proofs import lagrangian
 from sparsification.qpm.proofs.bound import Certificate
-from sparsification.qpm.proofs.exact import set_values
+from sparsification.qpm.proofs.exact import TooLargeError, best_sharing_subsets, set_values
 from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
 from sparsification.qpm.proofs.relaxation import Relaxation
 from sparsification.qpm.search import named_pairs
@@ -162,6 +163,16 @@ def test_a_selection_that_is_not_found_is_called_impossible_only_if_that_is_prov
     with pytest.raises(NoSelectionError, match=r"may be one; raise --selection_seconds") as error:
         solve(problem)
     assert not isinstance(error.value, PairsImpossibleError)
+
+
+def test_a_proof_that_is_too_large_is_given_up_before_it_fills_the_memory():
+    values = np.random.default_rng(0).normal(size=(16, 24))
+    tracemalloc.start()
+    with pytest.raises(TooLargeError):
+        best_sharing_subsets(values, 3, counted=~np.eye(16, dtype=bool), required=20, budget=5.0)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 3e8  # bytes
 
 
 def test_classes_of_one_component_are_parted_and_taken_rows_are_avoided():

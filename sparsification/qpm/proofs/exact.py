@@ -152,29 +152,33 @@ def best_sharing_subsets(
     subsets, members, loss = subsets[useful], members[useful], loss[:, useful]
     sharing = members @ members.T == n_per_class - 1  # (N, N)
     # Smallest loss at which a class shares k - 1 features with a given subset, and with another class.
-    partner_loss = np.where(sharing[:, None, :], loss, np.inf).min(axis=2)  # (N, C)
+    partner_loss = np.stack([np.where(sharing, own, np.inf).min(axis=1) for own in loss], axis=1)  # (N, C)
     pair_loss = np.stack([(own[:, None] + partner_loss).min(axis=0) for own in loss])  # (C, C)
     options = [np.flatnonzero(own < budget) for own in loss]
-    order = sorted(range(n_classes), key=lambda c: len(options[c]))
+    order = np.array(sorted(range(n_classes), key=lambda c: len(options[c])))
 
     chosen = np.zeros((1, 0), dtype=np.int64)  # (partial assignments, classes decided)
     lost, n_pairs = np.zeros(1), np.zeros(1, dtype=np.int64)
     for position, c in enumerate(order):
-        option = options[c]  # below, (partial assignments, options)
-        total = lost[:, None] + loss[c, option]
-        partner = counted[order[:position], c]
-        pairs = n_pairs[:, None] + sharing[chosen[:, partner, None], option].sum(axis=1)
-        repeated = (chosen[:, :, None] == option).any(axis=1)
-        parent, pick = np.nonzero((total < budget) & ~repeated)
+        option, decided, left = options[c], order[: position + 1], order[position + 1 :]
+        if len(lost) * len(option) > MAX_ENTRIES:
+            raise TooLargeError
+        total = lost[:, None] + loss[c, option]  # (partial assignments, options)
+        possible, pairs = total < budget, np.repeat(n_pairs[:, None], len(option), axis=1)
+        for d, taken in zip(decided, chosen.T, strict=False):
+            possible &= taken[:, None] != option
+            if counted[c, d]:
+                pairs += sharing[np.ix_(taken, option)]
+        parent, pick = np.nonzero(possible)
         if len(parent) > MAX_ASSIGNMENTS:
             raise TooLargeError
         chosen = np.column_stack([chosen[parent], option[pick]])
         lost, n_pairs = total[parent, pick], pairs[parent, pick]
-        room, decided, left = budget - lost, order[: position + 1], order[position + 1 :]
-        with_decided = partner_loss[chosen][:, :, left] < room[:, None, None]  # (partial assignments, decided, left)
-        n_with_decided = (with_decided & counted[np.ix_(decided, left)]).sum(axis=(1, 2))
+        room = budget - lost
         losses_among_left = np.sort(pair_loss[np.ix_(left, left)][np.triu(counted[np.ix_(left, left)])])
-        reachable = n_pairs + n_with_decided + np.searchsorted(losses_among_left, room)
+        reachable = n_pairs + np.searchsorted(losses_among_left, room)
+        for d, taken in zip(decided, chosen.T, strict=True):
+            reachable += (partner_loss[np.ix_(taken, left[counted[left, d]])] < room[:, None]).sum(axis=1)
         kept = reachable >= required
         chosen, lost, n_pairs = chosen[kept], lost[kept], n_pairs[kept]
     if not len(lost):
