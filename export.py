@@ -113,7 +113,9 @@ def onnx_model(settings: Settings, finished: FinishedModel) -> bytes:
         import onnx
         from onnxscript import opset18 as op
     except ImportError as error:
-        raise RunError(f"writing ONNX needs a package: pip install {error.name}") from None
+        raise RunError(
+            f"writing ONNX needs {error.name}, which is not installed: pip install onnx onnxscript"
+        ) from None
 
     def stable_sort(values, *, stable=None, dim=-1, descending=False):
         """TopK of all values: ONNX guarantees that of equal values the one with the lower index comes first."""

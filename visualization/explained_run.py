@@ -108,7 +108,7 @@ def open_hierarchical_run(
     if not settings.kind.hierarchical:
         raise UsageError(
             f"the hierarchy needs classes that are sets of features (chiqpm or qpm); {settings.model_type} has "
-            "signed weights: use compare_classes.py"
+            "signed weights: use compare_classes.py, or name another model of the folder with --model_type"
         )
     explained = open_run(settings, folder, palette)
     weight = explained.explainer.model.class_weight.cpu()
