@@ -70,11 +70,11 @@ class ExplainedRun:
         has = self.explainer.weight[list(classes)] != 0
         telling = np.flatnonzero(has.any(axis=0) & ~has.all(axis=0)).tolist()
         said = [
-            f"of feature {f} lies on the same part ({self.usual_parts[f].name}) in {self.usual_parts[f].share:.0%}"
+            f"that of feature {f} on the {self.usual_parts[f].name} in {self.usual_parts[f].share:.0%}"
             for f in telling
             if f in self.usual_parts
         ]
-        return f"On test images the peak {', that '.join(said)}." if said else ""
+        return f"Peaks on test images: {', '.join(said)}." if said else ""
 
     def report(self, subject: str, images: ClassImages) -> ReportBuilder:
         """The start of a page about the run: its title, and all features on the training images."""

@@ -107,9 +107,7 @@ def test_usual_parts_are_counted_where_a_feature_is_active_and_a_part_is_visible
     usual = usual_parts(table, Keypoints(names, places, visible))
     assert list(usual) == [0] and usual[0].name == "wing"
     assert usual[0].share == pytest.approx(2 / 3)
-    assert run_of({1: usual[0]}).trust((0, 1)) == (
-        "On test images the peak of feature 1 lies on the same part (wing) in 67%."
-    )
+    assert run_of({1: usual[0]}).trust((0, 1)) == "Peaks on test images: that of feature 1 on the wing in 67%."
 
 
 def test_a_grid_says_what_its_marks_mean():
