@@ -19,10 +19,11 @@ from sparsification.qpm import progress as progress_module
 from sparsification.qpm.components import Component
 from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs import bound as bound_module
-from sparsification.qpm.proofs import lagrangian
+from sparsification.qpm.proofs import lagrangian, negative_part
 from sparsification.qpm.proofs.bound import Certificate
 from sparsification.qpm.proofs.exact import TooLargeError, best_sharing_subsets, set_values
 from sparsification.qpm.proofs.lagrangian import Elimination, Multipliers
+from sparsification.qpm.proofs.negative_part import NegativePart
 from sparsification.qpm.proofs.relaxation import Relaxation
 from sparsification.qpm.search import named_pairs
 from sparsification.qpm.search import search as search_module
@@ -123,7 +124,7 @@ def test_named_pairs_all_share_at_a_known_price(qp_instance, monkeypatch):
     certificate = Certificate(problem)
     with Progress("certificate", 600.0, seed=0) as progress:
         certificate.first_prices(progress, time_share=1.0)
-        certificate.tighten(progress, iterations=140)
+        certificate.tighten(progress, iterations=150)
     assert certificate.bound < case["best_known"]  # a bound that knows the rule
     assert selection.objective <= certificate.bound < 1.03 * selection.objective
 
@@ -232,7 +233,8 @@ def test_any_multipliers_give_a_true_bound(seed, pairs):
         n_pairs = certificate.lagrangian.n_pairs
         multipliers = Multipliers(rng.normal(size=4) * 10, rng.normal(size=n_pairs) * 10)
         state = Relaxation(problem, certificate.lagrangian, np.arange(9), multipliers)
-        state.roots, state.balance = scale * rng.normal(size=(9, 9)), scale * rng.normal(size=9)
+        slack = scale * rng.normal(size=(9, 9))
+        state.slack, state.balance = slack + slack.T, scale * rng.normal(size=9)
         assert certificate.evaluate(state.lagrangian, multipliers, state)[0] >= best
     with Progress("certificate", 600.0, seed=0) as progress:
         certificate.tighten(progress)
@@ -378,3 +380,35 @@ def test_all_features_selected():
     problem = random_problem(2, n_pool=5, n_features=5)
     selection = valid_selection(problem)
     assert selection.gap == 0.0
+
+
+def test_the_negative_part_is_followed_while_the_matrix_turns(monkeypatch):
+    monkeypatch.setattr(negative_part, "LEAST_SIZE", 0)
+    rng, size = np.random.default_rng(0), 200
+    part, turned = NegativePart(size), np.linalg.qr(rng.normal(size=(size, size)))[0]
+    decomposed, eigh = [], negative_part.eigh
+    monkeypatch.setattr(negative_part, "eigh", lambda *args, **kw: decomposed.append(len(args[0])) or eigh(*args, **kw))
+    for count in (20, 22, 25, 27, 30, 100, 30):
+        turned = np.linalg.qr(turned + 0.002 * rng.normal(size=(size, size)))[0]
+        values = np.concatenate([-rng.uniform(0.1, 20, count), rng.uniform(0, 4, size - count)])
+        matrix = (turned * values) @ turned.T
+        negative = (turned[:, :count] * -values[:count]) @ turned[:, :count].T
+        roots = part.roots((matrix + matrix.T) / 2)
+        assert np.linalg.norm(roots @ roots.T - negative) < 0.02 * np.linalg.norm(negative)
+    # Whole ones at first, where it has outgrown the basis, and where that would be too wide.
+    assert decomposed.count(size) == 3
+    for matrix in (np.zeros((size, size)), -np.eye(size), np.eye(size), np.eye(size)):
+        roots = part.roots(matrix)
+        np.testing.assert_allclose(roots @ roots.T, np.maximum(-matrix, 0.0), atol=1e-9)
+
+
+def test_the_bound_is_as_good_where_the_negative_part_is_followed(qp_instance, monkeypatch):
+    problem = instance_problem(qp_instance("large_qpm_512x196"))
+    bounds = []
+    for least_size in (1000, 0):
+        monkeypatch.setattr(negative_part, "LEAST_SIZE", least_size)
+        certificate = Certificate(problem)
+        with Progress("certificate", 600.0, seed=0) as progress:
+            certificate.tighten(progress, iterations=100)
+        bounds.append(certificate.bound)
+    assert bounds[1] == pytest.approx(bounds[0], rel=5e-4)

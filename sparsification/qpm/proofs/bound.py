@@ -12,6 +12,7 @@ prices of a search, the same sum says which features matter; it is no bound then
 """
 
 import numpy as np
+from scipy.linalg import eigh
 
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.progress import Progress
@@ -23,10 +24,10 @@ ACTIVE_PER_FEATURE, LEAST_ACTIVE, MOST_ACTIVE = 8, 100, 320
 # Iterations that set them, and after how many the features that matter are chosen again.
 ITERATIONS_OF_PRICES, ITERATIONS_PER_CHOICE = 200, 50
 # Iterations before named pairs count: their multipliers go astray while X is far from a selection.
-ITERATIONS_WITHOUT_RULE = 60
+ITERATIONS_WITHOUT_RULE = 20
 # Iterations between two evaluations of the bound, and evaluations without notable gain before it ends.
-ITERATIONS_PER_BOUND = 10
-PATIENCE = 20
+ITERATIONS_PER_BOUND = 50
+PATIENCE = 4
 # What is notable: the bound falls by this fraction over all of these evaluations.
 NOTABLE_GAIN = 2e-4
 # Diagonal entry of X below which a feature may leave the relaxation.
@@ -85,9 +86,9 @@ class Certificate:
         state = Relaxation(self.problem, self.without_rule, every, self.first, dtype=np.float32)
         stale, lowest = 0, np.inf
         while stale < PATIENCE and self.bound > objective and state.n_steps < iterations and not progress.expired:
-            if self.lagrangian.n_pairs and state.n_steps == ITERATIONS_WITHOUT_RULE:
-                state.price_by(self.lagrangian, self.prices)
             for _ in range(ITERATIONS_PER_BOUND):
+                if self.lagrangian.n_pairs and state.n_steps == ITERATIONS_WITHOUT_RULE:
+                    state.price_by(self.lagrangian, self.prices)
                 state.step()
                 if progress.expired:
                     break
@@ -107,8 +108,8 @@ class Certificate:
         problem, n = self.problem, self.problem.n_features
         brackets = lagrangian.scores(problem.gain, problem.bias, multipliers) + self.penalty_part
         if state is not None:
-            roots, active, balance = state.roots.astype(np.float64), state.active, state.balance.astype(np.float64)
-            slack = roots @ roots.T  # positive semidefinite in float64, too
+            active, balance = state.active, state.balance.astype(np.float64)
+            slack = positive_semidefinite(state.slack)
             rows = -problem.penalty[active] / 2  # (active, F)
             rows[:, active] += slack - (balance[:, None] + balance) / 2
             own = np.diag(slack) + (n - 1) * balance
@@ -133,6 +134,13 @@ def describe_bound(bound: float, objective: float) -> str:
         return f"upper bound {bound:.3f}"
     gap = 100 * (bound - objective) / max(abs(objective), 1e-12)
     return f"upper bound {bound:.3f}, gap {gap:.2f} %"
+
+
+def positive_semidefinite(matrix: np.ndarray) -> np.ndarray:
+    """The matrix without its negative eigenvalues: a product r r', so positive semidefinite in float64."""
+    values, vectors = eigh(matrix, check_finite=False, driver="evd")
+    roots = (vectors[:, values > 0] * np.sqrt(values[values > 0])).astype(np.float64)
+    return roots @ roots.T
 
 
 def largest_sum(rows: np.ndarray, count: int) -> np.ndarray:

@@ -11,15 +11,15 @@ leaves a linear score for each feature. The relaxation
 
 is solved by the alternating direction method (Wen, Goldfarb and Yin, "Alternating direction augmented Lagrangian
 methods for semidefinite programming", 2010), while the multipliers drift towards those that fit the current diagonal of
-X. It yields a positive semidefinite matrix `slack` and multipliers `balance` of the row sums.
+X. It yields a matrix `slack`, positive semidefinite but for small errors, and multipliers `balance` of the row sums.
 """
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.linalg import eigh
 
 from sparsification.qpm.problem import SelectionProblem
 from sparsification.qpm.proofs.lagrangian import Lagrangian, Multipliers, feature_scores
+from sparsification.qpm.proofs.negative_part import NegativePart
 
 # Step length of the multiplier X (up to 1.618 converges), and of the class multipliers in the first iteration.
 OVERRELAXATION = 1.6
@@ -28,7 +28,7 @@ DRIFT_HALVES_AFTER = 100
 WEIGHT_PER_SCORE = 0.25
 # Classes in named pairs, and the pairs, follow a subgradient instead: first step relative to the range of the gain,
 # iterations after which it has halved, and share of the previous direction that is kept.
-FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.008, 200, 0.7
+FIRST_STEP, STEP_HALVES_AFTER, MOMENTUM = 0.004, 200, 0.7
 
 
 class Relaxation:
@@ -48,13 +48,14 @@ class Relaxation:
         n, size = problem.n_features, len(active)
         self.gain, self.bias = problem.gain[:, active], problem.bias[active]
         self.half_penalty = (problem.penalty[np.ix_(active, active)] / 2).astype(dtype)
+        self.penalty_sums = self.half_penalty.sum(axis=1)
         self.gain_range = np.ptp(problem.gain)
         self.descending = np.argsort(-self.gain, axis=1)
         share = n / size
         self.X = np.full((size, size), share**2, dtype=dtype)
         np.fill_diagonal(self.X, share)
-        self.slack, self.sign_slack = np.zeros((2, size, size), dtype=dtype)
-        self.roots = np.zeros((size, 0), dtype=dtype)  # slack = roots roots'
+        self.slack, self.sign_slack, self.target, self.negative = np.zeros((4, size, size), dtype=dtype)
+        self.negative_part = NegativePart(size)
         self.balance = np.zeros(size, dtype=dtype)
         # Of the constraints in the augmented Lagrangian, inverted: at the scale of the scores.
         scores = lagrangian.scores(self.gain, self.bias, multipliers)
@@ -71,40 +72,57 @@ class Relaxation:
         self.lagrangian, self.multipliers = lagrangian, multipliers
         self.direction = Multipliers(np.zeros(self.problem.n_classes), np.zeros(lagrangian.n_pairs))
 
-    def constraints(self, matrix: np.ndarray) -> np.ndarray:
-        """n times the diagonal less the row sums, and the trace, `[active + 1]`."""
-        diagonal = np.diag(matrix)
-        return np.append(self.problem.n_features * diagonal - matrix.sum(axis=1), diagonal.sum())
-
-    def adjoint(self, dual: np.ndarray) -> np.ndarray:
-        """The matrix that the constraint multipliers add up to."""
-        matrix = -(dual[:-1, None] + dual[:-1]) / 2
-        np.fill_diagonal(matrix, (self.problem.n_features - 1) * dual[:-1] + dual[-1])
-        return matrix
+    def constraints(self, diagonal: np.ndarray, row_sums: np.ndarray) -> np.ndarray:
+        """n times the diagonal less the row sums of a matrix, and its trace, `[active + 1]`."""
+        return np.append(self.problem.n_features * diagonal - row_sums, diagonal.sum())
 
     def step(self) -> None:
-        """One iteration of the alternating direction method and of the multipliers."""
+        """One iteration of the alternating direction method and of the multipliers.
+
+        Large arrays are written in place: to allocate them would take most of the time.
+        """
         share = np.clip(np.diag(self.X), 0.0, 1.0)
         scores, excess = self.lagrangian.demand(self.gain, self.multipliers, share)
         alone = self.lagrangian.free
         scores += feature_scores(self.gain[alone], self.bias, self.multipliers.classes[alone])
-        cost = self.half_penalty - np.diag(scores.astype(self.dtype))
-        residual = self.constraints(self.X)
+        scores = scores.astype(self.dtype)
+        residual = self.constraints(np.diag(self.X), self.X.sum(axis=1))
         residual[-1] -= self.problem.n_features
-        dual = -self.inverse_products @ (self.weight * residual + self.constraints(self.slack + self.sign_slack - cost))
-        free = cost - self.adjoint(dual) - self.weight * self.X
-        self.sign_slack = np.maximum(free - self.slack, 0.0)
-        np.fill_diagonal(self.sign_slack, 0.0)
-        target = free - self.sign_slack
-        values, vectors = eigh(target, check_finite=False, driver="evd")
-        self.roots = vectors[:, values > 0] * np.sqrt(values[values > 0])
-        self.slack = self.roots @ self.roots.T
-        change = (self.slack - target) / self.weight - self.X
-        self.X += OVERRELAXATION * change
+        dual = self._dual(scores, residual)
+        self._set_target(scores, dual)
+        roots = self.negative_part.roots(self.target)
+        np.matmul(roots, roots.T, out=self.negative)
+        np.add(self.target, self.negative, out=self.slack)
+        change = self.negative
+        change /= self.weight
+        change -= self.X
+        norms = (float(np.linalg.norm(residual)), self.weight * float(np.linalg.norm(change)))
+        change *= OVERRELAXATION
+        self.X += change
         self.balance = dual[:-1]
         self._drift(share, excess)
-        norms = (float(np.linalg.norm(residual)), self.weight * float(np.linalg.norm(change)))
         self._balance_residuals(*norms)
+
+    def _dual(self, scores: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Multipliers of the constraints, `[active + 1]`, for the present slack; the cost is half the penalty, with
+        the scores off its diagonal."""
+        excess = self.slack.sum(axis=1) + self.sign_slack.sum(axis=1) - self.penalty_sums + scores
+        diagonal = np.diag(self.slack) + scores
+        return -self.inverse_products @ (self.weight * residual + self.constraints(diagonal, excess))
+
+    def _set_target(self, scores: np.ndarray, dual: np.ndarray) -> None:
+        """Set what X has to give up to become positive semidefinite: slack less its multiple, and the sign's slack."""
+        half, n, target = dual[:-1] / 2, self.problem.n_features, self.target
+        np.multiply(self.X, -self.weight, out=target)
+        target += self.half_penalty
+        target += half[:, None]
+        target += half
+        own = -scores - (n - 1) * dual[:-1] - dual[-1] - self.weight * np.diag(self.X)
+        np.fill_diagonal(target, own)
+        np.subtract(target, self.slack, out=self.sign_slack)
+        np.maximum(self.sign_slack, 0.0, out=self.sign_slack)
+        np.fill_diagonal(self.sign_slack, 0.0)
+        target -= self.sign_slack
 
     def _drift(self, share: np.ndarray, excess: Multipliers) -> None:
         """Move the multipliers towards values at which the rules, weighted by X, are kept.
