@@ -16,6 +16,7 @@ from architectures.inference import FeatureTable
 from configs.files import csv_text, write_atomically, write_text
 from configs.fonts import optional_figure, prepare_fonts
 from evaluation.per_class import (
+    NO_FEATURE,
     Mistakes,
     calibration_curve,
     calibration_error,
@@ -72,10 +73,15 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
         if row["most often taken for"]:
             times = "once" if row["times"] == 1 else f"{row['times']} times"
             rival = f"{times} taken for {row['most often taken for']}"
-            line += f", {rival}, mostly by feature {row['feature']}"
+            line += f", {rival}, mostly {_by(row['feature'])}"
         lines.append(line)
     lines.append(f"Expected calibration error {calibration_error(curve):.1%}.")
     return "\n".join([*lines, f"Pages: {folder / 'index.html'}"])
+
+
+def _by(feature: int) -> str:
+    """How a mistake came about."""
+    return "though no feature favours it" if feature == NO_FEATURE else f"by feature {feature}"
 
 
 def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
@@ -149,7 +155,7 @@ def _mistakes(c: int, mistakes: Mistakes, images) -> str:
     rows = (mistakes.true == c).nonzero().flatten().tolist()
     shown = [
         f'<figure><img src="{_thumbnail(images.image(int(mistakes.image[m])))}" alt="">'
-        f"<figcaption>{_link(int(mistakes.predicted[m]), images.classes)}, feature {int(mistakes.feature[m])}"
+        f"<figcaption>{_link(int(mistakes.predicted[m]), images.classes)}, {_by(int(mistakes.feature[m]))}"
         "</figcaption></figure>"
         for m in rows[:SHOWN_MISTAKES]
     ]

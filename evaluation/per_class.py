@@ -11,6 +11,7 @@ from architectures.inference import FeatureTable
 from evaluation.plots import labelled_figure
 
 BINS = 10  # of the calibration curve
+NO_FEATURE = -1
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Mistakes:
     image: Tensor  # index of each, [M]
     true: Tensor  # its class, [M]
     predicted: Tensor  # the class it was taken for, [M]
-    feature: Tensor  # the feature that most favours the predicted class over the true one, [M]
+    # The feature that most favours the predicted class over the true one, [M]; `NO_FEATURE` if none does: where those
+    # that tell the two apart are silent, a bias or the order of the classes decides
+    feature: Tensor
 
 
 def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
@@ -28,7 +31,8 @@ def mistakes_of(table: FeatureTable, weight: Tensor) -> Mistakes:
     image = (table.predictions != table.labels).nonzero().flatten()
     true, predicted = table.labels[image], table.predictions[image]
     evidence = (weight[predicted] - weight[true]) * table.features[image]  # [M, n]
-    return Mistakes(image, true, predicted, evidence.argmax(dim=1))
+    most, feature = evidence.max(dim=1)
+    return Mistakes(image, true, predicted, feature.where(most > 0, NO_FEATURE))
 
 
 def calibration_curve(logits: Tensor, labels: Tensor) -> np.ndarray:
@@ -49,9 +53,9 @@ def calibration_error(curve: np.ndarray) -> float:
 
 
 def confusing_feature(mistakes: Mistakes, true: int, predicted: int) -> int:
-    """The feature that most often favours a wrong class over the true one."""
+    """The feature that most often favours a wrong class over the true one; `NO_FEATURE` if mostly none does."""
     these = (mistakes.true == true) & (mistakes.predicted == predicted)
-    return int(mistakes.feature[these].bincount().argmax())
+    return int(mistakes.feature[these].mode().values)
 
 
 def calibration_figure(curve: np.ndarray) -> Figure:

@@ -10,19 +10,21 @@ from command_line import call
 
 import evaluation.__main__
 from architectures.inference import FeatureTable
-from evaluation.per_class import calibration_curve, calibration_error, mistakes_of
+from evaluation.per_class import NO_FEATURE, calibration_curve, calibration_error, confusing_feature, mistakes_of
 
 WEIGHT = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1]])
 
 
 def test_mistakes_are_blamed_on_the_feature_that_spoke_most_for_the_wrong_class():
-    labels, predictions = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
-    features = torch.tensor([[9.0, 9, 0], [5, 1, 3], [5, 0, 5], [2, 7, 1]])
-    table = FeatureTable(features, features, labels, predictions, torch.zeros(4, 3, 2), peak_values=features)
+    labels, predictions = torch.tensor([0, 0, 1, 2, 1]), torch.tensor([0, 1, 1, 0, 0])
+    features = torch.tensor([[9.0, 9, 0], [5, 1, 3], [5, 0, 5], [2, 7, 1], [4, 0, 0]])
+    table = FeatureTable(features, features, labels, predictions, torch.zeros(5, 3, 2), peak_values=features)
     mistakes = mistakes_of(table, WEIGHT)
-    assert mistakes.image.tolist() == [1, 3]
-    # Class 1 instead of 0: feature 2 for, feature 1 against; class 0 instead of 2: feature 0 for, 2 against.
-    assert mistakes.feature.tolist() == [2, 0]
+    assert mistakes.image.tolist() == [1, 3, 4]
+    # Class 1 instead of 0: feature 2 for, feature 1 against; class 0 instead of 2: feature 0 for, 2 against; the last
+    # image shows only what classes 0 and 1 share.
+    assert mistakes.feature.tolist() == [2, 0, NO_FEATURE]
+    assert confusing_feature(mistakes, true=1, predicted=0) == NO_FEATURE
 
 
 def test_calibration_curve_and_its_error():
