@@ -110,9 +110,10 @@ def forecast(
         paces: measured on similar runs and not measured again; new ones are added.
 
     Raises:
-        RunError: if the run folder could not be written.
+        RunError: if the run folder could not be written, or its manifest not be read.
     """
     check_writable(run.folder.file(MANIFEST))
+    run.folder.manifest()  # RunError if there is one that cannot be read
     folder = RehearsedFolder(run.folder)
     with suppress(WouldMake):
         pipeline(replace(run, folder=folder))
