@@ -1,14 +1,16 @@
 """Alternatives with the weights and images of a run, beside its own models: accuracy and cost in one table.
 
 Linear probe, concept bottleneck and decision trees see the average of every feature map of the untrained network, at
-its ordinary strides; computing these counts as part of their training and prediction. "Read for a decision" is how many
-numbers a prediction depends on. Training counts epochs only, without the maps that a run stores first; a sparse model's
-comes on top of the dense one's. Predictions are made in a process of their own: memory is the most it allocates, size
-is that of the network and of the classifier fitted behind it.
+its ordinary strides; a prototype network sees the maps themselves, of augmented images, too, if the package cabrnet is
+installed. Computing these counts as part of training and prediction. "Read for a decision" is how many numbers a
+prediction depends on. Training of the run's own models counts epochs only, without the maps that a run stores first; a
+sparse model's comes on top of the dense one's. Predictions are made in a process of their own: memory is the most it
+allocates, size is that of the network and of the classifier fitted behind it.
 """
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Self
 
 import numpy as np
@@ -17,10 +19,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from torch.utils.data import ConcatDataset
 
 from architectures.backbones.registry import backbone_of
 from architectures.classifier import InterpretableClassifier, build_dense_model
-from architectures.inference import features_and_peaks
+from architectures.inference import features_and_peaks, measured_columns
 from benchmarks.measuring import Measurement, in_own_process, measured
 from benchmarks.table import duration, markdown
 from configs.finished_run import MODEL_NAME, finished_run
@@ -30,11 +33,13 @@ from configs.open_run import OpenRun
 from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL
 from dataset_classes.registry import data_of_model, open_finished
 from evaluation.results import recorded_results
+from training.batches import SeededImages
 from training.dense import load_dense_model
 from training.history import METRICS_FILE, read_metrics
 
 HEADER = ["classifier", "test accuracy", "read for a decision", "training", "prediction", "memory", "size"]
 PREDICTED = 256  # test images, at most
+VIEWS = 4  # of every training image, beside itself, for a prototype network
 
 
 class ConceptBottleneck:
@@ -51,8 +56,8 @@ class ConceptBottleneck:
         self._classes = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
 
     @property
-    def n_concepts(self) -> int:
-        """Attributes that some classes have and some have not."""
+    def n_read(self) -> int:
+        """Concepts: attributes that some classes have and some have not."""
         return self._has.shape[1]
 
     def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
@@ -87,19 +92,25 @@ def tables(run_folder: str) -> Iterator[str]:
     """
     run = opened(run_folder)
     network = untrained(run)
-    train, test = (measured(averages, network, run, i) for i in (run.data.train_unaugmented, run.data.test))
     n_bytes = sum(x.nbytes for x in network.backbone.state_dict().values())
     rows = []
-    for name, classifier in classifiers(run).items():
-        fitting = measured(classifier.fit, *train.result)
-        features, labels = test.result
-        accuracy = np.mean(classifier.predict(features) == labels)
-        cost = in_own_process(predict_fitted, run_folder, classifier)
-        size = n_bytes + len(pickle.dumps(classifier))
-        rows.append(
-            row(name, accuracy, features_read(classifier, features), train.seconds + fitting.seconds, cost, size)
-        )
+    for see, seeing in classifiers(run).items():
+        train, test = (measured(see, network, run, images) for images in (shown(run, see), run.data.test))
+        for name, classifier in seeing.items():
+            fitting = measured(classifier.fit, *train.result)
+            seen, labels = test.result
+            accuracy = np.mean(classifier.predict(seen) == labels)
+            cost = in_own_process(predict_fitted, run_folder, see, classifier)
+            size = n_bytes + len(pickle.dumps(classifier))
+            training = train.seconds + fitting.seconds
+            rows.append(row(name, accuracy, numbers_read(classifier, seen), training, cost, size))
     yield markdown(HEADER, [*rows, *own_models(run_folder, run)])
+
+
+def shown(run: OpenRun, see: Callable):
+    """The training images of those who see maps or averages: as they are, and for maps in some views."""
+    views = [SeededImages(run.data.train, view) for view in range(VIEWS)] if see is maps else []
+    return ConcatDataset([run.data.train_unaugmented, *views])
 
 
 def averages(network: InterpretableClassifier, run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
@@ -108,16 +119,29 @@ def averages(network: InterpretableClassifier, run: OpenRun, images) -> tuple[np
     return features.numpy(), labels.numpy()
 
 
-def classifiers(run: OpenRun) -> dict:
-    """The classifiers to fit, by name."""
+def maps(network: InterpretableClassifier, run: OpenRun, images) -> tuple[np.ndarray, np.ndarray]:
+    """The network's feature maps for some images, `[N, F, H, W]`, and labels, `[N]`."""
+    columns = measured_columns(
+        network, images, run.hardware, "Maps", lambda output, labels: {"maps": output.feature_maps, "labels": labels}
+    )
+    return columns["maps"].numpy(), columns["labels"].numpy()
+
+
+def classifiers(run: OpenRun) -> dict[Callable, dict]:
+    """The classifiers to fit, by name, under what they see of the network."""
     attributes = run.data.train.class_attributes()
     bottleneck = {} if attributes is None else {"concept bottleneck": ConceptBottleneck(attributes)}
-    return {
+    seeing_averages = {
         "linear probe": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)),
         **bottleneck,
         "decision tree": DecisionTreeClassifier(random_state=0),
         "decision tree, at most 5 questions": DecisionTreeClassifier(max_depth=5, random_state=0),
     }
+    if not find_spec("cabrnet"):
+        return {averages: seeing_averages}
+    from benchmarks.prototypes import PrototypeNetwork
+
+    return {averages: seeing_averages, maps: {"prototype network": PrototypeNetwork()}}
 
 
 def own_models(run_folder: str, run: OpenRun) -> Iterator[list[str]]:
@@ -148,11 +172,11 @@ def row(name: str, accuracy: float, read: float, training: float, predicting: Me
     return [name, f"{accuracy:.1%}", f"{round(read, 1):g}", duration(training), each, memory, f"{size / 2**20:.1f} MiB"]
 
 
-def predict_fitted(run_folder: str, classifier) -> Measurement:
-    """Predict some test images with a classifier behind the untrained network; their number is the result."""
+def predict_fitted(run_folder: str, see: Callable, classifier) -> Measurement:
+    """Predict some test images with a classifier of what it sees of the untrained network; the result is how many."""
     run = opened(run_folder)
     network = untrained(run)
-    return measured(lambda: len(classifier.predict(averages(network, run, some_images(run))[0])))
+    return measured(lambda: len(classifier.predict(see(network, run, some_images(run))[0])))
 
 
 def predict_dense(run_folder: str) -> Measurement:
@@ -177,8 +201,8 @@ def some_images(run: OpenRun):
     return run.data.test.subset(np.arange(min(PREDICTED, len(run.data.test))))
 
 
-def features_read(classifier, features: np.ndarray) -> float:
+def numbers_read(classifier, seen: np.ndarray) -> float:
     """Numbers that a decision depends on; for a tree, its questions, averaged over the images."""
     if isinstance(classifier, DecisionTreeClassifier):
-        return classifier.decision_path(features).sum() / len(features) - 1
-    return classifier.n_concepts if isinstance(classifier, ConceptBottleneck) else features.shape[1]
+        return classifier.decision_path(seen).sum() / len(seen) - 1
+    return getattr(classifier, "n_read", seen.shape[1])

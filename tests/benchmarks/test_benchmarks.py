@@ -1,8 +1,10 @@
 """The benchmark command: every row can be measured, and both of its ways do the same work."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,17 +138,50 @@ def test_sets_of_every_method_are_compared(capsys):
     assert {method.name for method in METHODS} <= names
 
 
+class SeesMaps:
+    """Stands for the prototype network, whose package is not installed here."""
+
+    n_read = 7
+
+    def fit(self, maps, labels):
+        assert maps.shape[1:] == (512, 1, 1)
+        assert (labels.reshape(1 + alternatives.VIEWS, -1) == labels[: len(labels) // (1 + alternatives.VIEWS)]).all()
+
+    def predict(self, maps):
+        return np.zeros(len(maps), int)
+
+
 def test_what_else_one_could_take_stands_beside_the_models_of_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(alternatives, "in_own_process", lambda function, *given: function(*given))
+    monkeypatch.setattr(alternatives, "find_spec", lambda package: package == "cabrnet")
+    monkeypatch.setitem(sys.modules, "benchmarks.prototypes", SimpleNamespace(PrototypeNetwork=SeesMaps))
     run, tables, _ = left_by_main([*make_small_run(tmp_path), "--weights", "none"])
     results = {"Accuracy": tables.test.accuracy, "Features per class": 3}
     write_json(run.folder.file("Results_chiqpm_6_3_FinetunedModel.json"), results)
     main(["alternatives", str(run.folder.path)])
     found = {cells[0]: cells[1:] for cells in cells_of(capsys.readouterr().out) if len(cells) == 7}
-    assert [*found][2:] == ["linear probe", "decision tree", "decision tree, at most 5 questions", "CHiQPM"]
+    trees = ["decision tree", "decision tree, at most 5 questions"]
+    assert [*found][2:] == ["linear probe", *trees, "prototype network", "CHiQPM"]
+    assert found["prototype network"][1] == "7"
     assert found["CHiQPM"][:2] == [f"{tables.test.accuracy:.1%}", "3"]
     assert found["linear probe"][1] == "512" and float(found["decision tree"][1]) <= 5
     assert all(float(found[name][-1].split()[0]) > 40 for name in ("linear probe", "CHiQPM"))  # MiB of a ResNet-18
+
+
+def test_a_prototype_network_finds_the_patch_that_its_classes_differ_in(monkeypatch):
+    pytest.importorskip("cabrnet")
+    from benchmarks import prototypes
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=400)
+    maps = rng.random((400, 6, 4, 4)).astype(np.float32)
+    for image, label in zip(maps, labels, strict=True):
+        image[label, rng.integers(4), rng.integers(4)] = 6
+    monkeypatch.setattr(prototypes, "EPOCHS", 60)
+    monkeypatch.setattr(prototypes, "SLOWER_AFTER", 50)
+    model = prototypes.PrototypeNetwork().fit(maps[:300], labels[:300])
+    assert model.n_read == 30
+    assert np.mean(model.predict(maps[300:]) == labels[300:]) > 0.8
 
 
 def test_a_concept_bottleneck_decides_by_what_classes_have():
@@ -155,5 +190,5 @@ def test_a_concept_bottleneck_decides_by_what_classes_have():
     labels = rng.integers(4, size=400)
     features = has[labels][:, 1:4] @ rng.normal(size=(3, 12)) + rng.normal(scale=0.3, size=(400, 12))
     model = alternatives.ConceptBottleneck(has.astype(float)).fit(features[:200], labels[:200])
-    assert model.n_concepts == 3
+    assert model.n_read == 3
     assert np.mean(model.predict(features[200:]) == labels[200:]) > 0.95
