@@ -8,25 +8,21 @@ to solve the maximum clique problem", 2013) removes all conflicts, lowers the th
 and repeats.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
-
-from sparsification.qpm.progress import Stopwatch
 
 # Swaps without improvement before a search restarts, per feature in the pool.
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Computing time for the whole search: a second for the 512 features of a ResNet-18, four for the 2048 of a ResNet-50,
-# and at least the minimum.
-SECONDS_PER_FEATURE, MIN_SECONDS = 0.002, 1.0
+# Swaps of the whole search, per feature in the pool and at least: a second for the 512 features of a ResNet-18, four
+# for the 2048 of a ResNet-50. Not a time, so that no machine finds another threshold.
+SWAPS_PER_FEATURE, MIN_SWAPS = 50, 30_000
 
 
 def redundancy_threshold(redundancy: np.ndarray, n_features: int) -> float:
     """Smallest threshold found at which `n_features` mutually less redundant features exist.
-
-    The same arguments give the same threshold unless time runs out (`SECONDS_PER_FEATURE`).
 
     Args:
         redundancy: redundancy of every pair of features, symmetric, zero diagonal, `[F, F]`.
@@ -45,7 +41,7 @@ def redundancy_threshold(redundancy: np.ndarray, n_features: int) -> float:
 def least_redundant_features(redundancy: np.ndarray, n_features: int) -> np.ndarray:
     """The `n_features` features whose most redundant pair is the least redundant found."""
     rng = np.random.default_rng(0)
-    clock, limit = Stopwatch(), max(SECONDS_PER_FEATURE * len(redundancy), MIN_SECONDS)
+    swaps_left = iter(range(max(SWAPS_PER_FEATURE * len(redundancy), MIN_SWAPS)))
     members = spread_out_start(redundancy, n_features)
     while True:
         largest = redundancy[np.ix_(members, members)].max(initial=0.0)
@@ -54,7 +50,7 @@ def least_redundant_features(redundancy: np.ndarray, n_features: int) -> np.ndar
         conflicts = (redundancy >= largest).astype(np.int16)
         start = members
         for _ in range(RESTARTS):
-            found = independent_set(conflicts, start, rng, lambda: clock.elapsed > limit)
+            found = independent_set(conflicts, start, rng, swaps_left)
             if found is not None:
                 break
             start = rng.permutation(len(redundancy))[:n_features]
@@ -75,9 +71,9 @@ def spread_out_start(redundancy: np.ndarray, n_features: int) -> np.ndarray:
 
 
 def independent_set(
-    conflicts: np.ndarray, start: np.ndarray, rng: np.random.Generator, expired: Callable[[], bool]
+    conflicts: np.ndarray, start: np.ndarray, rng: np.random.Generator, swaps_left: Iterator[int]
 ) -> np.ndarray | None:
-    """Members of a set as large as `start` without conflict, or None if none is found in time.
+    """Members of a set as large as `start` without conflict, or None if none is found with the swaps left.
 
     Every step swaps the member with the most conflicts for the outsider with the fewest; a feature that was just moved
     rests for as many steps as there are conflicts left (at most 10) plus a random few.
@@ -96,7 +92,7 @@ def independent_set(
     step = last_gain = 0
     barred = np.int16(np.iinfo(np.int16).max)
     while total and step - last_gain < PATIENCE_PER_FEATURE * size:
-        if step % 256 == 0 and expired():
+        if next(swaps_left, None) is None:
             return None
         free = resting_until <= step
         outside_degree = np.where(free & ~inside, degree, barred)
