@@ -7,7 +7,7 @@ and one tree of all classes, by the features that they share. If the dataset kno
 that are truly alike come first.
 """
 
-import configs  # noqa: F401, I001  before numpy, which may be missing: that is one line from here on
+import configs  # noqa: F401, I001  first, so that a missing numpy is told in one line
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

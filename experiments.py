@@ -16,7 +16,7 @@ folder; finished runs are skipped, and interrupted ones are resumed:
 Runs that share a folder (same dataset, architecture and seed) share a dense model, so they run one after another.
 """
 
-import configs  # noqa: F401, I001  before tqdm, which may be missing: that is one line from here on
+import configs  # noqa: F401, I001  first, so that a missing tqdm is told in one line
 import itertools
 import logging
 import shlex

@@ -6,7 +6,7 @@
 docs/export.md describes the file, and reads it in ten lines.
 """
 
-import configs  # noqa: F401, I001  before torch, which may be missing: that is one line from here on
+import configs  # noqa: F401, I001  first, so that a missing torch is told in one line
 import io
 import json
 import logging

@@ -5,7 +5,7 @@
 Images are test images by index, or any image files; by default a few test images of the run.
 """
 
-import configs  # noqa: F401, I001  before numpy, which may be missing: that is one line from here on
+import configs  # noqa: F401, I001  first, so that a missing numpy is told in one line
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

@@ -140,7 +140,11 @@ class RunFolder:
         return Artefact(self, name, depends_on)
 
     def manifest(self) -> dict:
-        """All finished files of this run: name -> settings and SHA-256; without damaged entries."""
+        """All finished files of this run: name -> settings and SHA-256; without damaged entries.
+
+        Raises:
+            RunError: if there is a manifest that cannot be read.
+        """
         path = self.path / MANIFEST
         if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
             raise RunError(f"{path} is not a file that can be read; move it away, and all stages are repeated")
@@ -168,7 +172,7 @@ class RunFolder:
         """Lock the folder for one writing process, and remove what killed ones were writing; may be nested.
 
         Raises:
-            RunError: if another process holds it, or the folder cannot be written.
+            RunError: if another process holds it, the folder cannot be written, or its manifest not be read.
         """
         # The main process of a run holds it for all.
         if not processes.is_main() or self._lock.is_locked:
@@ -184,7 +188,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write in the run folder {self.path}: {error.strerror}") from error
         try:
-            self.manifest()  # can be read, or there is one line before hours of work
+            self.manifest()  # one that cannot be read is told before hours of work
             for level in ("", "*/"):  # plots have a folder of their own
                 for leftover in self.path.glob(f"{level}{TEMPORARY}*"):
                     leftover.unlink(missing_ok=True)

@@ -1,3 +1,3 @@
 """How good a model is and how far its explanations can be trusted: metrics, tables over runs, plots."""
 
-import configs  # noqa: F401  before numpy, which may be missing: that is one line from here on
+import configs  # noqa: F401  first, so that a missing numpy is told in one line

@@ -79,9 +79,9 @@ def diagnose(folder: Path, table: FeatureTable, weight: Tensor, images) -> str:
     return "\n".join([*lines, f"Pages: {folder / 'index.html'}"])
 
 
-def _by(feature: int) -> str:
-    """How a mistake came about."""
-    return "though no feature favours it" if feature == NO_FEATURE else f"by feature {feature}"
+def _by(feature: int | str) -> str:
+    """How a mistake came about; `feature` as in `Mistakes` or the table of classes."""
+    return "though no feature favours it" if feature in (NO_FEATURE, "") else f"by feature {feature}"
 
 
 def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[str]) -> dict:
@@ -89,13 +89,14 @@ def _class_row(c: int, confused: Tensor, mistakes: Mistakes, classes: Sequence[s
     others[c] = 0
     rival = int(others.argmax())
     times = int(others[rival])
+    feature = confusing_feature(mistakes, c, rival) if times else NO_FEATURE
     return {
         "class": classes[c],
         "images": int(confused[c].sum()),
         "correct": int(confused[c, c]),
         "most often taken for": classes[rival] if times else "",
         "times": times,
-        "feature": confusing_feature(mistakes, c, rival) if times else "",
+        "feature": "" if feature == NO_FEATURE else feature,
     }
 
 

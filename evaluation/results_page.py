@@ -113,6 +113,6 @@ def _sources(rows: list[Row]) -> str:
     if command := training_command(run.folder / f"{run.name}{SPARSE_MODEL}"):
         started = [str(read_config(run.folder).get("command", "main.py")) for row in rows for run in row.runs]
         by_others = any("main.py" not in text for text in started)
-        others = "Other scripts than main.py started some of these runs. " if by_others else ""
+        others = "Scripts other than main.py started some of these runs. " if by_others else ""
         lines += ["", f"{others}{row.label} of seed {run.seed}, by its recorded settings:", "", f"    {command}"]
     return "\n".join([*lines, ""])

@@ -27,7 +27,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 # Runs that are compared may not depend on the speed of the machine: no search ends because of the time.
-UNTIMED = {"redundancy_threshold": 0.5, "selection_seconds": 10**6, "certificate": 0}
+UNTIMED = {"selection_seconds": 10**6, "certificate": 0}
 FEW_STRENGTHS = 20  # on the paths of Q-SENN and SLDD-Model, where the path is not the point
 FLAGS = {
     "dataset": "CUB2011",
@@ -36,6 +36,7 @@ FLAGS = {
     "img_size": 32,
     "n_features": 8,
     "n_per_class": 3,
+    "redundancy_threshold": 0.5,  # not searched for
     "schedule_scale": 0.04,
     "batch_size": 8,
     "device": "cpu",

@@ -113,7 +113,7 @@ def forecast(
         RunError: if the run folder could not be written, or its manifest not be read.
     """
     check_writable(run.folder.file(MANIFEST))
-    run.folder.manifest()  # RunError if there is one that cannot be read
+    run.folder.manifest()  # one that cannot be read is told
     folder = RehearsedFolder(run.folder)
     with suppress(WouldMake):
         pipeline(replace(run, folder=folder))

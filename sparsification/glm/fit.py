@@ -61,12 +61,7 @@ def _fit(features, labels, sparsify, n_features, n_per_class, solver) -> SparseL
         found, wanted = weight.count_nonzero().item(), n_per_class * len(weight)
         if found == wanted:
             break
-        log.info(
-            "Selection: the path of alpha %g has %d of the %d weights wanted; a denser one is tried.",
-            alpha,
-            found,
-            wanted,
-        )
+        log.info("Selection: alpha %g gives %d of the %d weights wanted; smaller ones give more.", alpha, found, wanted)
     else:
         log.warning("Selection: even the densest path has only %d of the %d weights wanted.", found, wanted)
     dtype = features.dtype if features.is_floating_point() else torch.float32

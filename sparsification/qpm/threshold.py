@@ -16,8 +16,8 @@ import numpy as np
 PATIENCE_PER_FEATURE = 10
 # Restarts at one threshold before it counts as out of reach.
 RESTARTS = 5
-# Swaps of the whole search, per feature in the pool and at least: a second for the 512 features of a ResNet-18, four
-# for the 2048 of a ResNet-50. Not a time, so that no machine finds another threshold.
+# Swaps of the whole search, per feature in the pool and at least: about a second for the 512 features of a ResNet-18,
+# four for the 2048 of a ResNet-50. Not a time, so that no machine finds another threshold.
 SWAPS_PER_FEATURE, MIN_SWAPS = 50, 30_000
 
 

@@ -139,7 +139,7 @@ def test_sets_of_every_method_are_compared(capsys):
 
 
 class SeesMaps:
-    """Stands for the prototype network, whose package is not installed here."""
+    """Stands for the prototype network, whose package may not be installed."""
 
     n_read = 7
 

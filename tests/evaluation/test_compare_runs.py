@@ -134,7 +134,7 @@ def test_a_folder_without_runs_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "started_by, said", [("/a/main.py", ""), ("/b/many.py", "Other scripts than main.py started some of these runs. ")]
+    "started_by, said", [("/a/main.py", ""), ("/b/many.py", "Scripts other than main.py started some of these runs. ")]
 )
 def test_a_page_holds_what_runs_have_left_and_says_where_there_are_none(make_run, tmp_path, started_by, said):
     for seed, accuracy in enumerate((0.7, 0.8)):

@@ -2,14 +2,17 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from command_line import call
+from PIL import Image
 
 import evaluation.__main__
 from architectures.inference import FeatureTable
+from evaluation.class_pages import diagnose
 from evaluation.per_class import NO_FEATURE, calibration_curve, calibration_error, confusing_feature, mistakes_of
 
 WEIGHT = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1]])
@@ -25,6 +28,17 @@ def test_mistakes_are_blamed_on_the_feature_that_spoke_most_for_the_wrong_class(
     # image shows only what classes 0 and 1 share.
     assert mistakes.feature.tolist() == [2, 0, NO_FEATURE]
     assert confusing_feature(mistakes, true=1, predicted=0) == NO_FEATURE
+
+
+def test_a_mistake_that_no_feature_favours_is_told_as_one(tmp_path):
+    features = torch.tensor([[9.0, 9, 0], [4, 0, 0], [0, 5, 5]])  # the second shows what classes 0 and 1 share
+    logits, labels = features @ WEIGHT.T, torch.tensor([0, 1, 2])
+    peaks = torch.zeros(3, 3, 2)
+    table = FeatureTable(features, features, labels, logits.argmax(dim=1), peaks, logits, peak_values=features)
+    images = SimpleNamespace(classes=["ant", "bee", "cat"], image=lambda i: Image.new("RGB", (8, 8)))
+    said = diagnose(tmp_path, table, WEIGHT, images)
+    assert "bee: 0 of 1 correct, once taken for ant, mostly though no feature favours it" in said
+    assert "bee,1,0,ant,1,\n" in (tmp_path / "classes.csv").read_text()
 
 
 def test_calibration_curve_and_its_error():

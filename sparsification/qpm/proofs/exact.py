@@ -16,7 +16,7 @@ from sparsification.qpm.progress import Progress
 from sparsification.qpm.proofs.lagrangian import class_multipliers, feature_scores
 from sparsification.qpm.selection import Incumbent, incumbent_of
 
-# Limits: array entries of the partial sets of one level, and number of partial assignments of classes.
+# Limits: array entries of one level of either enumeration, and number of partial assignments of classes.
 MAX_ENTRIES = 3_000_000
 MAX_ASSIGNMENTS = 100_000
 # Subsets of the selected features from which every class may choose under the pair rule.
@@ -140,7 +140,7 @@ def best_sharing_subsets(
         `[C, k]`, or None if every assignment loses as much as the budget.
 
     Raises:
-        TooLargeError: if there are too many partial assignments.
+        TooLargeError: if there are too many subsets or partial assignments.
     """
     n_classes, n = values.shape
     if comb(n, n_per_class) > MAX_SUBSETS_UNDER_PAIR_RULE:

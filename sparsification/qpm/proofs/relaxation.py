@@ -104,14 +104,16 @@ class Relaxation:
         self._balance_residuals(*norms)
 
     def _dual(self, scores: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """Multipliers of the constraints, `[active + 1]`, for the present slack; the cost is half the penalty, with
-        the scores off its diagonal."""
+        """Multipliers of the constraints, `[active + 1]`, for the present slack.
+
+        The cost is half the penalty, less the scores on its diagonal.
+        """
         excess = self.slack.sum(axis=1) + self.sign_slack.sum(axis=1) - self.penalty_sums + scores
         diagonal = np.diag(self.slack) + scores
         return -self.inverse_products @ (self.weight * residual + self.constraints(diagonal, excess))
 
     def _set_target(self, scores: np.ndarray, dual: np.ndarray) -> None:
-        """Set what X has to give up to become positive semidefinite: slack less its multiple, and the sign's slack."""
+        """Set `sign_slack` and `target`, whose positive part is the next slack, its negative one X times `-weight`."""
         half, n, target = dual[:-1] / 2, self.problem.n_features, self.target
         np.multiply(self.X, -self.weight, out=target)
         target += self.half_penalty
