@@ -165,7 +165,7 @@ def best_sharing_subsets(
             raise TooLargeError
         total = lost[:, None] + loss[c, option]  # (partial assignments, options)
         possible, pairs = total < budget, np.repeat(n_pairs[:, None], len(option), axis=1)
-        for d, taken in zip(decided, chosen.T, strict=False):
+        for d, taken in zip(decided, chosen.T, strict=False):  # c, the last, has no column yet
             possible &= taken[:, None] != option
             if counted[c, d]:
                 pairs += sharing[np.ix_(taken, option)]
