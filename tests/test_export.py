@@ -59,5 +59,5 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(small_run, tmp
 
 def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(export.RunError, match="pip install onnxscript"):
+    with pytest.raises(export.RunError, match="pip install onnx onnxscript"):
         export.onnx_model(None, None)
