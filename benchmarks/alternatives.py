@@ -30,7 +30,7 @@ from configs.finished_run import MODEL_NAME, finished_run
 from configs.hardware import Hardware
 from configs.model_types import MODEL_TYPES
 from configs.open_run import OpenRun
-from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL, SPARSE_RESULTS
 from dataset_classes.registry import data_of_model, open_finished
 from evaluation.results import recorded_results
 from training.batches import SeededImages
@@ -159,7 +159,7 @@ def own_models(run_folder: str, run: OpenRun) -> Iterator[list[str]]:
         yield own("dense model", "dense", DENSE_MODEL_FILE, results, cost)
     for path in sorted(folder.path.glob(f"*{SPARSE_MODEL}")):
         name = path.name.removesuffix(SPARSE_MODEL)
-        if results := recorded_results(folder.file(f"Results_{name}_FinetunedModel.json")):
+        if results := recorded_results(folder.file(SPARSE_RESULTS.format(name))):
             flags = [f"--{key}={value}" for key, value in zip(MODEL_NAME, name.split("_"), strict=True)]
             title = MODEL_TYPES[name.partition("_")[0]].title
             yield own(title, name, path.name, results, in_own_process(predict_sparse, run_folder, flags))

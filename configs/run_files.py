@@ -8,6 +8,7 @@ DENSE_MODEL_FILE, DENSE_RESULTS_FILE = "Trained_DenseModel.pth", "Results_DenseM
 POOLED_FILE, STATISTICS_FILE = "DenseFeatures_train.npy", "DenseFeatures_train.npz"
 BESIDE = "Evaluated_"  # prefix of files made from other images than the model's own, which keeps those of its run
 SPARSE_MODEL = "_FinetunedModel.pth"  # suffix of sparse models
+SPARSE_RESULTS = "Results_{}_FinetunedModel.json"  # of a sparse model's name
 
 
 def sparse_model_file(settings: Settings) -> str:
@@ -32,4 +33,4 @@ def calibration_file(settings: Settings) -> str:
 
 def sparse_results_file(settings: Settings) -> str:
     """Name of the sparse model's results."""
-    return f"Results_{settings.model_name}_FinetunedModel.json"
+    return SPARSE_RESULTS.format(settings.model_name)

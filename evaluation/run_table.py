@@ -11,7 +11,7 @@ from configs.errors import RunError, UsageError
 from configs.files import read_json
 from configs.model_types import MODEL_TYPES
 from configs.records import recorded_arguments, recorded_images
-from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE
+from configs.run_files import DENSE_MODEL_FILE, DENSE_RESULTS_FILE, SPARSE_MODEL, SPARSE_RESULTS
 from configs.run_folder import RunFolder
 from evaluation.results import PERCENT, PUBLISHED_NAMES, recorded_results
 
@@ -142,16 +142,17 @@ def _models(folder: Path, places: dict[Any, str]) -> Iterator[Measured]:
 
     if dense.get("Accuracy") is not None:
         yield measured(DENSE, dense, DENSE_MODEL_FILE, DENSE_RESULTS_FILE)
-    for path in sorted(folder.glob("Results_*_FinetunedModel.json")):
+    prefix, suffix = SPARSE_RESULTS.split("{}")
+    for path in sorted(folder.glob(SPARSE_RESULTS.format("*"))):
         results = read_json(path)
-        stem = path.stem.removeprefix("Results_").removesuffix("_FinetunedModel")
-        if stem.partition("_")[0] not in NAMES or "Accuracy" not in recorded_results(path):
+        name = path.name.removeprefix(prefix).removesuffix(suffix)
+        if name.partition("_")[0] not in NAMES or "Accuracy" not in recorded_results(path):
             log.warning("%s is not a file of results; it is left out.", path)
             continue
         if dense.get("Accuracy"):
             own = results["Accuracy"]
             results = {"Accuracy": own, KEPT: own / dense["Accuracy"], **results}
-        yield measured(stem, results, f"{stem}_FinetunedModel.pth", f"{stem}_Selection.npz")
+        yield measured(name, results, f"{name}{SPARSE_MODEL}", f"{name}_Selection.npz")
 
 
 def _flat(settings: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
